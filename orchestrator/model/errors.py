@@ -1,0 +1,56 @@
+"""The tree of our own exceptions; ordinary refusals are values, not exceptions.
+
+OrchestratorError
+├── VenueError                  the venue could not be asked, or answered nonsense
+│   ├── VenueUnreachable        no byte was written: refused, DNS, TLS, connect time-out
+│   ├── VenueSilent             asked, and no (whole) answer came in time
+│   ├── VenueRefused            an HTTP status that is not success; status, code, message
+│   └── VenueNonsense           an answer that cannot be read
+├── StoreError                  a durable write or read failed
+│   └── StoreLocked             another service holds this state folder
+└── FeedError                   a replay file cannot be read: names the file and the line
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """Base of all errors of ours."""
+
+
+class VenueError(OrchestratorError):
+    """The venue could not be asked, or answered nonsense."""
+
+
+class VenueUnreachable(VenueError):
+    """No byte of the request was written."""
+
+
+class VenueSilent(VenueError):
+    """The request was written (perhaps in part); no whole answer came in time."""
+
+
+class VenueRefused(VenueError):
+    """The venue answered with an error status."""
+
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+        super().__init__(f"HTTP {status} {code} {message}".strip())
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class VenueNonsense(VenueError):
+    """An answer that cannot be read."""
+
+
+class StoreError(OrchestratorError):
+    """A durable write or read failed."""
+
+
+class StoreLocked(StoreError):
+    """Another service holds this state folder."""
+
+
+class FeedError(OrchestratorError):
+    """A replay file cannot be read; the text names the file, the line and why."""

@@ -1,0 +1,182 @@
+"""What the kernel hears. Ticks and stream items are in `market`; these are the rest."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from orchestrator.model.base import Message
+from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.money import AccountId, InstrumentSpec
+from orchestrator.model.orders import WriteOutcome
+from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.signals import Answer, Role, Signal
+from orchestrator.model.time import Instant
+from orchestrator.model.venue import Account, Transaction
+
+
+class Started(Message, frozen=True, kw_only=True, gc=False, tag="e.started"):
+    """The service came up: a new life with a new epoch. Intents of earlier lives become UNKNOWN."""
+
+    version: str
+    node: str
+    epoch: int
+    config_digest: str
+    unclean: bool
+    latched_stop_id: str | None = None  # a latch file was found
+
+
+class SpecsSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.specs"):
+    """The venue's instruments for an account (rules may differ by account)."""
+
+    account_id: AccountId
+    specs: tuple[InstrumentSpec, ...]
+
+
+class AccountSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.account"):
+    """The venue's own view of an account at a transaction id: adopts it, or reconciles with it."""
+
+    account: Account
+
+
+class TransactionsSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.transactions"):
+    """Transactions from a stream, an answer or a read; the one door into the ledger (O8).
+
+    `complete_to`: a `sinceid`/`idrange` read proved that there are no others up to this id.
+    """
+
+    account_id: AccountId
+    transactions: tuple[Transaction, ...]
+    last_transaction_id: int
+    source: str  # "stream" | "answer" | "gap_fill"
+    complete_to: int = 0
+
+
+class SignalSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.signal"):
+    signal: Signal
+
+
+class StageAnswered(Message, frozen=True, kw_only=True, gc=False, tag="e.answer"):
+    """A stage's answer to the act `AskStage` of the same `ask_id`; `error` where it has none."""
+
+    ask_id: int
+    agent_id: str
+    agent_version: str
+    answer: Answer | None
+    error: str = ""
+    latency_us: int = 0
+
+
+class SendFinished(Message, frozen=True, kw_only=True, gc=False, tag="e.sent"):
+    """What became of an intent's request. `first_byte_ns` 0 when none was written."""
+
+    intent_id: str
+    outcome: WriteOutcome
+    first_byte_ns: Instant = 0
+    latency_us: int = 0
+
+
+class StorageTrouble(Message, frozen=True, kw_only=True, gc=False, tag="e.storage"):
+    """A durable write failed (ok false), or succeeded again (ok true, counted by S5)."""
+
+    ok: bool
+    reason: str = ""
+
+
+class ReadFailed(Message, frozen=True, kw_only=True, gc=False, tag="e.read_failed"):
+    """A read that the kernel asked for (FetchTransactions, FetchAccount) failed; asked again later."""
+
+    account_id: AccountId
+    reason: str
+
+
+class RoleHealth(Message, frozen=True, kw_only=True, gc=False, tag="e.role_health"):
+    """Whether a role has a healthy instance."""
+
+    role: Role
+    healthy: bool
+    reason: str = ""
+
+
+class StartTrading(Message, frozen=True, kw_only=True, gc=False, tag="c.start"):
+    actor: str
+    reason: str = ""
+
+
+class StopTrading(Message, frozen=True, kw_only=True, gc=False, tag="c.stop"):
+    """Drain: no new signals; positions stay with their stops unless `close_positions`."""
+
+    actor: str
+    reason: str = ""
+    close_positions: bool = False
+
+
+class Drained(Message, frozen=True, kw_only=True, gc=False, tag="c.drained"):
+    """Nothing is in flight any more, or the time to drain is over."""
+
+
+class EmergencyStop(Message, frozen=True, kw_only=True, gc=False, tag="c.emergency_stop"):
+    """The gate is closed already when the kernel hears this."""
+
+    stop_id: str
+    actor: str
+    reason: str
+    liquidate: bool = True
+    accounts: tuple[AccountId, ...] = ()
+    gate_closed_ns: Instant = 0
+
+
+class LiquidationSeen(Message, frozen=True, kw_only=True, gc=False, tag="c.liquidation"):
+    """A step of the liquidator, for the record: text is a sentence."""
+
+    stop_id: str
+    account_id: AccountId
+    state: str  # StopState's value for this account
+    text: str
+
+
+class Resume(Message, frozen=True, kw_only=True, gc=False, tag="c.resume"):
+    """A person reopens after a stop. `open_trades` lists what the caller knows to be still open."""
+
+    stop_id: str
+    actor: str
+    reason: str
+    open_trades: tuple[str, ...] = ()
+
+
+class EnableAccount(Message, frozen=True, kw_only=True, gc=False, tag="c.enable"):
+    account_id: AccountId
+    enabled: bool
+    actor: str
+    reason: str = ""
+
+
+class TripBreaker(Message, frozen=True, kw_only=True, gc=False, tag="c.trip"):
+    breaker: str
+    subject: str
+    actor: str
+    reason: str = ""
+
+
+class ResetBreaker(Message, frozen=True, kw_only=True, gc=False, tag="c.reset"):
+    breaker: str
+    subject: str
+    actor: str
+    reason: str = ""
+
+
+class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
+    """An operator's action or refusal that changes no state of the kernel, for the record."""
+
+    actor: str
+    action: str
+    text: str
+
+
+Event: TypeAlias = (
+    Tick | StreamBeat | StreamUp | StreamDown | Beat
+    | Started | SpecsSeen | AccountSeen | TransactionsSeen | SignalSeen | StageAnswered
+    | SendFinished | StorageTrouble | ReadFailed | RoleHealth | PatternSeen
+    | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
+    | EnableAccount | TripBreaker | ResetBreaker | Noted
+)  # fmt: skip
+

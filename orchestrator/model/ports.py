@@ -1,0 +1,162 @@
+"""The ports: what the service needs of the world, met by shape."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol
+
+from orchestrator.model.base import Message
+from orchestrator.model.facts import Fact
+from orchestrator.model.journal import Record, RecordFilter
+from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
+from orchestrator.model.orders import GateQuestion, WriteOutcome, WriteRequest
+from orchestrator.model.time import Instant
+from orchestrator.model.venue import Account, Transaction
+
+StreamItem = Tick | StreamBeat | StreamUp | StreamDown | Transaction
+StreamSink = Callable[[tuple[StreamItem, ...]], None]
+WriteDone = Callable[[WriteOutcome, Instant], None]  # outcome, first byte's instant (0: none)
+
+
+class Clock(Protocol):
+    """Two clocks: the market's (UTC of prices; in replay the recording's) and the machine's."""
+
+    def now(self) -> Instant:
+        """Market time, nanoseconds. Never goes back."""
+        ...
+
+    def mono_ns(self) -> int:
+        """Machine's monotonic clock, nanoseconds, for time-outs, latencies, leases."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Machine time."""
+        ...
+
+
+class VenueClock(Message, frozen=True, kw_only=True, gc=False, tag="venue_clock"):
+    """The paper venue's market clock (DESIGN, decision 12), as its control endpoint tells it.
+
+    `speed`: market seconds per machine second; 0 means "as fast as it is read" (max).
+    `finished`: a replay has no more prices. `calendar`: "fx" or "always".
+    """
+
+    now_ns: Instant
+    speed: float
+    calendar: str
+    finished: bool
+    ticks: int
+    start_ns: Instant = 0
+
+
+class VenueWriter(Protocol):
+    """The only way to write to the venue; held by the gate's sender alone (SAFETY K2)."""
+
+    def submit(self, request: WriteRequest, gate: GateQuestion, done: WriteDone) -> None:
+        """Queue a write; never blocks, never raises for the venue's troubles.
+
+        Path: rate limiter -> connected socket in hand -> `gate()` -> first byte. `done` is called
+        once, from the event loop, never inside this call. Not retried, except when no byte was
+        written, and then only through the gate again.
+        """
+        ...
+
+
+class VenueReader(Protocol):
+    """Reads and streams. Errors: VenueUnreachable, VenueSilent, VenueRefused, VenueNonsense."""
+
+    async def account(self, account_id: AccountId) -> Account: ...
+
+    async def account_ids(self) -> tuple[AccountId, ...]: ...
+
+    async def instruments(self, account_id: AccountId) -> tuple[InstrumentSpec, ...]: ...
+
+    async def candles(
+        self, instrument: InstrumentName, granularity: str, count: int
+    ) -> tuple[Candle, ...]:
+        """The latest `count` candles of bid and ask, oldest first; the last may be incomplete."""
+        ...
+
+    async def prices(
+        self, account_id: AccountId, instruments: Sequence[InstrumentName]
+    ) -> tuple[Tick, ...]: ...
+
+    async def transactions_since(
+        self, account_id: AccountId, since: int
+    ) -> tuple[tuple[Transaction, ...], int]:
+        """All transactions with id > since, ascending, and the account's last transaction id."""
+        ...
+
+    async def stream_prices(
+        self, account_id: AccountId, instruments: Sequence[InstrumentName], sink: StreamSink
+    ) -> None:
+        """Runs until cancelled: reconnects by itself, says StreamUp and StreamDown to the sink."""
+        ...
+
+    async def stream_transactions(self, account_id: AccountId, sink: StreamSink) -> None:
+        """As `stream_prices`; after each StreamUp the caller fills the gap by reading."""
+        ...
+
+    async def clock(self) -> VenueClock | None:
+        """The paper venue's market clock; None where the venue has none (practice, live)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Venue(VenueReader, VenueWriter, Protocol):
+    """A venue as the service is given it."""
+
+
+class Store(Protocol):
+    """The journal and its projections. Synchronous, called in the event loop's thread.
+
+    Every method may raise StoreError. One writer; a second service gets StoreLocked.
+    """
+
+    def last_record(self) -> Record | None: ...
+
+    def append(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
+        """Durably, in one transaction: journal rows, and the projections that the facts imply."""
+        ...
+
+    def records(self, wanted: RecordFilter) -> list[Record]: ...
+
+    def facts_after(self, seq: int) -> Iterable[tuple[Record, Fact]]:
+        """Facts in order from `seq` (exclusive), decoded; for recovery."""
+        ...
+
+    def save_snapshot(self, seq: int, state: bytes) -> None: ...
+
+    def load_snapshot(self) -> tuple[int, bytes] | None: ...
+
+    def installation_id(self) -> str:
+        """Made at the first opening of the store; the audit chain starts from its hash."""
+        ...
+
+    def next_epoch(self) -> int:
+        """Raise and return the epoch, durably (H1: epochs only grow)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MarketStore(Protocol):
+    """Ticks, candles and outcomes in batches, beside the path of orders."""
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None: ...
+
+    def write_candles(self, candles: Sequence[Candle]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bus(Protocol):
+    """Broadcast of facts to whoever listens (WebSocket, agents elsewhere)."""
+
+    def publish(self, record: Record, fact: Fact) -> None:
+        """Never blocks; a listener that cannot keep up loses its place and is told so."""
+        ...
+
+    def listen(self, limit: int = 1000) -> AsyncIterator[tuple[Record, Fact]]: ...
