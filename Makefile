@@ -1,0 +1,62 @@
+# `make run` and `make test` do everything on a fresh machine with Python 3.11+ and make.
+# Another Python:  make run PYTHON=/path/to/python3.12
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+# Only this target needs uv; users and CI install with plain pip.
+UV_VERSION := 0.13.9
+LOCK := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	--fork-strategy fewest --custom-compile-command "make lock"
+
+export PYTHON
+
+.PHONY: help setup run test quick format lint types layers bench lock clean
+
+help:  ## this list
+	@echo "Trading System Orchestrator"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+$(STAMP): requirements.txt pyproject.toml
+	@sh .ci/setup
+
+setup: $(STAMP)  ## make .venv with pinned, hashed dependencies
+
+run: $(STAMP)  ## run the service on port 8000 with the paper venue (Ctrl-C stops it)
+	@exec $(BIN)/orchestrator run
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest tests/
+
+quick: lint types layers  ## what is quick: format, lint, types, layers, unit, property and contract tests
+	$(BIN)/python -m pytest -q $(wildcard tests/unit tests/property tests/contract)
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff format .
+
+lint: $(STAMP)  ## check format and lint rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)  ## check types, strictly
+	$(BIN)/basedpyright
+
+layers: $(STAMP)  ## check who imports whom
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## print figures beside a floor measured in the same run
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP)  ## write both requirements files anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(LOCK) --output-file requirements-runtime.txt pyproject.toml
+	$(LOCK) --output-file requirements.txt --extra dev pyproject.toml
+
+clean:  ## remove .venv and caches; never the state folder
+	rm -rf $(VENV) .venv.lock .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

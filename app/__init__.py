@@ -1,0 +1,1 @@
+"""The name under which uvicorn finds the service; see `app.main`."""
