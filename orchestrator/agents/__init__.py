@@ -1,0 +1,1 @@
+"""Opinions: the eight agents, each pure: it hears messages and says messages."""
