@@ -22,21 +22,21 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 def hears(message: type[M]) -> Callable[[Callable[[A, M], Says]], Callable[[A, M], Says]]:
     """Marks the method that is called with each message of exactly this type.
 
-    Typed: a method whose parameter is not a `message` is an error in the editor. The decorator
-    may be repeated on one method that takes a union. A method that overrides a marked one by
-    name is heard in its place, with or without the decorator.
+    Typed: a method whose parameter is not a `message` is an error in the editor. One method, one
+    type of message. A method that overrides a marked one by name is heard in its place, with or
+    without the decorator.
     """
     _check_message(message)
 
     def mark(method: Callable[[A, M], Says]) -> Callable[[A, M], Says]:
-        setattr(method, _MARK, (*_marks_of(method), message))
+        setattr(method, _MARK, message)
         return method
 
     return mark
 
 
-def _marks_of(method: object) -> tuple[type[Message], ...]:
-    return getattr(method, _MARK, ())
+def _mark_of(method: object) -> type[Message] | None:
+    return getattr(method, _MARK, None)
 
 
 def _check_message(kind: object) -> None:
@@ -99,12 +99,14 @@ def _table_of(cls: type[Agent]) -> dict[type[Message], str]:
     for owner in reversed(cls.__mro__):
         own: dict[type[Message], str] = {}
         for name, value in vars(owner).items():
-            for kind in _marks_of(value):
-                if kind in own:
-                    raise TypeError(
-                        f"{owner.__name__} hears {kind.__name__} twice: {own[kind]} and {name}"
-                    )
-                own[kind] = name
+            kind = _mark_of(value)
+            if kind is None:
+                continue
+            if kind in own:
+                raise TypeError(
+                    f"{owner.__name__} hears {kind.__name__} twice: {own[kind]} and {name}"
+                )
+            own[kind] = name
         table.update(own)
     return table
 

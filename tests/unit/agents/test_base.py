@@ -67,21 +67,6 @@ def test_an_overriding_method_is_heard_in_place_of_its_base():
     assert Echo().hear(a_tick()) == (Beat(now_ns=2),)
 
 
-def test_one_method_may_hear_two_types():
-    class Both(Agent):
-        role = Role.DATA_COLLECTION
-        name = "both"
-        says = (Beat,)
-
-        @hears(Tick)
-        @hears(Beat)
-        def on_any(self, message: Tick | Beat) -> Says:
-            return (Beat(now_ns=1 if isinstance(message, Tick) else 2),)
-
-    assert Both().hear(a_tick()) == (Beat(now_ns=1),)
-    assert Both().hear(Beat(now_ns=0)) == (Beat(now_ns=2),)
-
-
 def test_two_methods_for_one_type_are_refused():
     with pytest.raises(TypeError, match=r"Torn hears Tick twice: one and two"):
 
