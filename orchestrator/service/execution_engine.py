@@ -1,0 +1,419 @@
+"""The kernel's host: one mailbox; facts durable first, then the acts; the gate before each byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import structlog
+
+from orchestrator.kernel.audit import AuditChain
+from orchestrator.kernel.engine import Kernel
+from orchestrator.model.acts import (
+    Act,
+    AskStage,
+    CloseGate,
+    FetchAccount,
+    FetchTransactions,
+    Liquidate,
+    SendAlert,
+    SendOrder,
+    Write,
+)
+from orchestrator.model.base import Message
+from orchestrator.model.errors import StoreError, VenueError
+from orchestrator.model.events import (
+    AccountSeen,
+    Event,
+    ReadFailed,
+    SendFinished,
+    SignalSeen,
+    StorageTrouble,
+    TransactionsSeen,
+)
+from orchestrator.model.facts import AgentChanged, Fact
+from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.money import AccountId
+from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
+from orchestrator.model.outcomes import AnomalySeen, ChangeProposed, PatternSeen, TradeOutcome
+from orchestrator.model.ports import Bus, Clock, Store, VenueReader, VenueWriter
+from orchestrator.model.safety import Alert
+from orchestrator.model.signals import Signal
+from orchestrator.model.time import Instant
+from orchestrator.service.agent_manager import AgentManager, Seat
+from orchestrator.service.gate import Gate
+from orchestrator.service.seams import mono_ns, wall_ns
+from orchestrator.service.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+# A turn is closed, committed and acted on after so many facts, however much is still waiting.
+_FACTS_A_TURN = 256
+# With the store failing, so many facts wait in memory; beyond, what would add risk stops anyway (S5).
+_UNSAVED_MAX = 20_000
+_SNAPSHOT_EVERY = 5_000
+
+LiquidateHook: TypeAlias = Callable[[Liquidate], None]
+StopHook: TypeAlias = Callable[[CloseGate], None]
+AlertHook: TypeAlias = Callable[[Alert], None]
+
+# Said by agents and written down as they are; the kernel hears patterns too, since they may block.
+_SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
+_VOLATILE = (Tick, StreamBeat, StreamUp, StreamDown, Beat)
+
+
+class Hooks:
+    """What the engine hands on to its neighbours; set by the supervisor before the first event."""
+
+    liquidate: LiquidateHook
+    stop: StopHook
+    alert: AlertHook
+
+    def __init__(self) -> None:
+        self.liquidate = lambda act: log.error("liquidation.unwired", act=act.reason)
+        self.stop = lambda act: log.error("stop.unwired", act=act.reason)
+        self.alert = lambda alert: log.warning("alert.raised", title=alert.title)
+
+
+class ExecutionEngine:
+    """Feeds the kernel, one event at a time, in the event loop's thread; never re-entered.
+
+    `handle` is synchronous down to the order's first byte: between the tick that is heard and the
+    order that leaves there is no task switch, only the commit. `epoch`, `node` stand in records.
+    """
+
+    def __init__(
+        self, kernel: Kernel, chain: AuditChain, store: Store, bus: Bus, writer: VenueWriter,
+        reader: VenueReader, agents: AgentManager, gate: Gate, clock: Clock, telemetry: Telemetry,
+        *, node: str,
+    ) -> None:  # fmt: skip
+        self.kernel = kernel
+        self.hooks = Hooks()
+        self._chain = chain
+        self._store = store
+        self._bus = bus
+        self._writer = writer
+        self._reader = reader
+        self._agents = agents
+        self._gate = gate
+        self._clock = clock
+        self._telemetry = telemetry
+        self._node = node
+        self._inbox: deque[Event] = deque()
+        self._busy = False
+        self._unsaved: list[Fact] = []
+        self._facts_since_snapshot = 0
+        self._seq = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._fetching: dict[AccountId, int] = {}
+        self._fetching_account: set[AccountId] = set()
+        self._signal_began: dict[str, int] = {}
+        self._last_first_byte_ns: Instant = 0
+        self._last_first_byte_wall_ns: Instant = 0
+        self._writes_open = 0
+        self._closing = False
+        agents.report_to(self._agent_changed)
+
+    # -- the mailbox ----------------------------------------------------------------------------
+
+    def attach(self, tasks: asyncio.TaskGroup) -> None:
+        """The group whose tasks do the reads that the kernel asks for."""
+        self._tasks = tasks
+
+    def handle(self, *events: Event) -> None:
+        """Everything that happens comes in here. Returns when facts are durable and acts begun.
+
+        Called from within itself (by an agent's say, a callback) it only queues.
+        """
+        self._inbox.extend(events)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                self._turn()
+        finally:
+            self._busy = False
+
+    def _turn(self) -> None:
+        facts: list[Fact] = []
+        acts: list[Act] = []
+        while self._inbox and len(facts) < _FACTS_A_TURN:
+            self._hear(self._inbox.popleft(), facts, acts)
+        durable = self._commit(facts)
+        for act in acts:
+            self._perform(act, durable=durable)
+        self._publish(facts)
+
+    def _hear(self, event: Event, facts: list[Fact], acts: list[Act]) -> None:
+        if type(event) is SignalSeen:
+            self._signal_began.setdefault(event.signal.signal_id, mono_ns())
+            self._tell(event.signal)
+        began = mono_ns()
+        step = self.kernel.step(event, self._clock.now())
+        facts.extend(step.facts)
+        for act in step.acts:
+            if type(act) is AskStage:
+                # An opinion within the process is a plain call: the path goes on in this turn.
+                self._inbox.appendleft(self._agents.ask(act.role, act.ask_id, act.question))
+            else:
+                acts.append(act)
+        if type(event) is Tick:
+            self._telemetry.ticks.inc()
+            self._telemetry.took("kernel_tick", (mono_ns() - began) / 1000)
+            if self.kernel.quotes.last(event.instrument) is event:
+                self._tell(event)
+        elif type(event) is Beat:
+            self._tell(event)
+
+    # -- durability -----------------------------------------------------------------------------
+
+    def _commit(self, facts: list[Fact]) -> bool:
+        """Whether everything said so far is durable. On failure the facts wait, in order."""
+        if not facts and not self._unsaved:
+            return True
+        waiting = len(self._unsaved)
+        self._unsaved.extend(facts)
+        began = mono_ns()
+        records = self._chain.link(
+            self._unsaved, ts=self._clock.now(), node=self._node, epoch=self.kernel.epoch
+        )
+        try:
+            self._store.append(records, self._unsaved)
+        except StoreError as exc:
+            log.error("store.failed", reason=str(exc), waiting=len(self._unsaved))
+            if len(self._unsaved) > _UNSAVED_MAX:
+                raise
+            self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
+            return False
+        self._chain.advance(records)
+        self._telemetry.took("journal", (mono_ns() - began) / 1000)
+        self._telemetry.saw(self._unsaved)
+        for record, fact in zip(records, self._unsaved, strict=True):
+            self._bus.publish(record, fact)
+        self._seq = records[-1].seq
+        self._facts_since_snapshot += len(records)
+        self._unsaved = []
+        if waiting or self.kernel.storage_blocked:
+            self._inbox.append(StorageTrouble(ok=True))
+        return True
+
+    def retry_commit(self) -> None:
+        """Called by the supervisor's beat: saves what is waiting, and probes a failed store."""
+        if not self._busy and (self._unsaved or self.kernel.storage_blocked):
+            self._busy = True
+            try:
+                if self._commit([]) and self.kernel.storage_blocked:
+                    self._inbox.append(StorageTrouble(ok=True))
+            finally:
+                self._busy = False
+            self.handle()
+
+    def maybe_snapshot(self, *, force: bool = False) -> None:
+        """Save the kernel's state, so that a restart reads few facts. Failure is not trouble."""
+        if self._unsaved or not (force or self._facts_since_snapshot >= _SNAPSHOT_EVERY):
+            return
+        try:
+            self._store.save_snapshot(self._seq, self.kernel.snapshot())
+        except StoreError as exc:
+            log.warning("snapshot.failed", reason=str(exc))
+            return
+        self._facts_since_snapshot = 0
+
+    def recovered(self, seq: int) -> None:
+        """Where the journal ends after recovery."""
+        self._seq = seq
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _publish(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            self._tell(fact)
+
+    def _tell(self, message: Message) -> None:
+        if not self._agents.hears(type(message)):
+            return
+        for seat, said in self._agents.tell(message):
+            self._hear_said(seat, said)
+
+    def _hear_said(self, seat: Seat, said: Message) -> None:
+        if isinstance(said, Signal):
+            self._inbox.append(SignalSeen(signal=said))
+        elif isinstance(said, PatternSeen):
+            self._inbox.append(said)
+        elif isinstance(said, _SAID_FACTS):
+            self.note(said)
+        else:
+            self._agents.blame(seat, f"said {type(said).__name__}, which nobody here takes unasked")
+
+    def note(self, fact: Fact) -> None:
+        """Write down a fact that changes no state of the kernel, and tell those who hear it."""
+        if self._busy:
+            self._loose(fact)
+            return
+        self._busy = True
+        try:
+            self._commit([fact])
+            self._publish([fact])
+        finally:
+            self._busy = False
+        self.handle()
+
+    def _loose(self, fact: Fact) -> None:
+        # Joins whatever is committed next, which is at the latest the beat's own commit.
+        self._unsaved.append(fact)
+        self._tell(fact)
+
+    def _agent_changed(self, changed: AgentChanged) -> None:
+        log.info("agent.changed", agent=changed.agent_id, state=changed.state, why=changed.reason)
+        self.note(changed)
+
+    # -- acts -----------------------------------------------------------------------------------
+
+    def _perform(self, act: Act, *, durable: bool) -> None:
+        match act:
+            case SendOrder():
+                self._send_order(act, durable=durable)
+            case Write():
+                self._write(act.request)
+            case FetchTransactions():
+                self._spawn(self._fetch_transactions(act), f"fetch {act.account_id}")
+            case FetchAccount():
+                self._spawn(self._fetch_account(act.account_id), f"read {act.account_id}")
+            case Liquidate():
+                self.hooks.liquidate(act)
+            case CloseGate():
+                self.hooks.stop(act)
+            case SendAlert():
+                self.hooks.alert(act.alert)
+            case AskStage():
+                raise AssertionError("stages are asked in the turn that wants them")
+
+    def _send_order(self, act: SendOrder, *, durable: bool) -> None:
+        intent_id = act.intent_id
+        if not durable:
+            refused = NotSent(reason="the intent could not be written down durably", by_gate=True)
+            self._inbox.append(SendFinished(intent_id=intent_id, outcome=refused))
+            return
+        began = mono_ns()
+        asked_at = 0
+
+        def gate() -> str | None:
+            nonlocal asked_at
+            if self._gate.closed:
+                return "the emergency stop has closed the gate"
+            objection = self.kernel.may_send(intent_id, self._clock.now())
+            asked_at = mono_ns()
+            return objection
+
+        def done(outcome: WriteOutcome, first_byte_ns: Instant) -> None:
+            self._writes_open -= 1
+            now = mono_ns()
+            if first_byte_ns:
+                self._sent(act.request, asked_at)
+                self._telemetry.took("venue", (now - began) / 1000)
+            self.handle(
+                SendFinished(
+                    intent_id=intent_id, outcome=outcome, first_byte_ns=first_byte_ns,
+                    latency_us=(self._clock.mono_ns() - virtual_began) // 1000,
+                )
+            )  # fmt: skip
+
+        virtual_began = self._clock.mono_ns()
+        self._writes_open += 1
+        self._writer.submit(act.request, gate, done)
+
+    def _sent(self, request: WriteRequest, at_mono_ns: int) -> None:
+        self._last_first_byte_ns = self._clock.now()
+        self._last_first_byte_wall_ns = wall_ns() - (mono_ns() - at_mono_ns)
+        intent = self.kernel.intent(request.client_request_id)
+        began = self._signal_began.pop(intent.signal_id, 0) if intent is not None else 0
+        if began:
+            self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
+        if len(self._signal_began) > 10_000:
+            self._signal_began.clear()
+
+    @property
+    def last_first_byte_at(self) -> Instant | None:
+        """UTC of the last order's first byte in this life; None when none left."""
+        return self._last_first_byte_wall_ns or None
+
+    @property
+    def writes_open(self) -> int:
+        """Orders handed to the venue whose outcome has not come back."""
+        return self._writes_open
+
+    def _write(self, request: WriteRequest) -> None:
+        """A write that only reduces risk: no gate word, no limit stands before it (K1)."""
+
+        def done(outcome: WriteOutcome, _: Instant) -> None:
+            self.venue_said(request.account_id, outcome)
+
+        self._writer.submit(request, _open, done)
+
+    def venue_said(self, account_id: AccountId, outcome: WriteOutcome) -> None:
+        """Transactions of an answer to anyone's write go through the one door."""
+        match outcome:
+            case Answered() | Rejected():
+                if outcome.transactions:
+                    self.handle(
+                        TransactionsSeen(
+                            account_id=account_id, transactions=outcome.transactions,
+                            last_transaction_id=outcome.last_transaction_id, source="answer",
+                        )
+                    )  # fmt: skip
+            case _:
+                log.warning("write.failed", account=account_id, reason=outcome.reason)
+
+    # -- reads ----------------------------------------------------------------------------------
+
+    def _spawn(self, work: object, name: str) -> None:
+        if self._tasks is None or self._closing:
+            getattr(work, "close", lambda: None)()
+            return
+        self._tasks.create_task(work, name=name)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """No more reads are begun; what is on the wire ends by itself."""
+        self._closing = True
+
+    async def _fetch_transactions(self, act: FetchTransactions) -> None:
+        account_id = act.account_id
+        if account_id in self._fetching and self._fetching[account_id] <= act.since:
+            return  # one that reads at least as far back is under way
+        self._fetching[account_id] = act.since
+        try:
+            if act.after_ms:
+                await self._clock.sleep(act.after_ms / 1000)
+            found, last = await self._reader.transactions_since(account_id, act.since)
+        except VenueError as exc:
+            self.handle(ReadFailed(account_id=account_id, reason=str(exc)))
+            return
+        finally:
+            self._fetching.pop(account_id, None)
+        self.handle(
+            TransactionsSeen(
+                account_id=account_id, transactions=found, last_transaction_id=last,
+                source="gap_fill", complete_to=last,
+            )
+        )  # fmt: skip
+
+    async def _fetch_account(self, account_id: AccountId) -> None:
+        if account_id in self._fetching_account:
+            return
+        self._fetching_account.add(account_id)
+        try:
+            account = await self._reader.account(account_id)
+        except VenueError as exc:
+            self.handle(ReadFailed(account_id=account_id, reason=str(exc)))
+            return
+        finally:
+            self._fetching_account.discard(account_id)
+        self.handle(AccountSeen(account=account))
+
+
+def _open() -> None:
+    """The gate's answer to what only reduces risk."""
+    return

@@ -1,0 +1,114 @@
+"""Where the outside's time and chance come in: the only file that may read clocks or dice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+
+from orchestrator.model.ports import VenueClock
+from orchestrator.model.time import NS_PER_S, Instant
+
+
+def wall_ns() -> Instant:
+    """UTC by the machine's wall clock, nanoseconds; for records and receipts only."""
+    return time.time_ns()
+
+
+def mono_ns() -> int:
+    """The machine's monotonic clock, nanoseconds; for ages, time-outs and latencies."""
+    return time.monotonic_ns()
+
+
+def cpu_s() -> float:
+    """Processor seconds that this process has used."""
+    return time.process_time()
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id, 16 hex digits of chance behind `prefix`."""
+    return f"{prefix}-{os.urandom(8).hex()}"
+
+
+def new_token() -> str:
+    """A fresh bearer token, 256 bit."""
+    return secrets.token_urlsafe(32)
+
+
+class SystemClock:
+    """Market time where the venue has no clock of its own: UTC, carried on by the monotonic clock.
+
+    The wall clock is read once, so that its later jumps open nothing (SAFETY K7).
+    """
+
+    def __init__(self) -> None:
+        self._base = time.time_ns() - time.monotonic_ns()
+
+    def now(self) -> Instant:
+        return self._base + time.monotonic_ns()
+
+    def mono_ns(self) -> int:
+        return time.monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @property
+    def speed(self) -> float:
+        """Market seconds per machine second."""
+        return 1.0
+
+
+class FollowingClock:
+    """The paper venue's market clock as this process follows it (DESIGN, decision 12)."""
+
+    def __init__(self, told: VenueClock) -> None:
+        self._anchor_mono = time.monotonic_ns()
+        self._anchor = told.now_ns
+        self._speed = told.speed
+        self._last = told.now_ns
+
+    def follow(self, told: VenueClock) -> None:
+        """Take a newer reading; market time never goes back here, it waits."""
+        self._anchor_mono = time.monotonic_ns()
+        self._anchor = told.now_ns
+        self._speed = told.speed
+
+    def now(self) -> Instant:
+        elapsed = time.monotonic_ns() - self._anchor_mono
+        if self._speed != 1.0:
+            elapsed = int(elapsed * self._speed)
+        self._last = max(self._last, self._anchor + elapsed)
+        return self._last
+
+    def mono_ns(self) -> int:
+        return time.monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @property
+    def speed(self) -> float:
+        return self._speed
+
+
+class VirtualClock:
+    """Market and machine time of a virtual-time loop: both are the loop's."""
+
+    def __init__(self, start_ns: Instant, loop: asyncio.AbstractEventLoop) -> None:
+        self._start = start_ns
+        self._loop = loop
+
+    def now(self) -> Instant:
+        return self._start + self.mono_ns()
+
+    def mono_ns(self) -> int:
+        return round(self._loop.time() * NS_PER_S)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @property
+    def speed(self) -> float:
+        return 1.0
