@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -114,6 +114,7 @@ class ExecutionEngine:
         self._last_first_byte_wall_ns: Instant = 0
         self._writes_open = 0
         self._closing = False
+        self._now: Instant = 0
         agents.report_to(self._agent_changed)
 
     # -- the mailbox ----------------------------------------------------------------------------
@@ -138,6 +139,8 @@ class ExecutionEngine:
             self._busy = False
 
     def _turn(self) -> None:
+        # One instant for the whole turn: what is decided and what is recorded agree.
+        self._now = self._clock.now()
         facts: list[Fact] = []
         acts: list[Act] = []
         while self._inbox and len(facts) < _FACTS_A_TURN:
@@ -152,7 +155,7 @@ class ExecutionEngine:
             self._signal_began.setdefault(event.signal.signal_id, mono_ns())
             self._tell(event.signal)
         began = mono_ns()
-        step = self.kernel.step(event, self._clock.now())
+        step = self.kernel.step(event, self._now)
         facts.extend(step.facts)
         for act in step.acts:
             if type(act) is AskStage:
@@ -178,7 +181,7 @@ class ExecutionEngine:
         self._unsaved.extend(facts)
         began = mono_ns()
         records = self._chain.link(
-            self._unsaved, ts=self._clock.now(), node=self._node, epoch=self.kernel.epoch
+            self._unsaved, ts=self._now, node=self._node, epoch=self.kernel.epoch
         )
         try:
             self._store.append(records, self._unsaved)
@@ -204,6 +207,7 @@ class ExecutionEngine:
         """Called by the supervisor's beat: saves what is waiting, and probes a failed store."""
         if not self._busy and (self._unsaved or self.kernel.storage_blocked):
             self._busy = True
+            self._now = self._clock.now()
             try:
                 if self._commit([]) and self.kernel.storage_blocked:
                     self._inbox.append(StorageTrouble(ok=True))
@@ -254,6 +258,7 @@ class ExecutionEngine:
             self._loose(fact)
             return
         self._busy = True
+        self._now = self._clock.now()
         try:
             self._commit([fact])
             self._publish([fact])
@@ -279,7 +284,7 @@ class ExecutionEngine:
             case Write():
                 self._write(act.request)
             case FetchTransactions():
-                self._spawn(self._fetch_transactions(act), f"fetch {act.account_id}")
+                self.fetch(act)
             case FetchAccount():
                 self._spawn(self._fetch_account(act.account_id), f"read {act.account_id}")
             case Liquidate():
@@ -369,15 +374,19 @@ class ExecutionEngine:
 
     # -- reads ----------------------------------------------------------------------------------
 
-    def _spawn(self, work: object, name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None or self._closing:
-            getattr(work, "close", lambda: None)()
+            work.close()
             return
-        self._tasks.create_task(work, name=name)  # type: ignore[arg-type]
+        self._tasks.create_task(work, name=name)
 
     def close(self) -> None:
         """No more reads are begun; what is on the wire ends by itself."""
         self._closing = True
+
+    def fetch(self, act: FetchTransactions) -> None:
+        """Read an account's transactions from `act.since` on, in the background."""
+        self._spawn(self._fetch_transactions(act), f"fetch {act.account_id}")
 
     async def _fetch_transactions(self, act: FetchTransactions) -> None:
         account_id = act.account_id
