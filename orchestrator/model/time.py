@@ -17,6 +17,7 @@ DAY_NS = 24 * HOUR_NS
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
+_LONDON = ZoneInfo("Europe/London")
 
 
 def seconds(value: float) -> int:
@@ -97,6 +98,21 @@ def new_york(at_ns: Instant) -> tuple[int, int]:
     """(weekday, second of the day) on New York's wall clock; Monday is 0."""
     day, rest = divmod(_local_ns(at_ns), DAY_NS)
     return (day + 3) % 7, rest // NS_PER_S  # 1970-01-01 was a Thursday
+
+
+@lru_cache(maxsize=4096)
+def _london_offset_ns(quarter: int) -> int:
+    moment = _EPOCH + dt.timedelta(minutes=15 * quarter)
+    offset = moment.astimezone(_LONDON).utcoffset()
+    if offset is None:
+        raise ValueError("London has no offset")
+    return round(offset.total_seconds()) * NS_PER_S
+
+
+def london(at_ns: Instant) -> tuple[int, int]:
+    """(weekday, second of the day) on London's wall clock; Monday is 0."""
+    day, rest = divmod(at_ns + _london_offset_ns(at_ns // (15 * MINUTE_NS)), DAY_NS)
+    return (day + 3) % 7, rest // NS_PER_S
 
 
 @lru_cache(maxsize=256)
