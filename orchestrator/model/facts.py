@@ -33,6 +33,12 @@ class ServiceStarted(Message, frozen=True, kw_only=True, gc=False, tag="service.
     unclean: bool
 
 
+class ServiceStopped(Message, frozen=True, kw_only=True, gc=False, tag="service.stopped"):
+    """An orderly end of a life; a journal that ends otherwise was cut off (unclean)."""
+
+    reason: str
+
+
 class ModeChanged(Message, frozen=True, kw_only=True, gc=False, tag="mode.changed"):
     """`wanted_running`: whether a restart should go on trading by itself (R1)."""
 
@@ -234,7 +240,7 @@ class AgentChanged(Message, frozen=True, kw_only=True, gc=False, tag="agent.chan
 
 
 Fact: TypeAlias = (
-    ServiceStarted | ModeChanged | SpecsLearned | AccountAdopted | AccountReconciled
+    ServiceStarted | ServiceStopped | ModeChanged | SpecsLearned | AccountAdopted | AccountReconciled
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerReset | TickDropped | Stopped | StopStep | Resumed

@@ -115,6 +115,8 @@ class ExecutionEngine:
         self._writes_open = 0
         self._closing = False
         self._now: Instant = 0
+        self._watched: Event | None = None
+        self._watched_facts: tuple[Fact, ...] = ()
         agents.report_to(self._agent_changed)
 
     # -- the mailbox ----------------------------------------------------------------------------
@@ -138,6 +140,13 @@ class ExecutionEngine:
         finally:
             self._busy = False
 
+    def command(self, event: Event) -> tuple[Fact, ...]:
+        """As `handle`, for a command from outside: what the kernel's step for it said."""
+        self._watched, self._watched_facts = event, ()
+        self.handle(event)
+        self._watched = None
+        return self._watched_facts
+
     def _turn(self) -> None:
         # One instant for the whole turn: what is decided and what is recorded agree.
         self._now = self._clock.now()
@@ -157,6 +166,8 @@ class ExecutionEngine:
         began = mono_ns()
         step = self.kernel.step(event, self._now)
         facts.extend(step.facts)
+        if event is self._watched:
+            self._watched_facts = step.facts
         for act in step.acts:
             if type(act) is AskStage:
                 # An opinion within the process is a plain call: the path goes on in this turn.

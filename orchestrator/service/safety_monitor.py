@@ -1,0 +1,239 @@
+"""The emergency stop from its first instant to its receipt, and the liquidations of breakers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from orchestrator.model.acts import CloseGate, Liquidate
+from orchestrator.model.events import EmergencyStop
+from orchestrator.model.facts import AlertRaised
+from orchestrator.model.money import AccountId
+from orchestrator.model.ports import Clock, VenueReader, VenueWriter
+from orchestrator.model.safety import AccountReceipt, Alert, Severity, StopReceipt, StopState
+from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.liquidation import Liquidator
+from orchestrator.service.seams import mono_ns, new_id, wall_ns
+
+log = structlog.get_logger()
+
+_LATCH_WAIT_S = 0.06  # the answer may take 100 ms in all, whatever the disk does
+_LATCH_RETRY_S = 1.0
+_WATCH_S = 0.05
+
+
+class SafetyMonitor:
+    """Raises stops, carries them out, and keeps their receipt.
+
+    `threads` false (a virtual-time loop): the latch is written in the loop's own thread.
+    """
+
+    def __init__(
+        self, engine: ExecutionEngine, gate: Gate, reader: VenueReader, writer: VenueWriter,
+        clock: Clock, *, seed: int, threads: bool = True,
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._gate = gate
+        self._clock = clock
+        self._threads = threads
+        self._tasks: asyncio.TaskGroup | None = None
+        self._accounts: dict[AccountId, tuple[AccountReceipt, StopState]] = {}
+        self._flattening: set[AccountId] = set()
+        self._latch: Latch | None = None
+        self._persisted = False
+        self._took_us = 0
+        self._liquidator = Liquidator(
+            engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
+        )
+        engine.hooks.liquidate = self._liquidate
+        engine.hooks.stop = self._stop_by_kernel
+        engine.hooks.alert = self.alert
+
+    def attach(self, tasks: asyncio.TaskGroup) -> None:
+        """The group whose tasks do the liquidating."""
+        self._tasks = tasks
+
+    # -- raising --------------------------------------------------------------------------------
+
+    async def emergency_stop(
+        self, actor: str, reason: str, *, liquidate: bool = True, accounts: tuple[AccountId, ...] = ()
+    ) -> StopReceipt:
+        """Close the gate, then everything else. Returns within 100 ms, receipt as far as it is."""
+        began = mono_ns()
+        if not accounts:
+            self._gate.close()
+        closed_ns = wall_ns()
+        took_us = (mono_ns() - began) // 1000
+        already = self._latch is not None
+        latch = self._merged(actor, reason, closed_ns, accounts, liquidate=liquidate)
+        writing = self._start_writing(latch)
+        self._engine.handle(_event_of(latch))
+        self._latch = latch
+        self._took_us = self._took_us or took_us
+        if writing is not None:
+            await asyncio.wait((writing,), timeout=_LATCH_WAIT_S)
+        return self._receipt(latch, already=already)
+
+    def _merged(
+        self, actor: str, reason: str, closed_ns: int, accounts: tuple[AccountId, ...],
+        *, liquidate: bool,
+    ) -> Latch:  # fmt: skip
+        """A repeated stop keeps its id; it may add accounts or liquidation, never take away."""
+        old = self._latch
+        if old is None:
+            return Latch(
+                stop_id=new_id("stop"), actor=actor, reason=reason, liquidate=liquidate,
+                closed_ns=closed_ns, accounts=accounts,
+            )  # fmt: skip
+        merged = tuple(dict.fromkeys((*old.accounts, *accounts))) if accounts and old.accounts else ()
+        return Latch(
+            stop_id=old.stop_id, actor=old.actor, reason=old.reason,
+            liquidate=old.liquidate or liquidate, closed_ns=old.closed_ns, accounts=merged,
+        )  # fmt: skip
+
+    def _start_writing(self, latch: Latch) -> asyncio.Task[None] | None:
+        if not self._threads or self._tasks is None:
+            self._persisted = self._try_latch(latch)
+            return None
+        return self._tasks.create_task(self._write_latch(latch), name="latch")
+
+    def _try_latch(self, latch: Latch) -> bool:
+        try:
+            self._gate.latch(latch)
+        except OSError as exc:
+            log.error("latch.failed", reason=str(exc))
+            return False
+        return True
+
+    async def _write_latch(self, latch: Latch) -> None:
+        """Until it is durable; the gate is closed all the while."""
+        while self._latch is None or self._latch.stop_id == latch.stop_id:
+            if await asyncio.get_running_loop().run_in_executor(None, self._try_latch, latch):
+                self._persisted = True
+                return
+            self._persisted = False
+            self._note_alert("latch", "The stop could not be written down", "writing is retried")
+            await self._clock.sleep(_LATCH_RETRY_S)
+
+    def _stop_by_kernel(self, act: CloseGate) -> None:
+        self._gate.close()
+        if self._tasks is not None:
+            self._tasks.create_task(self._raise(act.actor, act.reason), name="stop")
+
+    async def _raise(self, actor: str, reason: str) -> None:
+        await self.emergency_stop(actor, reason)
+
+    async def watch_gate(self) -> None:
+        """Runs until cancelled: a gate closed by another process becomes a full stop."""
+        while True:
+            await self._clock.sleep(_WATCH_S)
+            if self._gate.closed and (self._latch is None or self._latch.accounts):
+                await self._adopt_latch()
+
+    async def _adopt_latch(self) -> None:
+        found = self._gate.read_latch()
+        if found is None or (self._latch is not None and found == self._latch):
+            # The word was closed, and whoever closed it was cut off before the latch.
+            await self.emergency_stop("unknown", "the gate was closed from outside")
+            return
+        log.warning("stop.raised", actor=found.actor, reason=found.reason, stop=found.stop_id)
+        self._latch, self._persisted = found, True
+        self._engine.handle(_event_of(found))
+
+    def found_at_start(self, latch: Latch) -> None:
+        """A latch of an earlier life: still stopped, and the liquidation goes on (E1)."""
+        if not latch.accounts:
+            self._gate.close()
+        self._latch, self._persisted = latch, True
+
+    def continue_at_start(self) -> None:
+        """After the accounts are known again: the same stop, repeated."""
+        if self._latch is not None:
+            self._engine.handle(_event_of(self._latch))
+
+    # -- carrying out ---------------------------------------------------------------------------
+
+    def _liquidate(self, act: Liquidate) -> None:
+        for account_id in act.accounts:
+            if account_id not in self._flattening and self._tasks is not None:
+                self._flattening.add(account_id)
+                self._account_changed(AccountReceipt(account_id=account_id), StopState.LIQUIDATING)
+                self._tasks.create_task(
+                    self._flatten(act.stop_id, account_id), name=f"liquidate {account_id}"
+                )
+
+    async def _flatten(self, stop_id: str, account_id: AccountId) -> None:
+        try:
+            await self._liquidator.flatten(stop_id, account_id)
+        finally:
+            self._flattening.discard(account_id)
+
+    def _account_changed(self, receipt: AccountReceipt, state: StopState) -> None:
+        self._accounts[receipt.account_id] = (receipt, state)
+
+    def _takes_long(self, account_id: AccountId, took_s: float, problem: str) -> None:
+        self._note_alert(
+            f"liquidation:{account_id}:{int(took_s)}",
+            f"Account {account_id} is not flat after {took_s:.0f} s", problem,
+        )  # fmt: skip
+
+    # -- alerts ---------------------------------------------------------------------------------
+
+    def _note_alert(self, key: str, title: str, text: str) -> None:
+        self.alert(
+            Alert(key=key, severity=Severity.CRITICAL, title=title, text=text,
+                  at_ns=self._clock.now())
+        )  # fmt: skip
+
+    def alert(self, alert: Alert) -> None:
+        """To the log and the record; delivery to people is an adapter's."""
+        level = log.error if alert.severity is Severity.CRITICAL else log.warning
+        level("alert.raised", title=alert.title, text=alert.text, subject=alert.subject)
+        self._engine.note(AlertRaised(alert=alert))
+
+    # -- the receipt ----------------------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        return self._latch is not None
+
+    @property
+    def gate_is_open(self) -> bool:
+        return not self._gate.closed
+
+    def receipt(self) -> StopReceipt | None:
+        """Of the stop in force; None when there is none."""
+        return None if self._latch is None else self._receipt(self._latch, already=True)
+
+    def _receipt(self, latch: Latch, *, already: bool) -> StopReceipt:
+        return StopReceipt(
+            stop_id=latch.stop_id, state=self._state(latch), actor=latch.actor,
+            reason=latch.reason, gate_closed_at=latch.closed_ns, took_us=self._took_us,
+            persisted=self._persisted, liquidate=latch.liquidate, already_stopped=already,
+            last_order_first_byte_at=self._engine.last_first_byte_at,
+            accounts=tuple(receipt for receipt, _ in self._accounts.values()),
+        )  # fmt: skip
+
+    def _state(self, latch: Latch) -> StopState:
+        if not latch.liquidate:
+            return StopState.STOPPED
+        states = {state for _, state in self._accounts.values()}
+        for state in (StopState.NOT_FLAT, StopState.WAITING_MARKET, StopState.LIQUIDATING):
+            if state in states:
+                return state
+        return StopState.FLAT if states else StopState.LIQUIDATING
+
+    def reopened(self) -> None:
+        """After a recorded resume: the latch goes, then the word opens. OSError: still stopped."""
+        self._gate.reopen()
+        self._latch, self._persisted, self._took_us = None, False, 0
+        self._accounts.clear()
+
+
+def _event_of(latch: Latch) -> EmergencyStop:
+    return EmergencyStop(
+        stop_id=latch.stop_id, actor=latch.actor, reason=latch.reason, liquidate=latch.liquidate,
+        accounts=tuple(AccountId(a) for a in latch.accounts), gate_closed_ns=latch.closed_ns,
+    )  # fmt: skip
