@@ -7,7 +7,10 @@ OrchestratorError
 │   ├── VenueRefused            an HTTP status that is not success; status, code, message
 │   └── VenueNonsense           an answer that cannot be read
 ├── StoreError                  a durable write or read failed
-│   └── StoreLocked             another service holds this state folder
+│   ├── StoreLocked             another service holds this state folder
+│   └── StoreConflict           a key that is unique for ever is there already; never retried
+├── BusError                    broadcast
+│   └── ListenerTooSlow         a listener did not keep up and lost its place
 └── FeedError                   a replay file cannot be read: names the file and the line
 """
 
@@ -50,6 +53,26 @@ class StoreError(OrchestratorError):
 
 class StoreLocked(StoreError):
     """Another service holds this state folder."""
+
+
+class StoreConflict(StoreError):
+    """A key that is unique for ever exists already, or the journal's order is broken.
+
+    Nothing was written. The same write will fail again: it is a bug's trace, not a disk's trouble.
+    """
+
+
+class BusError(OrchestratorError):
+    """Broadcast of facts."""
+
+
+class ListenerTooSlow(BusError):
+    """The listener's queue was full: it lost its place. `last_seq`: the last record given."""
+
+    def __init__(self, limit: int, last_seq: int) -> None:
+        super().__init__(f"the listener fell {limit} events behind and was cut after {last_seq}")
+        self.limit = limit
+        self.last_seq = last_seq
 
 
 class FeedError(OrchestratorError):

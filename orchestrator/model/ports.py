@@ -11,6 +11,8 @@ from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.orders import GateQuestion, WriteOutcome, WriteRequest
+from orchestrator.model.outcomes import TradeOutcome
+from orchestrator.model.safety import Alert
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account, Transaction
 
@@ -135,8 +137,8 @@ class Store(Protocol):
         """Made at the first opening of the store; the audit chain starts from its hash."""
         ...
 
-    def next_epoch(self) -> int:
-        """Raise and return the epoch, durably (H1: epochs only grow)."""
+    def next_epoch(self, above: int = 0) -> int:
+        """Raise and return the epoch, durably (H1: epochs only grow), to more than `above` too."""
         ...
 
     def close(self) -> None: ...
@@ -149,6 +151,8 @@ class MarketStore(Protocol):
 
     def write_candles(self, candles: Sequence[Candle]) -> None: ...
 
+    def write_outcomes(self, outcomes: Sequence[TradeOutcome]) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -159,4 +163,19 @@ class Bus(Protocol):
         """Never blocks; a listener that cannot keep up loses its place and is told so."""
         ...
 
-    def listen(self, limit: int = 1000) -> AsyncIterator[tuple[Record, Fact]]: ...
+    def listen(
+        self, limit: int = 1000, types: frozenset[str] = frozenset()
+    ) -> AsyncIterator[tuple[Record, Fact]]:
+        """From this call on. Raises ListenerTooSlow after the last one given to a listener cut off.
+
+        `types` are record types ("signal.ended", ...); empty: all.
+        """
+        ...
+
+
+class AlertSink(Protocol):
+    """Where alerts go so that a person sees them."""
+
+    def send(self, alert: Alert) -> None:
+        """Never blocks, never raises."""
+        ...
