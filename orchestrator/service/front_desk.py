@@ -1,0 +1,462 @@
+"""The desk at work: what faces see of the kernel, and what they ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import prometheus_client as prom
+
+from orchestrator.kernel.audit import verify
+from orchestrator.kernel.ledger import valuation
+from orchestrator.model.events import (
+    EnableAccount,
+    Event,
+    Noted,
+    ResetBreaker,
+    Resume,
+    SignalSeen,
+    StartTrading,
+    StopTrading,
+    TripBreaker,
+)
+from orchestrator.model.facts import Fact, OperatorActed, SignalAccepted, SignalEnded
+from orchestrator.model.journal import Record, RecordFilter
+from orchestrator.model.money import AccountId, Price, Side, Units
+from orchestrator.model.ports import Bus, Store
+from orchestrator.model.queries import Queries
+from orchestrator.model.safety import BreakerState, StopReceipt, SystemMode
+from orchestrator.model.signals import STAGES, Signal
+from orchestrator.model.time import fx_session
+from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.desk import SignalWish
+from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.safety_monitor import SafetyMonitor
+from orchestrator.service.seams import new_id
+from orchestrator.service.telemetry import Telemetry
+from orchestrator.service.views import (
+    AccountStatus,
+    AgentView,
+    BreakerView,
+    ComponentHealth,
+    Done,
+    Health,
+    OpenTradeView,
+    OrderView,
+    PositionView,
+    Refused,
+    SignalTaken,
+)
+
+_VERIFY_PAGE = 5_000
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What this service is: environment paper | practice | live, version, node, market hours."""
+
+    environment: str
+    version: str
+    node: str
+    calendar: str
+
+
+class SteeredClock(Protocol):
+    """A clock that knows how fast its market runs."""
+
+    def now(self) -> int: ...
+
+    def mono_ns(self) -> int: ...
+
+    @property
+    def speed(self) -> float: ...
+
+
+class FrontDesk:
+    """Meets `service.desk.Desk`. `drain` stops new signals and waits for what is in flight."""
+
+    def __init__(
+        self, engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, bus: Bus,
+        store: Store, queries: Queries, telemetry: Telemetry, clock: SteeredClock, about: About,
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._kernel = engine.kernel
+        self._agents = agents
+        self._safety = safety
+        self._bus = bus
+        self._store = store
+        self._queries = queries
+        self._telemetry = telemetry
+        self._clock = clock
+        self._about = about
+        self._began = clock.mono_ns()
+        self.loop_lag_ms = 0.0
+        self._gauges = _Gauges(telemetry)
+
+    # -- system ---------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        now = self._clock.now()
+        parts = self._components(now)
+        mode = self._kernel.mode
+        if mode in (SystemMode.STARTING, SystemMode.RECONCILING):
+            status = "starting"
+        elif mode is SystemMode.STOPPED:
+            status = "stopped"
+        else:
+            status = "ok" if all(part.ok for part in parts) else "degraded"
+        calendar = self._about.calendar
+        return Health(
+            status=status, mode=mode, environment=self._about.environment,
+            version=self._about.version, node=self._about.node,
+            uptime_s=round((self._clock.mono_ns() - self._began) / 1e9, 1), market_time_ns=now,
+            market_speed=self._clock.speed,
+            market_hours="always" if calendar == "always" else fx_session(now),
+            stop_id=self._kernel.stop_id, components=parts, loop_lag_ms=round(self.loop_lag_ms, 2),
+            rss_mb=round(rss_mb(), 1),
+        )  # fmt: skip
+
+    def _components(self, now: int) -> tuple[ComponentHealth, ...]:
+        blocking = [b for b in self._kernel.breakers(now) if b.state in _BLOCKING]
+        system = [b for b in blocking if b.subject == "system"]
+        unwell = [a for a in self._agents.views() if a.state not in ("healthy", "degraded")]
+        lagging = [s.value for s in STAGES if not self._agents.healthy(s)]
+        unknown = [b.subject for b in blocking if b.breaker == "A7"]
+        return (
+            ComponentHealth(
+                name="gate", ok=self._safety.gate_is_open,
+                text="open" if self._safety.gate_is_open else "closed by an emergency stop",
+            ),
+            ComponentHealth(
+                name="venue", ok=not unknown,
+                text="reconciled" if not unknown else f"not known: {', '.join(unknown)}",
+            ),
+            ComponentHealth(
+                name="store", ok=not self._kernel.storage_blocked,
+                text="durable" if not self._kernel.storage_blocked else "writes fail (S5)",
+            ),
+            ComponentHealth(
+                name="agents", ok=not lagging,
+                text="all roles served" if not unwell
+                else f"not working: {', '.join(a.agent_id for a in unwell)}",
+            ),
+            ComponentHealth(
+                name="breakers", ok=not system,
+                text=f"{len(blocking)} tripped" if blocking else "none tripped",
+            ),
+        )  # fmt: skip
+
+    async def start(self, actor: str, reason: str = "") -> Done | Refused:
+        return self._command(StartTrading(actor=actor, reason=reason), "trading is on")
+
+    async def stop(self, actor: str, reason: str = "", *, close: bool = False) -> Done | Refused:
+        event = StopTrading(actor=actor, reason=reason, close_positions=close)
+        answer = self._command(event, "draining: no new signals; what is in flight ends first")
+        if isinstance(answer, Refused):
+            return answer
+        for _ in range(_DRAIN_POLLS):
+            if not self._kernel.in_flight() and not (close and self.open_trades()):
+                break
+            await asyncio.sleep(_DRAIN_POLL_S)
+        trades, orders = self.open_trades(), self.pending_orders()
+        text = f"stopped: {len(trades)} trades stay open, with their stops at the venue"
+        return Done(
+            text="stopped: nothing is open" if not trades else text, mode=self._kernel.mode,
+            open_trades=trades, pending_orders=orders,
+        )  # fmt: skip
+
+    async def emergency_stop(
+        self, actor: str, reason: str, *, liquidate: bool = True, accounts: tuple[AccountId, ...] = ()
+    ) -> StopReceipt | Refused:
+        unknown = [a for a in accounts if a not in self._kernel.account_ids]
+        if unknown:
+            return _not_found("account", ", ".join(unknown))
+        return await self._safety.emergency_stop(
+            actor, reason, liquidate=liquidate, accounts=accounts
+        )
+
+    async def resume(
+        self, actor: str, stop_id: str, reason: str, open_trades: tuple[str, ...] = ()
+    ) -> Done | Refused:
+        if not self._safety.stopped:
+            return Refused(status=409, title="Not stopped", detail="No emergency stop is in force.")
+        verified = await self.verify_audit()
+        if isinstance(verified, Refused):
+            return verified
+        event = Resume(stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades)
+        answer = self._command(event, "resumed; the system is ready, start it to trade")
+        if isinstance(answer, Done):
+            try:
+                self._safety.reopened()
+            except OSError as exc:
+                return Refused(
+                    status=503, title="The latch cannot be removed",
+                    detail=f"Still stopped: {exc}. Mend the state folder, then resume again.",
+                )  # fmt: skip
+        return answer
+
+    async def verify_audit(self) -> Done | Refused:
+        broken = await asyncio.to_thread(self._verify)
+        if broken is not None:
+            return Refused(status=409, title="The audit chain is broken", detail=broken)
+        return Done(text="the audit chain verifies", mode=self._kernel.mode)
+
+    def _verify(self) -> str | None:
+        broken = verify(self._all_records(), self._store.installation_id())
+        return None if broken is None else str(broken)
+
+    def _all_records(self) -> Iterator[Record]:
+        seq = 0
+        while True:
+            wanted = RecordFilter(after_seq=seq, ascending=True, limit=_VERIFY_PAGE)
+            page = self._queries.records(wanted)
+            yield from page
+            if len(page) < _VERIFY_PAGE:
+                return
+            seq = page[-1].seq
+
+    def _command(self, event: Event, done: str) -> Done | Refused:
+        """What the kernel made of a command: its own refusal is a recorded fact."""
+        for fact in self._engine.command(event):
+            if isinstance(fact, OperatorActed) and fact.refused:
+                return Refused(
+                    status=409, title="Refused", detail=fact.refused,
+                    items=tuple(part.strip() for part in fact.refused.split(";") if part.strip()),
+                )  # fmt: skip
+        return Done(text=done, mode=self._kernel.mode)
+
+    # -- agents ---------------------------------------------------------------------------------
+
+    def agents(self) -> tuple[AgentView, ...]:
+        return self._agents.views()
+
+    async def check_agent(self, agent_id: str) -> AgentView | Refused:
+        return self._agents.check(agent_id) or _not_found("agent", agent_id)
+
+    async def restart_agent(self, agent_id: str, actor: str) -> AgentView | Refused:
+        found = self._agents.restart(agent_id)
+        if found is None:
+            return _not_found("agent", agent_id)
+        self._engine.handle(Noted(actor=actor, action="agent restart", text=agent_id))
+        return found
+
+    # -- accounts and risk ----------------------------------------------------------------------
+
+    def accounts(self) -> tuple[AccountStatus, ...]:
+        return tuple(self._status(account_id) for account_id in self._kernel.account_ids)
+
+    def account(self, account_id: AccountId) -> AccountStatus | Refused:
+        if account_id not in self._kernel.account_ids:
+            return _not_found("account", account_id)
+        return self._status(account_id)
+
+    def _status(self, account_id: AccountId) -> AccountStatus:
+        now = self._clock.now()
+        book = self._kernel.books.get(account_id)
+        values = self._kernel.day_values(account_id)
+        limits = self._kernel.limits_of(account_id)
+        balance = book.balance if book else Decimal(0)
+        nav = self._kernel.nav(account_id)
+        return AccountStatus(
+            account_id=account_id, currency=book.currency if book else "",
+            enabled=self._kernel.enabled(account_id), mode=self._kernel.account_mode(account_id, now),
+            reconciled=self._kernel.reconciled(account_id), balance=balance, nav=nav,
+            unrealized_pl=None if nav is None else nav - balance,
+            margin_used=self._kernel.margin_used(account_id),
+            open_trades=len(book.trades) if book else 0,
+            pending_orders=len(book.orders) if book else 0,
+            day_pl=None if nav is None or values is None else nav - values.equity_start,
+            day_loss_fraction=None if values is None else values.day_loss_fraction,
+            drawdown_fraction=None if values is None else values.drawdown_fraction,
+            equity_start=None if values is None else values.equity_start,
+            peak=None if values is None else values.peak,
+            last_transaction_id=book.last_id if book else 0,
+            blocked_by=self._kernel.account_blocks(account_id, now),
+            limits={k: str(v) for k, v in msgspec.structs.asdict(limits).items()},
+            exposures=self._kernel.exposures(account_id),
+            positions=tuple(p for p in self.positions() if p.account_id == account_id),
+        )  # fmt: skip
+
+    def positions(self) -> tuple[PositionView, ...]:
+        found: dict[tuple[AccountId, str], list[OpenTradeView]] = {}
+        for trade in self.open_trades():
+            found.setdefault((trade.account_id, trade.instrument), []).append(trade)
+        return tuple(self._position(trades) for trades in found.values())
+
+    def _position(self, trades: list[OpenTradeView]) -> PositionView:
+        first = trades[0]
+        units = sum((t.units for t in trades), Decimal(0))
+        values = [t.unrealized_pl for t in trades if t.unrealized_pl is not None]
+        gross = sum((abs(t.units) for t in trades), Decimal(0))
+        paid = sum((t.price * abs(t.units) for t in trades), Decimal(0))
+        return PositionView(
+            account_id=first.account_id, instrument=first.instrument, units=Units(units),
+            average_price=Price(paid / gross) if gross else None,
+            unrealized_pl=sum(values, Decimal(0)) if len(values) == len(trades) else None,
+            trades=len(trades), currency=self._kernel.books[first.account_id].currency,
+        )  # fmt: skip
+
+    def open_trades(self) -> tuple[OpenTradeView, ...]:
+        quotes = self._kernel.quotes
+        return tuple(
+            OpenTradeView(
+                account_id=account_id, trade_id=t.trade_id, instrument=t.instrument,
+                units=t.units, price=t.price, stop_price=t.worst_exit, target_price=t.target_price,
+                unrealized_pl=valuation.unrealized(t, quotes, book.currency), ours=t.ours,
+                opened_ns=t.opened_ns, intent_id=t.intent_id, signal_id=t.signal_id,
+                strategy=t.strategy,
+            )
+            for account_id, book in self._kernel.books.items()
+            for t in book.trades.values()
+        )  # fmt: skip
+
+    def pending_orders(self) -> tuple[OrderView, ...]:
+        return tuple(
+            OrderView(
+                account_id=account_id, order_id=o.order_id, type=o.type,
+                instrument=o.instrument or "", units=o.units, price=o.price,
+                trade_id=o.trade_id or "", client_id=o.client_id,
+            )
+            for account_id, book in self._kernel.books.items()
+            for o in book.orders.values()
+        )  # fmt: skip
+
+    def breakers(self) -> tuple[BreakerView, ...]:
+        return self._kernel.breakers(self._clock.now())
+
+    def stop_receipt(self) -> StopReceipt | None:
+        return self._safety.receipt()
+
+    async def enable(
+        self, account_id: AccountId, actor: str, reason: str = "", *, enabled: bool = True
+    ) -> Done | Refused:
+        if account_id not in self._kernel.account_ids:
+            return _not_found("account", account_id)
+        event = EnableAccount(account_id=account_id, enabled=enabled, actor=actor, reason=reason)
+        return self._command(event, f"{account_id} is {'enabled' if enabled else 'disabled'}")
+
+    async def trip_breaker(
+        self, breaker: str, subject: str, actor: str, reason: str
+    ) -> Done | Refused:
+        event = TripBreaker(breaker=breaker, subject=subject, actor=actor, reason=reason)
+        return self._command(event, f"{breaker} is tripped for {subject}")
+
+    async def reset_breaker(
+        self, breaker: str, subject: str, actor: str, reason: str
+    ) -> Done | Refused:
+        event = ResetBreaker(breaker=breaker, subject=subject, actor=actor, reason=reason)
+        return self._command(event, f"{breaker} is reset for {subject}")
+
+    # -- signals --------------------------------------------------------------------------------
+
+    async def submit_signal(self, wish: SignalWish, actor: str) -> SignalTaken | Refused:
+        quote = self._kernel.quotes.last(wish.instrument)
+        if quote is None:
+            return Refused(
+                status=422, title="No price",
+                detail=f"There is no price of {wish.instrument}; configured instruments: "
+                + ", ".join(self._kernel.instruments),
+            )  # fmt: skip
+        signal = Signal(
+            signal_id=wish.signal_id or new_id("manual"), strategy=wish.strategy,
+            instrument=wish.instrument, side=wish.side,
+            reference_price=quote.ask if wish.side is Side.BUY else quote.bid,
+            stop_distance=Price(wish.stop_distance),
+            target_distance=None if wish.target_distance is None else Price(wish.target_distance),
+            confidence=wish.confidence, created_ns=self._clock.now(), ttl_ms=wish.ttl_ms,
+            source=f"person:{actor}", note=wish.note, accounts=wish.accounts,
+        )  # fmt: skip
+        return self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
+
+    def _taken(self, signal: Signal, facts: tuple[Fact, ...]) -> SignalTaken | Refused:
+        for fact in facts:
+            if isinstance(fact, SignalAccepted):
+                return SignalTaken(signal_id=signal.signal_id, accounts=fact.accounts)
+        reasons = tuple(f.reason for f in facts if isinstance(f, SignalEnded))
+        detail = reasons[0] if reasons else f"signal {signal.signal_id} was seen before"
+        return Refused(status=409, title="Signal refused", detail=detail, items=reasons)
+
+    @property
+    def mode(self) -> SystemMode:
+        return self._kernel.mode
+
+    @property
+    def gate_is_open(self) -> bool:
+        return self._safety.gate_is_open
+
+    # -- history and metrics --------------------------------------------------------------------
+
+    def queries(self) -> Queries:
+        return self._queries
+
+    def listen(self) -> AsyncIterator[tuple[Record, Fact]]:
+        return self._bus.listen()
+
+    def metrics(self) -> bytes:
+        self._gauges.set(self)
+        return prom.generate_latest(self._telemetry.registry)
+
+
+_BLOCKING = (BreakerState.TRIPPED, BreakerState.LATCHED, BreakerState.PROBING)
+_DRAIN_POLL_S = 0.05
+_DRAIN_POLLS = 200
+
+
+class _Gauges:
+    """Gauges that are set when they are read."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        account = ("account",)
+        self._nav = telemetry.gauge("tso_account_nav", "NAV, home currency", account)
+        self._balance = telemetry.gauge("tso_account_balance", "Balance, home currency", account)
+        self._drawdown = telemetry.gauge("tso_account_drawdown", "1 - NAV/peak", account)
+        self._day_loss = telemetry.gauge("tso_account_day_loss", "Loss of the day / E0", account)
+        self._trades = telemetry.gauge("tso_account_open_trades", "Open trades", account)
+        self._blocked = telemetry.gauge("tso_account_blocked", "1: no new risk", account)
+        self._breakers = telemetry.gauge(
+            "tso_breaker_tripped", "1: tripped", ("breaker", "subject")
+        )
+        self._agents = telemetry.gauge("tso_agent_healthy", "1: healthy", ("agent", "role"))
+        self._agent_errors = telemetry.gauge("tso_agent_errors", "Errors so far", ("agent",))
+        self._running = telemetry.gauge("tso_running", "1: trading is on")
+        self._gate = telemetry.gauge("tso_gate_closed", "1: an emergency stop is in force")
+        self._rss = telemetry.gauge("tso_resident_memory_bytes", "Resident memory")
+
+    def set(self, desk: FrontDesk) -> None:
+        for status in desk.accounts():
+            name = status.account_id
+            self._balance.labels(name).set(float(status.balance))
+            self._trades.labels(name).set(status.open_trades)
+            self._blocked.labels(name).set(1 if status.blocked_by else 0)
+            for gauge, value in (
+                (self._nav, status.nav),
+                (self._drawdown, status.drawdown_fraction),
+                (self._day_loss, status.day_loss_fraction),
+            ):
+                if value is not None:
+                    gauge.labels(name).set(float(value))
+        self._breakers.clear()
+        for breaker in desk.breakers():
+            tripped = 1 if breaker.state in _BLOCKING else 0
+            self._breakers.labels(breaker.breaker, breaker.subject).set(tripped)
+        for agent in desk.agents():
+            healthy = 1 if agent.state == "healthy" else 0
+            self._agents.labels(agent.agent_id, agent.role.value).set(healthy)
+            self._agent_errors.labels(agent.agent_id).set(agent.errors)
+        self._running.set(1 if desk.mode is SystemMode.RUNNING else 0)
+        self._gate.set(0 if desk.gate_is_open else 1)
+        self._rss.set(rss_mb() * 1e6)
+
+
+def _not_found(kind: str, name: str) -> Refused:
+    return Refused(status=404, title=f"No such {kind}", detail=f"There is no {kind} {name!r}.")
+
+
+def rss_mb() -> float:
+    """Resident memory of this process, MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
