@@ -1,4 +1,4 @@
-"""`app`, for `python -m uvicorn app.main:app`; nothing starts before the server runs its lifespan."""
+"""`app`, for `uvicorn app.main:app`; nothing starts before the server runs its lifespan."""
 
 from orchestrator.main import create_app
 

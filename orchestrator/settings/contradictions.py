@@ -1,0 +1,132 @@
+"""Settings that are right each alone, and wrong together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from orchestrator.settings.kinds import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.settings.settings import Settings
+
+
+class Contradiction(NamedTuple):
+    """`fields`: all that it depends on, the one to blame first."""
+
+    fields: tuple[str, ...]
+    text: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.fields[0].upper()}: {self.text}"
+
+
+def contradictions(settings: Settings) -> tuple[Contradiction, ...]:
+    """All of them; empty is good."""
+    return tuple(
+        problem
+        for rule in (_limits_in_order, _account_limits_in_order, _real_venue, _live, _hosts, _known)
+        for problem in rule(settings)
+    )
+
+
+def _limits_in_order(settings: Settings) -> Iterator[Contradiction]:
+    risk, day = settings.risk_per_trade, settings.max_daily_loss
+    drawdown = settings.circuit_breaker_threshold
+    if risk > day:
+        yield Contradiction(
+            ("risk_per_trade", "max_daily_loss"),
+            f"one trade may risk {percent(risk)}, more than MAX_DAILY_LOSS ({percent(day)})",
+            "0.02",
+        )
+    if day > drawdown:
+        yield Contradiction(
+            ("max_daily_loss", "circuit_breaker_threshold"),
+            f"one day may lose {percent(day)}, more than CIRCUIT_BREAKER_THRESHOLD"
+            f" ({percent(drawdown)})",
+            "0.06",
+        )
+
+
+def _account_limits_in_order(settings: Settings) -> Iterator[Contradiction]:
+    general = ("accounts", "risk_per_trade", "max_daily_loss", "circuit_breaker_threshold")
+    for account_id in settings.accounts:
+        limits = settings.account_limits(account_id)
+        if not limits.risk_per_trade <= limits.max_daily_loss <= limits.max_drawdown:
+            yield Contradiction(
+                general,
+                f'accounts."{account_id}": must be risk_per_trade ({limits.risk_per_trade})'
+                f" <= max_daily_loss ({limits.max_daily_loss})"
+                f" <= max_drawdown ({limits.max_drawdown})",
+            )
+
+
+def _real_venue(settings: Settings) -> Iterator[Contradiction]:
+    if settings.on_paper:
+        return
+    where = f"needed with OANDA_ENVIRONMENT={settings.oanda_environment}"
+    have_tokens = all(settings.token_of(each) for each in settings.oanda_account_ids)
+    if not have_tokens or (not settings.oanda_account_ids and not settings.oanda_api_key):
+        yield Contradiction(
+            ("oanda_api_key", "oanda_environment", "oanda_account_ids", "accounts"),
+            f"{where}: the token of your OANDA account",
+            "your-token",
+        )
+    if not settings.oanda_account_ids:
+        yield Contradiction(
+            ("oanda_account_ids", "oanda_environment"),
+            f"{where}: the accounts to trade",
+            "101-001-1000001-001,101-001-1000001-002",
+        )
+
+
+def _live(settings: Settings) -> Iterator[Contradiction]:
+    if settings.oanda_environment == "live" and not settings.allow_live_trading:
+        yield Contradiction(
+            ("allow_live_trading", "oanda_environment"),
+            "OANDA_ENVIRONMENT=live moves real money and needs one more explicit yes",
+            "true",
+        )
+
+
+def _hosts(settings: Settings) -> Iterator[Contradiction]:
+    """An address of OANDA's other environment would trade where nobody looks."""
+    environment = settings.oanda_environment
+    for field in ("oanda_base_url", "oanda_stream_url"):
+        host = urlsplit(getattr(settings, field) or "").hostname or ""
+        meant = {"fxpractice": "practice", "fxtrade": "live"}
+        theirs = [where for mark, where in meant.items() if f"{mark}.oanda.com" in host]
+        if theirs and theirs[0] != environment:
+            yield Contradiction(
+                (field, "oanda_environment"),
+                f"is OANDA's {theirs[0]} host, but OANDA_ENVIRONMENT={environment}",
+            )
+    if settings.oanda_stream_url and not settings.oanda_base_url and settings.on_paper:
+        yield Contradiction(
+            ("oanda_stream_url", "oanda_base_url", "oanda_environment"),
+            "on paper it needs OANDA_BASE_URL as well, else the embedded venue is used",
+        )
+
+
+def _known(settings: Settings) -> Iterator[Contradiction]:
+    """An account that is named must exist: a slip would silently drop its limits."""
+    names = ("oanda_environment", "oanda_account_ids", "paper_accounts")
+    if settings.on_paper and not settings.oanda_base_url:
+        known = [account.account_id for account in settings.paper_accounts]
+        for account_id in settings.oanda_account_ids:
+            if account_id not in known:
+                yield Contradiction(
+                    ("oanda_account_ids", "oanda_environment", "oanda_base_url", "paper_accounts"),
+                    f"{account_id} is not among PAPER_ACCOUNTS ({', '.join(known)})",
+                    ",".join(known),
+                )
+    for account_id in settings.accounts:
+        if account_id not in settings.account_ids:
+            yield Contradiction(
+                ("accounts", *names),
+                f'accounts."{account_id}": this account is not configured'
+                f" (configured: {', '.join(settings.account_ids) or 'none'})",
+            )

@@ -1,0 +1,96 @@
+"""The tables of the optional TOML file: limits per account, strategies, agents, fine numbers.
+
+The numbers of `[limits]` and `[breakers]` are those of SAFETY 4 and 6, under the names that the
+kernel gives them in `model.limits`; the ranges here are how far a user may move them.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.settings.kinds import (
+    ClassPath,
+    DayFraction,
+    DrawdownFraction,
+    Frozen,
+    Params,
+    RiskFraction,
+    TradeCount,
+)
+
+D = Decimal
+
+
+class AccountSettings(Frozen):
+    """`[accounts."ID"]`: what differs from the general limits; unset = the general one."""
+
+    enabled: bool = True
+    risk_per_trade: RiskFraction | None = None
+    max_daily_loss: DayFraction | None = None
+    max_drawdown: DrawdownFraction | None = None
+    max_concurrent_trades: TradeCount | None = None
+    token_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+
+class StrategySettings(Frozen):
+    """`[strategies.NAME]`: a shipped strategy, or with `path` one of the user's own."""
+
+    enabled: bool = True
+    path: ClassPath | None = None
+    params: Params = Field(default_factory=dict)
+
+
+class AgentSettings(Frozen):
+    """`[agents.ROLE]`: parameters of the shipped agent, or with `path` the user's own instead."""
+
+    path: ClassPath | None = None
+    params: Params = Field(default_factory=dict)
+
+
+class LimitSettings(Frozen):
+    """`[limits]`: the numbers of the pre-trade checks (SAFETY 6)."""
+
+    signal_ttl_ms_max: Annotated[int, Field(ge=100, le=30_000)] = 30_000
+    duplicate_window_s: Annotated[int, Field(ge=0, le=3600)] = 10
+    price_age_s_max: Annotated[int, Field(ge=1, le=5)] = 5
+    price_age_alive_s_max: Annotated[int, Field(ge=1, le=60)] = 60
+    spread_of_stop_max: Annotated[Decimal, Field(gt=0, le=1)] = D("0.25")
+    collar: Annotated[Decimal, Field(gt=0, le=D("0.05"))] = D("0.01")
+    bound_spreads: Annotated[Decimal, Field(ge=1, le=20)] = D(3)
+    bound_fraction: Annotated[Decimal, Field(gt=0, le=D("0.01"))] = D("0.0005")
+    stop_spreads_min: Annotated[Decimal, Field(ge=1, le=100)] = D(2)
+    stop_distance_max: Annotated[Decimal, Field(gt=0, le=D("0.20"))] = D("0.05")
+    notional_nav_max: Annotated[Decimal, Field(gt=0, le=50)] = D(10)
+    size_median_factor: Annotated[Decimal, Field(ge=1, le=100)] = D(5)
+    margin_used_max: Annotated[Decimal, Field(gt=0, le=D("0.90"))] = D("0.50")
+    orders_per_s: Annotated[Decimal, Field(gt=0, le=100_000)] = D(2)
+    orders_burst: Annotated[int, Field(ge=1, le=100_000)] = 5
+    orders_per_min: Annotated[int, Field(ge=1, le=6_000_000)] = 60
+    orders_per_min_total: Annotated[int, Field(ge=1, le=6_000_000)] = 120
+    strategy_interval_s: Annotated[int, Field(ge=0, le=86_400)] = 5
+
+
+class BreakerSettings(Frozen):
+    """`[breakers]`: the numbers of A1 and A2 (scales), M1, M2 and M5 (SAFETY 4)."""
+
+    scale_half_at: Annotated[Decimal, Field(gt=0, le=D("0.50"))] = D("0.50")
+    scale_quarter_at: Annotated[Decimal, Field(gt=0, le=D("0.75"))] = D("0.75")
+    stale_stream_s: Annotated[int, Field(ge=1, le=7)] = 7
+    stale_tick_s: Annotated[int, Field(ge=1, le=60)] = 60
+    stale_clear_s: Annotated[int, Field(ge=1, le=3600)] = 10
+    spread_factor: Annotated[Decimal, Field(gt=1, le=20)] = D(4)
+    spread_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    bad_ticks: Annotated[int, Field(ge=1, le=10)] = 3
+    bad_ticks_window_s: Annotated[int, Field(ge=1, le=600)] = 10
+    bad_tick_off: Annotated[Decimal, Field(gt=0, le=D("0.05"))] = D("0.05")
+    bad_tick_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+
+    @model_validator(mode="after")
+    def _scales_in_order(self) -> Self:
+        if self.scale_half_at > self.scale_quarter_at:
+            raise ValueError(
+                f"scale_half_at ({self.scale_half_at}) must not be above"
+                f" scale_quarter_at ({self.scale_quarter_at})"
+            )
+        return self

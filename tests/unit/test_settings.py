@@ -1,0 +1,468 @@
+"""Settings: defaults, sources, every refusal by name, and never a secret."""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
+from orchestrator.model.signals import Role
+from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings.load import VARIABLES, example_of
+
+ACCOUNT = "101-001-1000001-001"
+SECRET = "7f3c-do-not-show"
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a `.env` nor an `orchestrator.toml` of the checkout may reach these tests."""
+    monkeypatch.chdir(tmp_path)
+
+
+def load(config: Path | None = None, **env: str) -> Settings:
+    return load_settings(env=env, config=config)
+
+
+def refusal(config: Path | None = None, **env: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(config, **env)
+    return str(caught.value)
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+# --- Defaults ------------------------------------------------------------------------------------
+
+
+def test_without_anything_set_the_fixed_defaults_of_the_specification_are_in_force():
+    settings = load()
+    assert settings.oanda_environment == "paper"
+    assert settings.agent_discovery_port == 8000
+    assert settings.agent_health_check_interval == 30
+    assert settings.agent_startup_timeout == 60
+    assert settings.max_concurrent_trades == 3
+    assert settings.risk_per_trade == Decimal("0.02")
+    assert settings.max_daily_loss == Decimal("0.06")
+    assert settings.circuit_breaker_threshold == Decimal("0.10")
+    assert settings.event_retention_hours == 24
+    assert settings.message_broker_url is None
+    assert settings.allow_live_trading is False
+    assert settings.api_host == "127.0.0.1"
+    assert settings.store_sync == "full"
+    assert settings.max_order_notional == 1_000_000
+    assert settings.state_dir == Path("state")
+    assert settings.database_path == Path("state/orchestrator.db")
+    assert settings.market_data_path == Path("state/market.db")
+    assert settings.instruments[0] == "EUR_USD"
+    assert settings.account_ids == (ACCOUNT, "101-001-1000001-002")
+    assert settings.starts_by_itself
+    assert settings.warnings() == ()
+
+
+def test_the_default_numbers_are_those_of_the_kernel():
+    settings = load()
+    assert settings.check_limits() == CheckLimits()
+    assert settings.breaker_limits() == BreakerLimits()
+    assert settings.account_limits() == AccountLimits()
+
+
+def test_settings_and_their_parts_cannot_be_changed():
+    settings = load()
+    with pytest.raises(ValidationError):
+        settings.seed = 3
+    with pytest.raises(ValidationError):
+        settings.limits.collar = Decimal("0.5")
+
+
+# --- Where values come from ----------------------------------------------------------------------
+
+
+def test_the_environment_goes_before_the_env_file_and_that_before_the_default(tmp_path: Path):
+    (tmp_path / ".env").write_text("SEED=1\nLOG_LEVEL=debug\nOANDA_API_KEY=a$b#c\n")
+    settings = load(SEED="2")
+    assert settings.seed == 2
+    assert settings.log_level == "debug"
+    assert settings.oanda_api_key is not None
+    assert settings.oanda_api_key.get_secret_value() == "a$b#c"
+    sources = {row.name: row.source for row in settings.describe()}
+    assert sources["SEED"] == "environment"
+    assert sources["LOG_LEVEL"] == ".env"
+    assert sources["API_HOST"] == "default"
+
+
+def test_an_empty_variable_counts_as_unset_and_hides_nothing(tmp_path: Path):
+    (tmp_path / ".env").write_text("SEED=5\nMAX_DAILY_LOSS=\n")
+    settings = load(SEED="  ", OANDA_API_KEY="")
+    assert settings.seed == 5
+    assert settings.max_daily_loss == Decimal("0.06")
+    assert settings.oanda_api_key is None
+
+
+def test_variables_that_are_not_ours_are_ignored(tmp_path: Path):
+    (tmp_path / ".env").write_text("SOMETHING_ELSE=1\n")
+    assert load(PATH="/bin", limits="x", accounts="y") == load()
+
+
+@pytest.mark.parametrize("text", ["INFO", "Info", "info"])
+def test_choices_are_read_in_any_case(text: str):
+    assert load(LOG_LEVEL=text).log_level == "info"
+
+
+def test_a_toml_file_in_the_working_folder_is_found(tmp_path: Path):
+    (tmp_path / "orchestrator.toml").write_text("[limits]\ncollar = 0.005\n")
+    settings = load()
+    assert settings.limits.collar == Decimal("0.005")
+    assert {row.source for row in settings.describe() if row.name.startswith("limits.")} == {
+        "orchestrator.toml"
+    }
+
+
+def test_a_toml_file_that_is_named_must_exist():
+    assert "ORCHESTRATOR_CONFIG: there is no file gone.toml" in refusal(
+        ORCHESTRATOR_CONFIG="gone.toml"
+    )
+
+
+def test_an_env_file_that_is_no_text_is_refused(tmp_path: Path):
+    (tmp_path / ".env").write_bytes(b"SEED=\xff\xfe")
+    assert refusal() == ".env cannot be read: UnicodeDecodeError"
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+BAD = {
+    "OANDA_ENVIRONMENT": ["production", "LIVE!"],
+    "OANDA_ACCOUNT_IDS": ["me", f"{ACCOUNT},{ACCOUNT}"],
+    "OANDA_BASE_URL": [
+        "http://api-fxpractice.oanda.com",
+        "ftp://x",
+        "https://",
+        "https://u:p@h",
+        "https://h:x",
+    ],
+    "OANDA_STREAM_URL": ["stream", "http://10.0.0.1/"],
+    "ALLOW_LIVE_TRADING": ["maybe"],
+    "INSTRUMENTS": ["EURUSD", "EUR/USD", "EUR_USD,EUR_USD", ","],
+    "MAX_CONCURRENT_TRADES": ["0", "-1", "2.5", "many"],
+    "RISK_PER_TRADE": ["0", "-0.01", "2", "0.11", "nan", "inf", "two"],
+    "MAX_DAILY_LOSS": ["6", "0.51", "1", "6%"],
+    "CIRCUIT_BREAKER_THRESHOLD": ["10", "0.91", "-1"],
+    "MAX_ORDER_NOTIONAL": ["0", "nan"],
+    "API_HOST": ["a b", "http://x"],
+    "AGENT_DISCOVERY_PORT": ["-1", "65536", "http"],
+    "AGENT_HEALTH_CHECK_INTERVAL": ["0", "-5", "nan", "often"],
+    "AGENT_STARTUP_TIMEOUT": ["0", "601"],
+    "AUTO_START": ["perhaps"],
+    "LOG_LEVEL": ["loud"],
+    "SEED": ["-1", "1.5", "x"],
+    "STORE_SYNC": ["off"],
+    "DATABASE_URL": ["postgresql://u:p@localhost/trading_system", "mysql://x/y", "sqlite://", "db"],
+    "TIMESCALE_URL": ["postgresql://u:p@localhost/market_data", "sqlite:///"],
+    "MESSAGE_BROKER_URL": ["redis://localhost:6379", "amqp://x", "redis://", "redis://h:port"],
+    "EVENT_RETENTION_HOURS": ["0", "1.5"],
+    "PAPER_PORT": ["70000"],
+    "PAPER_MARKET_HOURS": ["never"],
+    "PAPER_ACCOUNTS": [
+        ACCOUNT,
+        f"{ACCOUNT}:USD:-1",
+        f"{ACCOUNT}:usd:1",
+        f"{ACCOUNT}:USD:NaN",
+        f"{ACCOUNT}:USD:1,{ACCOUNT}:EUR:1",
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name in BAD for text in BAD[name]])
+def test_a_bad_value_is_refused_by_its_name_with_a_right_example(name: str, text: str):
+    said = refusal(**{name: text})
+    assert re.search(rf"^  {name}: .+\(for example {name}=", said, re.MULTILINE), said
+
+
+def test_every_variable_has_a_bad_value_in_these_tests():
+    free_form = {"OANDA_API_KEY", "STATE_DIR", "ORCHESTRATOR_CONFIG"}
+    assert {field.upper() for field in VARIABLES} == set(BAD) | free_form
+
+
+@pytest.mark.parametrize(
+    "field", sorted(set(VARIABLES) - {"message_broker_url", "orchestrator_config"})
+)
+def test_the_example_of_each_variable_is_a_right_one(field: str):
+    needed = {
+        "OANDA_BASE_URL": "https://api-fxpractice.oanda.com",
+        "OANDA_ENVIRONMENT": "practice",
+        "OANDA_API_KEY": "x",
+        "OANDA_ACCOUNT_IDS": ACCOUNT,
+    }
+    load(
+        **(
+            needed | {field.upper(): example_of(field)}
+            if field != "oanda_environment"
+            else {field.upper(): example_of(field)}
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("MAX_DAILY_LOSS", "6", "did you mean 0.06?"),
+        ("RISK_PER_TRADE", "2", "did you mean 0.02?"),
+        ("CIRCUIT_BREAKER_THRESHOLD", "10", "did you mean 0.1?"),
+        ("RISK_PER_TRADE", "0.5", "0.5 is 50 %"),
+    ],
+)
+def test_a_percentage_for_a_fraction_is_refused_with_a_hint(name: str, text: str, hint: str):
+    assert hint in refusal(**{name: text})
+
+
+def test_all_errors_are_told_at_once_contradictions_included():
+    said = refusal(SEED="x", LOG_LEVEL="loud", OANDA_ENVIRONMENT="live", MAX_DAILY_LOSS="0.2")
+    for name in ("SEED", "LOG_LEVEL", "ALLOW_LIVE_TRADING", "OANDA_API_KEY", "MAX_DAILY_LOSS"):
+        assert f"\n  {name}: " in said
+    assert said.startswith("6 settings are wrong:")
+
+
+def test_a_value_that_is_wrong_alone_brings_no_contradiction_of_its_default():
+    said = refusal(OANDA_ENVIRONMENT="lve", OANDA_ACCOUNT_IDS="001-001-1-001")
+    assert said.count("\n") == 1
+    assert "OANDA_ENVIRONMENT" in said
+
+
+@pytest.mark.parametrize(
+    ("env", "blamed"),
+    [
+        ({"RISK_PER_TRADE": "0.07"}, "RISK_PER_TRADE"),
+        ({"MAX_DAILY_LOSS": "0.11"}, "MAX_DAILY_LOSS"),
+    ],
+)
+def test_limits_must_be_in_order(env: dict[str, str], blamed: str):
+    assert f"  {blamed}: one " in refusal(**env)
+
+
+@given(
+    risk=st.decimals("0.0001", "0.0999", places=4),
+    day=st.decimals("0.0001", "0.4999", places=4),
+    drawdown=st.decimals("0.0001", "0.8999", places=4),
+)
+def test_limits_are_taken_exactly_when_in_order(risk: Decimal, day: Decimal, drawdown: Decimal):
+    env = {
+        "RISK_PER_TRADE": str(risk),
+        "MAX_DAILY_LOSS": str(day),
+        "CIRCUIT_BREAKER_THRESHOLD": str(drawdown),
+    }
+    try:
+        limits = load_settings(env, env_file=None).account_limits()
+    except SettingsError:
+        assert not risk <= day <= drawdown
+    else:
+        assert risk <= day <= drawdown
+        assert (limits.risk_per_trade, limits.max_daily_loss) == (risk, day)
+        assert limits.max_drawdown == drawdown
+
+
+# --- Practice and live ---------------------------------------------------------------------------
+
+PRACTICE = {"OANDA_ENVIRONMENT": "practice", "OANDA_API_KEY": SECRET, "OANDA_ACCOUNT_IDS": ACCOUNT}
+LIVE = {**PRACTICE, "OANDA_ENVIRONMENT": "live"}
+
+
+def test_practice_needs_a_token_and_accounts():
+    said = refusal(OANDA_ENVIRONMENT="practice")
+    assert "OANDA_API_KEY: needed with OANDA_ENVIRONMENT=practice" in said
+    assert "OANDA_ACCOUNT_IDS: needed with OANDA_ENVIRONMENT=practice" in said
+
+
+def test_practice_uses_oandas_hosts_and_waits_to_be_started():
+    settings = load(**PRACTICE)
+    assert settings.base_url == "https://api-fxpractice.oanda.com"
+    assert settings.stream_url == "https://stream-fxpractice.oanda.com"
+    assert not settings.starts_by_itself
+    assert load(**PRACTICE, AUTO_START="true").starts_by_itself
+
+
+def test_live_needs_one_more_yes_and_says_so_loudly():
+    assert "ALLOW_LIVE_TRADING: " in refusal(**LIVE)
+    settings = load(**LIVE, ALLOW_LIVE_TRADING="true")
+    assert settings.base_url == "https://api-fxtrade.oanda.com"
+    assert "real money" in settings.warnings()[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [
+        ("practice", "https://api-fxtrade.oanda.com"),
+        ("live", "https://api-fxpractice.oanda.com"),
+        ("paper", "https://api-fxtrade.oanda.com"),
+    ],
+)
+def test_a_host_of_the_other_environment_is_refused(environment: str, host: str):
+    env = {**PRACTICE, "OANDA_ENVIRONMENT": environment, "ALLOW_LIVE_TRADING": "true"}
+    assert "OANDA_BASE_URL: is OANDA's" in refusal(**env, OANDA_BASE_URL=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "localhost:9", "[::1]:9"])
+def test_plain_http_is_allowed_to_this_machine_only(host: str):
+    settings = load(OANDA_BASE_URL=f"http://{host}/")
+    assert settings.base_url == settings.stream_url == f"http://{host}"
+
+
+def test_an_unknown_account_on_paper_is_refused():
+    assert "is not among PAPER_ACCOUNTS" in refusal(OANDA_ACCOUNT_IDS="001-001-7-001")
+    assert load(OANDA_ACCOUNT_IDS=f" {ACCOUNT} ,").account_ids == (ACCOUNT,)
+
+
+# --- Secrets -------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_never_shown():
+    settings = load(**PRACTICE)
+    shown = [str(settings), repr(settings), str(settings.describe()), settings.model_dump_json()]
+    assert all(SECRET not in each for each in shown)
+    assert ("OANDA_API_KEY", "***", "environment") in settings.describe()
+
+
+def test_a_refusal_shows_no_secret():
+    said = refusal(
+        **{**PRACTICE, "SEED": "x"},
+        DATABASE_URL=f"postgresql://u:{SECRET}@h/db",
+        TIMESCALE_URL=f"mysql://u:{SECRET}@h/db",
+        MESSAGE_BROKER_URL=f"redis://u:{SECRET}@h:6379",
+        OANDA_BASE_URL=f"https://u:{SECRET}@h",
+    )
+    assert said.startswith("5 settings")
+    assert SECRET not in said
+
+
+def test_a_token_in_the_wrong_place_is_not_repeated():
+    token = "a" * 32 + "-" + "b" * 32
+    assert token not in refusal(OANDA_ACCOUNT_IDS=token, INSTRUMENTS=token)
+
+
+def test_the_fingerprint_moves_with_a_value_and_not_with_a_secret():
+    one = load(**PRACTICE).fingerprint()
+    assert re.fullmatch("[0-9a-f]{64}", one)
+    assert load(**{**PRACTICE, "OANDA_API_KEY": "another"}).fingerprint() == one
+    assert load(**PRACTICE, RISK_PER_TRADE="0.020").fingerprint() == one
+    assert load(**PRACTICE, RISK_PER_TRADE="0.01").fingerprint() != one
+    assert load(**PRACTICE, SEED="1").fingerprint() != one
+
+
+# --- What is stored where ------------------------------------------------------------------------
+
+
+def test_sqlite_addresses_name_their_file():
+    settings = load(DATABASE_URL="sqlite:///a/b.db", TIMESCALE_URL="sqlite:////var/m.db")
+    assert settings.database_path == Path("a/b.db")
+    assert settings.market_data_path == Path("/var/m.db")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("DATABASE_URL", "postgresql://user:pass@localhost/trading_system"),
+        ("TIMESCALE_URL", "postgresql://user:pass@localhost/market_data"),
+        ("MESSAGE_BROKER_URL", "redis://localhost:6379"),
+    ],
+)
+def test_what_this_version_does_not_have_is_said_plainly(name: str, url: str):
+    said = refusal(**{name: url})
+    assert "this version" in said
+    assert "leave it unset" in said
+
+
+# --- The TOML file -------------------------------------------------------------------------------
+
+
+def test_limits_of_an_account_go_before_the_general_ones(tmp_path: Path):
+    config = toml(
+        tmp_path,
+        f'[accounts."{ACCOUNT}"]\nrisk_per_trade = 0.005\nmax_concurrent_trades = 1\nenabled=false',
+    )
+    settings = load(config)
+    assert settings.account_limits(ACCOUNT) == AccountLimits(
+        risk_per_trade=Decimal("0.005"), max_concurrent_trades=1
+    )
+    assert settings.account_limits("101-001-1000001-002") == AccountLimits()
+    assert not settings.accounts[ACCOUNT].enabled
+
+
+def test_fine_numbers_reach_the_kernel_exactly(tmp_path: Path):
+    config = toml(tmp_path, "[limits]\ncollar = 0.003\n[breakers]\nspread_factor = 3.5\n")
+    settings = load(config, MAX_ORDER_NOTIONAL="5000")
+    assert settings.check_limits().collar == Decimal("0.003")
+    assert settings.check_limits().order_notional_max == 5000
+    assert settings.breaker_limits().spread_factor == Decimal("3.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[limits]\ncolar = 0.1", "limits.colar: unknown key"),
+        ("[limits]\ncollar = 0.9", "limits.collar: must be less than or equal to 0.05"),
+        ("[limits]\nprice_age_s_max = 6", "limits.price_age_s_max: must be less"),
+        ("[limits]\ncollar = nan", "limits.collar: must be a finite number"),
+        ("[limit]\n", "limit: unknown table; known are accounts"),
+        ("max_daily_loss = 0.05", "belongs into the environment or .env, as MAX_DAILY_LOSS=..."),
+        (f'[accounts."{ACCOUNT}"]\nrisk = 1', f'accounts."{ACCOUNT}".risk: unknown key'),
+        (f'[accounts."{ACCOUNT}"]\nmax_daily_loss = 3', "did you mean 0.03?"),
+        (f'[accounts."{ACCOUNT}"]\nmax_drawdown = 0.05', "must be risk_per_trade"),
+        ('[accounts."101-001-9-001"]\n', "this account is not configured"),
+        ("accounts = 3", "accounts: "),
+        ("[agents.broker]\n", "agents.broker: must be one of market_analysis, "),
+        ("[agents.execution_engine]\n", "cannot be replaced"),
+        ('[agents.disagreement]\npath = "x.py"', "'x.py' is not file.py:ClassName"),
+        ('[agents.disagreement]\npath = "x.py:Mine"', "there is no file"),
+        ("[strategies.trend]\nparams = {fast = nan}", "strategies.trend.params.fast: "),
+        ('[strategies."Not a name"]\n', 'strategies."Not a name": has a form'),
+        ("[breakers]\nscale_half_at=0.4\nscale_quarter_at=0.3", "scale_half_at (0.4) must not"),
+        ("[limits\n", "is not readable TOML"),
+    ],
+)
+def test_a_mistake_in_the_toml_file_is_named_by_its_path(tmp_path: Path, text: str, said: str):
+    config = toml(tmp_path, text)
+    found = refusal(config)
+    assert said in found
+    assert str(config) in found
+
+
+def test_classes_of_the_users_own_are_found_beside_the_toml_file(tmp_path: Path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "orchestrator.toml").write_text(
+        '[strategies.mine]\npath = "mine.py:Mine"\n'
+        'params = {fast = 5, slow = 20.5, name = "x", on = true, steps = [1, 2.5]}\n'
+        '[agents.disagreement]\npath = "mine.py:Judge"\n'
+    )
+    (folder / "mine.py").write_text("")
+    settings = load(ORCHESTRATOR_CONFIG="mine/orchestrator.toml")
+    strategy = settings.strategies["mine"]
+    assert strategy.path is not None
+    assert (strategy.path.file, strategy.path.name) == (Path("mine/mine.py"), "Mine")
+    assert strategy.params == {
+        "fast": 5, "slow": 20.5, "name": "x", "on": True, "steps": (1, 2.5),
+    }  # fmt: skip
+    assert [type(value) for value in strategy.params.values()] == [int, float, str, bool, tuple]
+    assert str(settings.agents[Role.DISAGREEMENT].path) == "mine/mine.py:Judge"
+    assert ("strategies.mine.path", "mine/mine.py:Mine", "mine/orchestrator.toml") in (
+        settings.describe()
+    )
+
+
+def test_an_account_may_have_a_token_of_its_own(tmp_path: Path):
+    config = toml(tmp_path, f'[accounts."{ACCOUNT}"]\ntoken_env = "TOKEN_ONE"\n')
+    env = {"OANDA_ENVIRONMENT": "practice", "OANDA_ACCOUNT_IDS": ACCOUNT}
+    settings = load(config, **env, TOKEN_ONE=SECRET)
+    token = settings.token_of(ACCOUNT)
+    assert token is not None
+    assert token.get_secret_value() == SECRET
+    assert SECRET not in str(settings.describe()) + repr(settings)
+    assert "TOKEN_ONE: is unset, but accounts" in refusal(config, **env)
