@@ -1,0 +1,1 @@
+"""Decisions: pure and synchronous. What happened comes in, facts and acts come out."""

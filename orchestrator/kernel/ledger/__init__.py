@@ -1,0 +1,1 @@
+"""The ledger: the venue's transactions become trades, orders, balance and what they are worth."""

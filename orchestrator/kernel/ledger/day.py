@@ -1,0 +1,51 @@
+"""An account's trading day: where it began, how high it has been, what is lost (SAFETY B4)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from orchestrator.model.money import ONE, ZERO
+
+PEAK_STEP = Decimal("0.0001")  # a new peak is worth a record from 0.01 % on
+
+
+class DayBook(msgspec.Struct, kw_only=True):
+    """E0, P and what moved them; changed only by facts, so it survives a restart."""
+
+    day: str
+    equity_start: Decimal
+    peak: Decimal
+    transfers: Decimal = ZERO
+    realized: Decimal = ZERO
+
+    def start_day(self, day: str, equity: Decimal) -> None:
+        """A new trading day; the peak goes on."""
+        self.day, self.equity_start = day, equity
+        self.transfers = self.realized = ZERO
+
+    def shift(self, amount: Decimal) -> None:
+        """A fund movement is neither profit nor loss: E0 and P move with it."""
+        self.equity_start += amount
+        self.peak += amount
+        self.transfers += amount
+
+    def raise_peak(self, peak: Decimal) -> None:
+        self.peak = max(self.peak, peak)
+
+    def new_peak(self, nav: Decimal) -> Decimal | None:
+        """The peak that is worth a record, or None."""
+        return nav if nav > self.peak and nav - self.peak >= PEAK_STEP * self.peak else None
+
+    def loss(self, nav: Decimal) -> Decimal:
+        """L = max(0, E0 - NAV)."""
+        return max(ZERO, self.equity_start - nav)
+
+    def loss_fraction(self, nav: Decimal) -> Decimal | None:
+        """L / E0; None (unknown) where the day began with nothing."""
+        return None if self.equity_start <= 0 else self.loss(nav) / self.equity_start
+
+    def drawdown_fraction(self, nav: Decimal) -> Decimal | None:
+        """1 - NAV / P, never below 0; None (unknown) without a positive peak."""
+        return None if self.peak <= 0 else max(ZERO, ONE - nav / self.peak)

@@ -1,0 +1,1 @@
+"""An order of ours: its name, its words to the venue, its life, and what the venue answered."""

@@ -1,0 +1,24 @@
+"""An intent's name: the same from the same (signal, account, leg), in every life (SAFETY O1)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.model.money import AccountId
+
+_FORM = re.compile(r"tso-[0-9a-f]{32}")
+
+
+def intent_id(signal_id: str, account_id: AccountId, leg: str) -> str:
+    """The order's and the trade's client id, and the request's id."""
+    # A zero byte stands in no id, so that two different triples never give one text.
+    key = "\0".join((signal_id, account_id, leg)).encode()
+    return "tso-" + hashlib.sha256(key).hexdigest()[:32]
+
+
+def is_ours(client_id: str) -> bool:
+    """Whether a client id has our form; whether we know its intent is another question (R6)."""
+    return _FORM.fullmatch(client_id) is not None
