@@ -1,0 +1,82 @@
+"""The shipped strategies, and how a strategy of any origin is given its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, cast
+
+from orchestrator.agents.market_analysis.candles import MINUTES
+from orchestrator.agents.market_analysis.strategies.base import (
+    Bar,
+    Context,
+    InstrumentName,
+    Side,
+    Strategy,
+    Wish,
+    fair,
+)
+from orchestrator.agents.market_analysis.strategies.mean_reversion import MeanReversion
+from orchestrator.agents.market_analysis.strategies.session_breakout import SessionBreakout
+from orchestrator.agents.market_analysis.strategies.trend_following import TrendFollowing
+
+__all__ = [
+    "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "SessionBreakout", "Side",
+    "Strategy", "StrategyMaker", "TrendFollowing", "Wish", "fair", "maker_of", "shipped_makers",
+]  # fmt: skip
+
+StrategyMaker: TypeAlias = Callable[[InstrumentName], Strategy]
+
+SHIPPED: dict[str, type[Strategy]] = {
+    "trend_following": TrendFollowing,
+    "mean_reversion": MeanReversion,
+    "session_breakout": SessionBreakout,
+}
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")  # it is a part of every signal's id
+
+
+def maker_of(
+    name: str, kind: type[Strategy], parameters: Mapping[str, object] | None = None
+) -> StrategyMaker:
+    """Makes instances of `kind` with these parameters, one for each instrument.
+
+    Lists become tuples, as TOML has no other. One instance is made at once, so that a mistake in
+    the settings is found at start: ValueError says which strategy and what is wrong.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"strategy name {name!r} must match {_NAME.pattern}")
+    if not _is_strategy(kind):
+        raise ValueError(f"strategy {name}: {kind!r} is not a subclass of Strategy")
+    given = {key: _frozen(value) for key, value in (parameters or {}).items()}
+
+    def make(instrument: InstrumentName) -> Strategy:
+        del instrument  # the context of each bar names it
+        return kind(**given)
+
+    _check(name, make)
+    return make
+
+
+def _is_strategy(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Strategy)
+
+
+def _frozen(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+def _check(name: str, make: StrategyMaker) -> None:
+    try:
+        timeframe = make(InstrumentName("EUR_USD")).timeframe
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"strategy {name}: {exc}") from exc
+    if timeframe not in MINUTES:
+        raise ValueError(
+            f"strategy {name}: timeframe {timeframe!r} is not one of {', '.join(MINUTES)}"
+        )
+
+
+def shipped_makers() -> dict[str, StrategyMaker]:
+    """Every shipped strategy with its defaults."""
+    return {name: maker_of(name, kind) for name, kind in SHIPPED.items()}
