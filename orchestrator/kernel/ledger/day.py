@@ -31,6 +31,10 @@ class DayBook(msgspec.Struct, kw_only=True):
         self.peak += amount
         self.transfers += amount
 
+    def book(self, result: Decimal) -> None:
+        """What a transaction booked to the balance by trading (`Changes.realized`)."""
+        self.realized += result
+
     def raise_peak(self, peak: Decimal) -> None:
         self.peak = max(self.peak, peak)
 
