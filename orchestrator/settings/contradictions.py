@@ -1,16 +1,11 @@
 """Settings that are right each alone, and wrong together."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from orchestrator.settings.fields import Fields
 from orchestrator.settings.kinds import percent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from orchestrator.settings.settings import Settings
 
 
 class Contradiction(NamedTuple):
@@ -24,7 +19,7 @@ class Contradiction(NamedTuple):
         return f"{self.fields[0].upper()}: {self.text}"
 
 
-def contradictions(settings: Settings) -> tuple[Contradiction, ...]:
+def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
     """All of them; empty is good."""
     return tuple(
         problem
@@ -33,7 +28,7 @@ def contradictions(settings: Settings) -> tuple[Contradiction, ...]:
     )
 
 
-def _limits_in_order(settings: Settings) -> Iterator[Contradiction]:
+def _limits_in_order(settings: Fields) -> Iterator[Contradiction]:
     risk, day = settings.risk_per_trade, settings.max_daily_loss
     drawdown = settings.circuit_breaker_threshold
     if risk > day:
@@ -51,7 +46,7 @@ def _limits_in_order(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
-def _account_limits_in_order(settings: Settings) -> Iterator[Contradiction]:
+def _account_limits_in_order(settings: Fields) -> Iterator[Contradiction]:
     general = ("accounts", "risk_per_trade", "max_daily_loss", "circuit_breaker_threshold")
     for account_id in settings.accounts:
         limits = settings.account_limits(account_id)
@@ -64,7 +59,7 @@ def _account_limits_in_order(settings: Settings) -> Iterator[Contradiction]:
             )
 
 
-def _real_venue(settings: Settings) -> Iterator[Contradiction]:
+def _real_venue(settings: Fields) -> Iterator[Contradiction]:
     if settings.on_paper:
         return
     where = f"needed with OANDA_ENVIRONMENT={settings.oanda_environment}"
@@ -83,7 +78,7 @@ def _real_venue(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
-def _live(settings: Settings) -> Iterator[Contradiction]:
+def _live(settings: Fields) -> Iterator[Contradiction]:
     if settings.oanda_environment == "live" and not settings.allow_live_trading:
         yield Contradiction(
             ("allow_live_trading", "oanda_environment"),
@@ -92,7 +87,7 @@ def _live(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
-def _hosts(settings: Settings) -> Iterator[Contradiction]:
+def _hosts(settings: Fields) -> Iterator[Contradiction]:
     """An address of OANDA's other environment would trade where nobody looks."""
     environment = settings.oanda_environment
     for field in ("oanda_base_url", "oanda_stream_url"):
@@ -111,7 +106,7 @@ def _hosts(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
-def _known(settings: Settings) -> Iterator[Contradiction]:
+def _known(settings: Fields) -> Iterator[Contradiction]:
     """An account that is named must exist: a slip would silently drop its limits."""
     names = ("oanda_environment", "oanda_account_ids", "paper_accounts")
     if settings.on_paper and not settings.oanda_base_url:

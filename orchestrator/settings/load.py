@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.model.signals import Role
 from orchestrator.settings.contradictions import Contradiction
-from orchestrator.settings.settings import TABLES, Settings, toml_key
+from orchestrator.settings.fields import TABLES
+from orchestrator.settings.settings import Settings, toml_key
 
 CONFIG = "orchestrator.toml"
 VARIABLES = tuple(
