@@ -28,6 +28,16 @@ class Wire(
     """Base of venue shapes: OANDA's spelling, absent fields left out, unknown fields ignored."""
 
 
+BOOKED_MAX = Decimal(10) ** 15  # no account holds more; keeps all arithmetic exact
+
+
+def _check_booked(what: str, *values: Decimal | None) -> None:
+    """ValueError for a decimal that must not enter the books: not finite, or absurdly large."""
+    for value in values:
+        if value is not None and not (value.is_finite() and abs(value) < BOOKED_MAX):
+            raise ValueError(f"{what} carries {value}")
+
+
 class ClientExtensions(Wire, frozen=True, kw_only=True, gc=False):
     """`clientExtensions`: the client's own id, tag and comment, each at most 128 characters."""
 
@@ -79,6 +89,9 @@ class TradeOpen(Wire, frozen=True, kw_only=True, gc=False):
     initial_margin_required: Decimal | None = None
     client_extensions: ClientExtensions | None = None
 
+    def __post_init__(self) -> None:
+        _check_booked(f"tradeOpened {self.trade_id}", self.units, self.price, self.half_spread_cost)
+
 
 class TradeReduce(Wire, frozen=True, kw_only=True, gc=False):
     """One of `tradesClosed`, or `tradeReduced`; units have the sign of the order."""
@@ -91,6 +104,12 @@ class TradeReduce(Wire, frozen=True, kw_only=True, gc=False):
     financing: Decimal | None = None
     guaranteed_execution_fee: Decimal | None = None
     half_spread_cost: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        _check_booked(
+            f"closed trade {self.trade_id}",
+            self.units, self.price, self.realized_pl, self.financing,
+        )  # fmt: skip
 
 
 class PriceBucket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,7 +148,7 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     """Any transaction of an account; `type` says which fields it carries (fact sheet, 6).
 
     ValueError from `__post_init__` for an id that is not a positive whole number, and for a
-    decimal that is not finite in a field that enters the books.
+    decimal that is not finite, or absurdly large, in a field that enters the books.
     """
 
     id: str
@@ -209,12 +228,14 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         if not (self.id.isascii() and self.id.isdigit() and int(self.id) > 0):
             raise ValueError(f"not a transaction id: {self.id!r}")
-        for value in (
-            self.units, self.price, self.pl, self.financing, self.commission, self.amount,
-            self.account_balance, self.guaranteed_execution_fee, self.dividend_adjustment,
-        ):  # fmt: skip
-            if value is not None and not value.is_finite():
-                raise ValueError(f"transaction {self.id} carries {value}")
+        if self.type.endswith("_REJECT"):
+            return  # repeats what somebody asked for, however absurd; books nothing
+        _check_booked(
+            f"transaction {self.id}",
+            self.units, self.price, self.distance, self.full_vwap, self.pl, self.financing,
+            self.commission, self.amount, self.account_balance, self.guaranteed_execution_fee,
+            self.dividend_adjustment, self.margin_rate, self.half_spread_cost,
+        )  # fmt: skip
 
     @property
     def number(self) -> int:
@@ -260,6 +281,11 @@ class Order(Wire, frozen=True, kw_only=True, gc=False):
     replaces_order_id: str | None = None
     replaced_by_order_id: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_booked(
+            f"order {self.id}", self.units, self.price, self.distance, self.trailing_stop_value
+        )
+
 
 class Trade(Wire, frozen=True, kw_only=True, gc=False):
     """A trade: full (`takeProfitOrder`) or summary (`takeProfitOrderID`) form."""
@@ -289,6 +315,9 @@ class Trade(Wire, frozen=True, kw_only=True, gc=False):
     stop_loss_order_id: str | None = None
     trailing_stop_loss_order_id: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_booked(f"trade {self.id}", self.price, self.current_units, self.initial_units)
+
 
 class PositionSide(Wire, frozen=True, kw_only=True, gc=False):
     """The long or short half of a position; short units are negative."""
@@ -301,6 +330,9 @@ class PositionSide(Wire, frozen=True, kw_only=True, gc=False):
     resettable_pl: Decimal | None = None
     financing: Decimal | None = None
     guaranteed_execution_fees: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        _check_booked("position", self.units)
 
 
 class Position(Wire, frozen=True, kw_only=True, gc=False):
@@ -359,3 +391,8 @@ class Account(Wire, frozen=True, kw_only=True, gc=False):
     trades: tuple[Trade, ...] | None = None
     positions: tuple[Position, ...] | None = None
     orders: tuple[Order, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.last_transaction_id.isascii() and self.last_transaction_id.isdigit()):
+            raise ValueError(f"not a transaction id: {self.last_transaction_id!r}")
+        _check_booked(f"account {self.id}", self.balance, self.margin_rate)
