@@ -82,25 +82,25 @@ class PaperProcess:
         log.info("paper.adopted", pid=record.pid, port=record.port)
         return True
 
-    async def start(self) -> None:
-        """ChildFailed when it does not listen within 20 s."""
+    async def start(self, *, port: int) -> None:
+        """Port 0: a free one. ChildFailed when it does not listen within 20 s."""
         port_file = self._folder / "paper.port"
         port_file.unlink(missing_ok=True)
         output = self._folder / "paper.out"
         with output.open("ab") as sink:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 -- our own module, our own words
                 (sys.executable, "-m", "orchestrator.paper", *self._arguments,
-                 "--port-file", str(port_file)),
+                 "--port", str(port), "--port-file", str(port_file)),
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
                 env={**os.environ, "PYTHONPATH": _import_path(), "TSO_PAPER_TOKEN": self._token},
             )  # fmt: skip
-        port = await self._port_of(port_file, output)
+        listening = await self._port_of(port_file, output)
         self._record = ChildRecord(
             pid=self._process.pid, started_ticks=_start_ticks(self._process.pid),
-            fingerprint=self._fingerprint, port=port, token=self._token,
+            fingerprint=self._fingerprint, port=listening, token=self._token,
         )  # fmt: skip
         self._write_record(self._record)
-        log.info("paper.started", pid=self._process.pid, port=port)
+        log.info("paper.started", pid=self._process.pid, port=listening)
 
     async def _port_of(self, port_file: Path, output: Path) -> int:
         for _ in range(int(_START_S / _POLL_S)):

@@ -1,0 +1,210 @@
+"""A service from its settings to its end: state folder, venue, system, API, banner."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hmac
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+
+from orchestrator import __version__
+from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
+from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.main.logs import set_up_logs
+from orchestrator.main.parts import Hosting, build_system
+from orchestrator.main.venue import Connection, Replay, connect
+from orchestrator.service.api import create_api
+from orchestrator.service.desk import Desk
+from orchestrator.service.gate import Gate
+from orchestrator.service.seams import new_token
+from orchestrator.service.supervisor import System
+from orchestrator.settings import Settings
+
+log = structlog.get_logger()
+
+TOKEN_FILE = "api-token"
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """How `orchestrator run` was asked to run, beyond the settings."""
+
+    replay: Replay | None = None
+    exit_at_end: bool = False
+    quiet: bool = False
+
+
+class Service:
+    """One life of the service in a process; `desk` is None until it is built."""
+
+    def __init__(self, settings: Settings, wishes: Wishes) -> None:
+        """Opens and locks the state folder: StoreError, StoreLocked, OSError with plain texts."""
+        self.settings = settings
+        self.wishes = wishes
+        self.system: System | None = None
+        self.connection: Connection | None = None
+        self.token, self.token_is_new = api_token(settings.state_dir)
+        self.store = SqliteStore(settings.database_path, sync=settings.store_sync)
+        self._market = SqliteMarketStore(settings.market_data_path)
+        self._gate = Gate(settings.state_dir)
+        self._ended = asyncio.Event()
+        self.failed: BaseException | None = None
+
+    def desk(self) -> Desk | None:
+        return None if self.system is None else self.system.desk
+
+    def token_ok(self, token: str) -> bool:
+        """In constant time."""
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+    async def live(self) -> None:
+        """From the venue's coming up to the store's closing; errors come out of here."""
+        connection = self.connection = await connect(self.settings, self.wishes.replay)
+        try:
+            hosting = Hosting(
+                calendar=connection.calendar, threads=True, history=self.wishes.replay is None
+            )
+            self.system = build_system(
+                self.settings, connection.venue, connection.clock, self.store, self._gate,
+                self._market, hosting,
+            )  # fmt: skip
+            if self._ended.is_set():
+                self.system.shutdown()
+            self.system.accompany(
+                connection.follow_clock, connection.keep_paper_alive, self._quiet_collector,
+                *self._until_replay_ends(),
+            )  # fmt: skip
+            await self.system.run()
+        finally:
+            await connection.close()
+
+    def _until_replay_ends(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        return (self._end_with_replay,) if self.wishes.exit_at_end else ()
+
+    async def _end_with_replay(self) -> None:
+        while self.connection is None or not self.connection.finished:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        log.info("replay.finished")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _quiet_collector(self) -> None:
+        """What start-up made stays for ever: keep the collector from walking it (FLOORS 7)."""
+        if self.system is not None:
+            await self.system.up.wait()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    def end(self) -> None:
+        """Ask for an orderly end."""
+        self._ended.set()
+        if self.system is not None:
+            self.system.shutdown()
+
+    def close(self) -> None:
+        """After `live` has ended; the store's lock goes last."""
+        self._market.close()
+        self.store.close()
+
+
+def api_token(folder: Path) -> tuple[str, bool]:
+    """The bearer token kept in the state folder, readable by its owner only; whether it is new."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / TOKEN_FILE
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError:
+        found = ""
+    if found:
+        return found, False
+    token = new_token()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(token + "\n")
+    return token, True
+
+
+def banner(service: Service, url: str) -> str:
+    """What a person should know when the service starts."""
+    settings = service.settings
+    wishes = service.wishes
+    what = settings.oanda_environment
+    if wishes.replay is not None:
+        what += f", replay of {len(wishes.replay.files)} files at {wishes.replay.speed:g} x"
+    elif settings.on_paper and settings.base_url is None:
+        what += ", synthetic market"
+    lines = [
+        f"Trading System Orchestrator {__version__} ({what})",
+        f"  API          {url}   documentation: {url}/docs",
+        f"  accounts     {', '.join(settings.account_ids)}",
+        f"  instruments  {', '.join(settings.instruments)}",
+        f"  state        {settings.state_dir.resolve()}",
+        f"  watch        orchestrator status · orchestrator events --follow",
+        f"  stop all     orchestrator emergency-stop",
+        f"  end          Ctrl-C (positions keep their stops at the venue)",
+    ]
+    if service.token_is_new:
+        lines.append(f"  API token: {service.token}   (shown once; kept in {TOKEN_FILE} there)")
+    lines += [f"  WARNING      {text}" for text in settings.warnings()]
+    return "\n".join(lines)
+
+
+def app_of(make: Callable[[], Service]) -> FastAPI:
+    """The API with a lifespan that lives one service; `make` is called when it begins."""
+    current: list[Service] = []
+
+    def desk() -> Desk | None:
+        return current[0].desk() if current else None
+
+    def token_ok(token: str) -> bool:
+        return bool(current) and current[0].token_ok(token)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service = make()
+        current[:] = [service]
+        async with asyncio.TaskGroup() as tasks:
+            living = tasks.create_task(_live(service), name="service")
+            try:
+                yield
+            finally:
+                service.end()
+                await living
+        service.close()
+
+    return create_api(desk, token_ok, __version__, lifespan=lifespan)
+
+
+async def _live(service: Service) -> None:
+    """A service that breaks takes its process down, in order, and is not mistaken for a good end."""
+    try:
+        await service.live()
+    except Exception as exc:  # noqa: BLE001 -- the supervisor of last resort: record, and end
+        service.failed = exc
+        log.error("service.failed", reason=_first_cause(exc), exc_info=exc)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _first_cause(exc: BaseException) -> str:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return f"{type(exc).__name__}: {exc}"
+
+
+def refuse_optimised() -> None:
+    """Assertions state what only a bug can break, and stay on (SAFETY K9)."""
+    if sys.flags.optimize:
+        raise SystemExit("orchestrator: python -O switches assertions off; start without -O")
+
+
+__all__ = ["Service", "Wishes", "api_token", "app_of", "banner", "refuse_optimised", "set_up_logs"]

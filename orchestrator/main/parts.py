@@ -1,0 +1,160 @@
+"""The parts list of a System: constructor calls, and nothing that decides anything."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from orchestrator import __version__
+from orchestrator.adapters.bus.in_process import InProcessBus
+from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.agents.base import Agent
+from orchestrator.agents.continuous_improvement import ContinuousImprovement
+from orchestrator.agents.data_collection import DataCollection
+from orchestrator.agents.disagreement import Disagreement
+from orchestrator.agents.learning_safety import LearningSafety
+from orchestrator.agents.market_analysis import SHIPPED, MarketAnalysis
+from orchestrator.agents.market_analysis.strategies.base import Strategy
+from orchestrator.agents.parameter_optimization import ParameterOptimization
+from orchestrator.agents.pattern_detection import PatternDetection
+from orchestrator.agents.strategy_analysis import StrategyAnalysis
+from orchestrator.kernel.audit import AuditChain
+from orchestrator.kernel.engine import Kernel
+from orchestrator.model.base import Message
+from orchestrator.model.limits import AccountPlan, KernelPlan
+from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.ports import MarketStore, Venue
+from orchestrator.model.queries import Queries
+from orchestrator.model.signals import Role
+from orchestrator.service.agent_manager import AgentManager, load_class
+from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.feeds import Feeds
+from orchestrator.service.front_desk import About, FrontDesk, SteeredClock
+from orchestrator.service.gate import Gate
+from orchestrator.service.recorder import Recorder
+from orchestrator.service.safety_monitor import SafetyMonitor
+from orchestrator.service.supervisor import Plan, System
+from orchestrator.service.telemetry import Telemetry
+from orchestrator.settings import ClassFile, Settings
+
+_SHIPPED_AGENTS: Mapping[Role, type[Agent]] = {
+    Role.DISAGREEMENT: Disagreement,
+    Role.STRATEGY_ANALYSIS: StrategyAnalysis,
+    Role.PARAMETER_OPTIMIZATION: ParameterOptimization,
+    Role.LEARNING_SAFETY: LearningSafety,
+    Role.DATA_COLLECTION: DataCollection,
+    Role.PATTERN_DETECTION: PatternDetection,
+    Role.CONTINUOUS_IMPROVEMENT: ContinuousImprovement,
+}
+
+_OUTCOMES_REMEMBERED = 1_000
+
+
+class Hosting(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between a live service and a run in virtual time."""
+
+    calendar: str
+    history: bool
+    threads: bool
+    node: str = ""
+    price_age_s_max: int | None = None
+
+
+def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
+    """The kernel's numbers out of the settings."""
+    return KernelPlan(
+        accounts=tuple(
+            AccountPlan(
+                account_id=AccountId(account_id),
+                enabled=account_id not in settings.accounts or settings.accounts[account_id].enabled,
+                limits=settings.account_limits(account_id),
+            )
+            for account_id in settings.account_ids
+        ),
+        instruments=tuple(InstrumentName(name) for name in settings.instruments),
+        checks=settings.check_limits(), breakers=settings.breaker_limits(),
+        total=settings.account_limits(), calendar=calendar, seed=settings.seed,
+        live=settings.oanda_environment == "live", live_allowed=settings.allow_live_trading,
+    )  # fmt: skip
+
+
+def register_agents(settings: Settings, agents: AgentManager) -> None:
+    """The eight, each replaced by the user's own where the settings name one.
+
+    PluginError names the setting when a user's class cannot be loaded or built.
+    """
+    agents.register(_market_analysis(settings))
+    for role, shipped in _SHIPPED_AGENTS.items():
+        own = settings.agents.get(role)
+        kind = shipped if own is None or own.path is None else _own(f"agents.{role}", own.path, Agent)
+        params: dict[str, Any] = {} if own is None else dict(own.params)
+        agents.register(partial(kind, **params))
+
+
+def _own(setting: str, path: ClassFile, base: type[Any]) -> type[Any]:
+    return load_class(setting, str(path), base)
+
+
+def _market_analysis(settings: Settings) -> Callable[[], Agent]:
+    own = settings.agents.get(Role.MARKET_ANALYSIS)
+    if own is not None and own.path is not None:
+        return partial(_own("agents.market_analysis", own.path, Agent), **own.params)
+    kinds: dict[str, Callable[[], Strategy]] = {}
+    for name in (*SHIPPED, *(n for n in settings.strategies if n not in SHIPPED)):
+        chosen = settings.strategies.get(name)
+        if chosen is not None and not chosen.enabled:
+            continue
+        path = None if chosen is None else chosen.path
+        kind = SHIPPED[name] if path is None else _own(f"strategies.{name}", path, Strategy)
+        kinds[name] = partial(kind, **({} if chosen is None else chosen.params))
+    params: dict[str, Any] = {} if own is None else dict(own.params)
+    instruments = tuple(InstrumentName(name) for name in settings.instruments)
+    return partial(MarketAnalysis, instruments=instruments, strategies=kinds, **params)
+
+
+def build_system(
+    settings: Settings, venue: Venue, clock: SteeredClock, store: SqliteStore, gate: Gate,
+    market_store: MarketStore, hosting: Hosting,
+) -> System:  # fmt: skip
+    """A System of real parts; nothing of it has started."""
+    node = hosting.node or platform.node() or "node"
+    telemetry = Telemetry()
+    kernel = Kernel(kernel_plan(settings, hosting.calendar))
+    chain = AuditChain(store.installation_id(), store.last_record())
+    bus = InProcessBus()
+    agents = AgentManager(clock)
+    register_agents(settings, agents)
+    engine = ExecutionEngine(
+        kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=node
+    )
+    safety = SafetyMonitor(
+        engine, gate, venue, venue, clock, seed=settings.seed, threads=hosting.threads
+    )
+    recorder = Recorder(market_store, clock)
+    account_ids = tuple(AccountId(a) for a in settings.account_ids)
+    instruments = tuple(InstrumentName(name) for name in settings.instruments)
+    feeds = Feeds(engine, venue, clock, account_ids, instruments, recorder.keep)
+    about = About(
+        environment=settings.oanda_environment, version=__version__, node=node,
+        calendar=hosting.calendar,
+    )  # fmt: skip
+    desk = FrontDesk(engine, agents, safety, bus, store, store, telemetry, clock, about)
+    plan = Plan(
+        version=__version__, node=node, config_digest=settings.fingerprint(),
+        accounts=account_ids, instruments=instruments, auto_start=settings.starts_by_itself,
+        history=hosting.history, health_interval_s=settings.agent_health_check_interval,
+    )  # fmt: skip
+    return System(
+        plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
+        clock, speed=lambda: clock.speed, past=partial(_past_outcomes, store),
+    )  # fmt: skip
+
+
+def _past_outcomes(queries: Queries) -> Iterable[Message]:
+    """The latest trade outcomes, oldest first."""
+    rows = queries.outcomes(limit=_OUTCOMES_REMEMBERED)
+    return tuple(row.outcome for row in reversed(rows))

@@ -1,0 +1,142 @@
+"""The venue of a service: OANDA itself, or our paper venue as a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from orchestrator.adapters.oanda.client import OandaVenue
+from orchestrator.model.errors import VenueError
+from orchestrator.model.money import AccountId
+from orchestrator.model.ports import VenueClock
+from orchestrator.service.children import PaperProcess
+from orchestrator.service.seams import FollowingClock, SystemClock, mono_ns, new_token
+from orchestrator.settings import Settings
+
+log = structlog.get_logger()
+
+_FOLLOW_S = 2.0
+_WATCH_S = 0.5
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """Recorded ticks to drive the paper venue; `speed` market seconds per second."""
+
+    files: tuple[Path, ...]
+    speed: float
+
+
+class Connection:
+    """A venue and the clock that belongs to it. `paper` is the child process, where we own one."""
+
+    def __init__(self, venue: OandaVenue, clock: SystemClock | FollowingClock,
+                 paper: PaperProcess | None, told: VenueClock | None) -> None:  # fmt: skip
+        self.venue = venue
+        self.clock = clock
+        self.paper = paper
+        self.told = told
+        self.finished = False
+
+    @property
+    def calendar(self) -> str:
+        return "fx" if self.told is None else self.told.calendar
+
+    async def follow_clock(self) -> None:
+        """Runs until cancelled: market time is the venue's."""
+        clock = self.clock
+        if not isinstance(clock, FollowingClock):
+            return
+        while True:
+            await clock.sleep(_FOLLOW_S if clock.speed <= 1 else 0.25)
+            try:
+                told = await self.venue.clock()
+            except VenueError as exc:
+                log.debug("clock.unread", reason=str(exc))
+                continue
+            if told is not None:
+                clock.follow(told)
+                self.told = told
+                self.finished = told.finished
+
+    async def keep_paper_alive(self) -> None:
+        """Runs until cancelled: a paper venue that died comes back on its port, with its books."""
+        while self.paper is not None:
+            await self.clock.sleep(_WATCH_S)
+            if not self.paper.alive:
+                log.error("paper.died", port=self.paper.port)
+                await self.paper.start(port=self.paper.port)
+
+    async def close(self) -> None:
+        await self.venue.close()
+        if self.paper is not None:
+            await self.paper.stop()
+
+
+def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> list[str]:
+    """The paper venue's command line out of the settings."""
+    words = ["--hours", settings.paper_market_hours if replay is None else "fx", "--control",
+             "--seed", str(settings.seed), "--state", str(folder / "paper-state"),
+             "--log", str(folder / "paper-requests.log")]  # fmt: skip
+    for account in settings.paper_accounts:
+        words += ["--account", f"{account.account_id}:{account.currency}:{account.balance}"]
+    if replay is None:
+        words += ["--feed", "synthetic"]
+    else:
+        words += ["--feed", "replay:" + ",".join(str(f) for f in replay.files)]
+        words += ["--speed", f"{replay.speed:g}"]
+    return words
+
+
+async def connect(settings: Settings, replay: Replay | None) -> Connection:
+    """ChildFailed when the paper venue does not come up; nothing is sent to a real venue yet."""
+    folder = settings.state_dir
+    if settings.on_paper and settings.base_url is None:
+        paper = await _paper(settings, folder, replay)
+        url = f"http://127.0.0.1:{paper.port}"
+        return await _meet(settings, url, url, lambda _: paper.token, paper)
+    base, stream = settings.base_url, settings.stream_url
+    if base is None or stream is None:
+        raise ValueError("no address of the venue")
+    return await _meet(settings, base, stream, _token_source(settings), None)
+
+
+def _token_source(settings: Settings) -> Callable[[str], str]:
+    def token_of(account_id: str) -> str:
+        secret = settings.token_of(account_id)
+        return "" if secret is None else secret.get_secret_value()
+
+    return token_of
+
+
+async def _paper(settings: Settings, folder: Path, replay: Replay | None) -> PaperProcess:
+    arguments = paper_arguments(settings, folder, replay)
+    fingerprint = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
+    paper = PaperProcess(folder, arguments, new_token(), fingerprint)
+    if not paper.find():
+        await paper.start(port=settings.paper_port)
+    return paper
+
+
+async def _meet(
+    settings: Settings, base: str, stream: str, token_of: Callable[[str], str],
+    paper: PaperProcess | None,
+) -> Connection:  # fmt: skip
+    system_clock = SystemClock()
+    clocks: list[SystemClock | FollowingClock] = [system_clock]
+    venue = OandaVenue(
+        accounts=_ids(settings.account_ids),
+        token={a: token_of(a) for a in settings.account_ids},
+        rest_url=base, stream_url=stream, now=lambda: clocks[0].now(), mono=mono_ns,
+    )  # fmt: skip
+    told = await venue.clock() if settings.on_paper else None
+    if told is not None:
+        clocks[0] = FollowingClock(told)
+    return Connection(venue, clocks[0], paper, told)
+
+
+def _ids(names: Sequence[str]) -> tuple[AccountId, ...]:
+    return tuple(AccountId(name) for name in names)

@@ -1,0 +1,270 @@
+"""The order of start, running and shutdown: crash and start are one path (SAFETY 8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from orchestrator.kernel.audit import AuditChain
+from orchestrator.kernel.engine import Kernel
+from orchestrator.model.base import Message
+from orchestrator.model.errors import VenueError
+from orchestrator.model.events import (
+    AccountSeen,
+    SpecsSeen,
+    Started,
+    StartTrading,
+    TransactionsSeen,
+)
+from orchestrator.model.facts import ServiceStopped
+from orchestrator.model.market import History
+from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.ports import Clock, Store, VenueReader
+from orchestrator.model.safety import SystemMode
+from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.feeds import Feeds
+from orchestrator.service.front_desk import FrontDesk
+from orchestrator.service.gate import Gate
+from orchestrator.service.recorder import Recorder
+from orchestrator.service.safety_monitor import SafetyMonitor
+
+log = structlog.get_logger()
+
+_RETRY_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+_HISTORY = (("M1", 600), ("H1", 200))
+_LAG_S = 0.1
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How this life is to be: who it is, and what it does by itself."""
+
+    version: str
+    node: str
+    config_digest: str
+    accounts: tuple[AccountId, ...]
+    instruments: tuple[InstrumentName, ...]
+    auto_start: bool
+    history: bool = True  # candles from the venue warm the agents; a replay warms from its ticks
+    health_interval_s: float = 30.0
+    shutdown_s: float = 8.0
+
+
+class System:
+    """A whole service, wired. `run` lives until `shutdown` is called or something breaks."""
+
+    def __init__(
+        self, plan: Plan, kernel: Kernel, chain: AuditChain, store: Store, gate: Gate,
+        engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, feeds: Feeds,
+        recorder: Recorder, desk: FrontDesk, reader: VenueReader, clock: Clock,
+        *, speed: Callable[[], float], past: Callable[[], Iterable[Message]],
+    ) -> None:  # fmt: skip
+        self.plan = plan
+        self.kernel = kernel
+        self.engine = engine
+        self.agents = agents
+        self.safety = safety
+        self.desk = desk
+        self.clock = clock
+        self._chain = chain
+        self._store = store
+        self._gate = gate
+        self._feeds = feeds
+        self._recorder = recorder
+        self._reader = reader
+        self._speed = speed
+        self._past = past
+        self._histories: tuple[History, ...] = ()
+        self._first_life = False
+        self._companions: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+        self._ending = asyncio.Event()
+        self.up = asyncio.Event()
+        agents.remember_with(self._memory)
+
+    def accompany(self, *companions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Work that lives as long as this system does; given before `run`."""
+        self._companions += companions
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start in SAFETY's order (R1), serve until `shutdown`, end in reverse order."""
+        self._begin_life()
+        async with asyncio.TaskGroup() as tasks:
+            self.engine.attach(tasks)
+            self.safety.attach(tasks)
+            works = [tasks.create_task(self._watch(), name="watch")]
+            works.extend(tasks.create_task(c(), name="companion") for c in self._companions)
+            try:
+                works.extend(await self._until_ending(self._come_up(tasks), tasks))
+                await self._ending.wait()
+                await self._wind_down(works)
+            finally:
+                for work in works:
+                    work.cancel()
+        self._end_life()
+
+    async def _until_ending(
+        self, coming_up: Coroutine[Any, Any, list[asyncio.Task[None]]], tasks: asyncio.TaskGroup
+    ) -> list[asyncio.Task[None]]:
+        """The start may wait long for the venue; a shutdown in the meantime ends it."""
+        start = tasks.create_task(coming_up, name="come up")
+        ending = tasks.create_task(self._ending.wait(), name="ending")
+        await asyncio.wait((start, ending), return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if start.done() and not start.cancelled():
+            return start.result()
+        start.cancel()
+        return []
+
+    def shutdown(self) -> None:
+        """Ask for an orderly end; `run` returns within `plan.shutdown_s` and a little."""
+        self._ending.set()
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def _begin_life(self) -> None:
+        last = self._store.last_record()
+        self._recover()
+        epoch = self._store.next_epoch()
+        latch = self._gate.read_latch()
+        if latch is not None:
+            self.safety.found_at_start(latch)
+        unclean = last is not None and last.type != "service.stopped"
+        self._first_life = last is None
+        self.engine.handle(
+            Started(
+                version=self.plan.version, node=self.plan.node, epoch=epoch, unclean=unclean,
+                config_digest=self.plan.config_digest,
+                latched_stop_id=latch.stop_id if latch and not latch.accounts else None,
+            )
+        )  # fmt: skip
+        log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
+
+    def _recover(self) -> None:
+        """The kernel's durable state: the last snapshot, then every fact after it."""
+        saved = self._store.load_snapshot()
+        seq = 0
+        if saved is not None:
+            seq, state = saved
+            self.kernel.restore(state)
+        for record, fact in self._store.facts_after(seq):
+            self.kernel.apply(fact, record.ts)
+            seq = record.seq
+        self.engine.recovered(seq)
+
+    async def _come_up(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        for account_id in self.plan.accounts:
+            await self._meet_account(account_id)
+        if self.plan.history:
+            await self._read_histories()
+        self.agents.bring_up(tuple(self._memory()))
+        works = [
+            tasks.create_task(self._feeds.transactions(a), name=f"transactions {a}")
+            for a in self.plan.accounts
+        ]
+        works.append(tasks.create_task(self._feeds.prices(), name="prices"))
+        works.append(tasks.create_task(self._feeds.beat(self._speed), name="beat"))
+        works.append(tasks.create_task(self._recorder.run(), name="recorder"))
+        works.append(tasks.create_task(self._health_checks(), name="health"))
+        self.safety.continue_at_start()
+        if self.plan.auto_start and self._first_life and not self.safety.stopped:
+            self.engine.handle(StartTrading(actor="service", reason="first start (AUTO_START)"))
+        self.up.set()
+        return works
+
+    async def _meet_account(self, account_id: AccountId) -> None:
+        """Rules, then what was missed, then the account as the venue has it; waits for the venue."""
+        attempt = 0
+        while True:
+            try:
+                specs = await self._reader.instruments(account_id)
+                self.engine.handle(SpecsSeen(account_id=account_id, specs=specs))
+                book = self.kernel.books.get(account_id)
+                if book is not None:
+                    await self._fill_gap(account_id, book.last_id)
+                account = await self._reader.account(account_id)
+                self.engine.handle(AccountSeen(account=account))
+            except VenueError as exc:
+                wait_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
+                log.warning("venue.away", account=account_id, reason=str(exc), retry_s=wait_s)
+                attempt += 1
+                await self.clock.sleep(wait_s)
+            else:
+                return
+
+    async def _fill_gap(self, account_id: AccountId, since: int) -> None:
+        found, last = await self._reader.transactions_since(account_id, since)
+        self.engine.handle(
+            TransactionsSeen(
+                account_id=account_id, transactions=found, last_transaction_id=last,
+                source="gap_fill", complete_to=last,
+            )
+        )  # fmt: skip
+
+    async def _read_histories(self) -> None:
+        """A venue without candles only makes agents start cold; they warm from ticks."""
+        found: list[History] = []
+        for instrument in self.plan.instruments:
+            for granularity, count in _HISTORY:
+                try:
+                    candles = await self._reader.candles(instrument, granularity, count)
+                except VenueError as exc:
+                    log.warning("history.missing", instrument=instrument, reason=str(exc))
+                    continue
+                done = tuple(c for c in candles if c.complete)
+                found.append(
+                    History(instrument=instrument, granularity=granularity, candles=done)
+                )
+        self._histories = tuple(found)
+
+    def _memory(self) -> Sequence[Message]:
+        return (*self._histories, *self._past())
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.safety.watch_gate(), name="gate")
+            tasks.create_task(self._measure_lag(), name="lag")
+
+    async def _measure_lag(self) -> None:
+        while True:
+            before = self.clock.mono_ns()
+            await self.clock.sleep(_LAG_S)
+            lag_ms = (self.clock.mono_ns() - before) / 1e6 - _LAG_S * 1000
+            self.desk.loop_lag_ms = max(0.0, lag_ms)
+
+    async def _health_checks(self) -> None:
+        while True:
+            await self.clock.sleep(self.plan.health_interval_s)
+            self.agents.check_all()
+
+    # -- shutdown -------------------------------------------------------------------------------
+
+    async def _wind_down(self, works: list[asyncio.Task[None]]) -> None:
+        """No new prices, so no new signals; what is on the wire ends, or stays for the next life."""
+        log.info("service.ending", in_flight=len(self.kernel.in_flight()))
+        for work in works:
+            if work.get_name() == "prices":
+                work.cancel()
+        deadline = self.clock.mono_ns() + int(self.plan.shutdown_s * 1e9)
+        while self.engine.writes_open and self.clock.mono_ns() < deadline:
+            await self.clock.sleep(0.02)
+        self.engine.close()
+
+    def _end_life(self) -> None:
+        self.agents.stop_all()
+        self._recorder.flush()
+        self.engine.note(ServiceStopped(reason="shutdown"))
+        self.engine.maybe_snapshot(force=True)
+        log.info("service.stopped")
+
+    @property
+    def mode(self) -> SystemMode:
+        return self.kernel.mode
+
