@@ -1,0 +1,65 @@
+"""What the tidy tests look at: the files of the tree, as git knows them or as they lie there."""
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_NOT_OURS = {".git", ".venv", "state", "build", "dist", "htmlcov", "__pycache__"}
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Tracked files; without git (an unpacked archive), all files but the known by-products."""
+    # A checkout may belong to another user than the one who runs the tests.
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    ) if (ROOT / ".git").exists() else None  # fmt: skip
+    if listed is not None and listed.returncode == 0:
+        paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        paths = [
+            path
+            for path in ROOT.rglob("*")
+            if not any(
+                part in _NOT_OURS or part.endswith(("_cache", ".egg-info"))
+                for part in path.relative_to(ROOT).parts
+            )
+            and path.name != ".env"
+        ]
+    return tuple(sorted(path for path in paths if path.is_file()))
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every file of text, with its path inside the tree."""
+    for path in files():
+        try:
+            yield path.relative_to(ROOT), path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def python_files() -> Iterator[tuple[Path, ast.Module]]:
+    for path, text in texts():
+        if path.suffix == ".py":
+            yield path, ast.parse(text, str(path))
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Each call's dotted name, as written, and its line; `a().b()` gives ".b"."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield dotted(node.func), node.lineno
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` -> "a.b.c"; what is no name gives an empty head."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    parts.append(node.id if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
