@@ -17,12 +17,14 @@ from orchestrator.agents.market_analysis.strategies.base import (
     fair,
 )
 from orchestrator.agents.market_analysis.strategies.mean_reversion import MeanReversion
+from orchestrator.agents.market_analysis.strategies.pullback import Pullback
 from orchestrator.agents.market_analysis.strategies.session_breakout import SessionBreakout
 from orchestrator.agents.market_analysis.strategies.trend_following import TrendFollowing
 
 __all__ = [
-    "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "SessionBreakout", "Side",
-    "Strategy", "StrategyMaker", "TrendFollowing", "Wish", "fair", "maker_of", "shipped_makers",
+    "DEMO", "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "Pullback",
+    "SessionBreakout", "Side", "Strategy", "StrategyMaker", "TrendFollowing", "Wish", "fair",
+    "maker_of", "shipped_makers",
 ]  # fmt: skip
 
 StrategyMaker: TypeAlias = Callable[[InstrumentName], Strategy]
@@ -30,7 +32,16 @@ StrategyMaker: TypeAlias = Callable[[InstrumentName], Strategy]
 SHIPPED: dict[str, type[Strategy]] = {
     "trend_following": TrendFollowing,
     "mean_reversion": MeanReversion,
+    "pullback": Pullback,
     "session_breakout": SessionBreakout,
+}
+
+# For the paper venue: minutes instead of five, and easy thresholds, so that a newcomer sees the
+# whole path within two minutes. Far too busy for money: costs are a sixth of each stop.
+DEMO: dict[str, dict[str, object]] = {
+    "trend_following": {"timeframe": "M1", "channel": 8, "fast": 5, "slow": 20, "adx_min": 10.0},
+    "mean_reversion": {"timeframe": "M1", "width": 1.3, "rsi_low": 45.0, "adx_max": 40.0},
+    "pullback": {"timeframe": "M1", "fast": 5, "slow": 13, "adx_min": 8.0, "patience": 4},
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")  # it is a part of every signal's id
@@ -77,6 +88,12 @@ def _check(name: str, make: StrategyMaker) -> None:
         )
 
 
-def shipped_makers() -> dict[str, StrategyMaker]:
-    """Every shipped strategy with its defaults."""
-    return {name: maker_of(name, kind) for name, kind in SHIPPED.items()}
+def shipped_makers(
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
+) -> dict[str, StrategyMaker]:
+    """Every shipped strategy; `parameters` by name where they differ from the defaults.
+
+    `shipped_makers(DEMO)` is the set for the paper venue.
+    """
+    given = parameters or {}
+    return {name: maker_of(name, kind, given.get(name)) for name, kind in SHIPPED.items()}

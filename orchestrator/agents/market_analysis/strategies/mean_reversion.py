@@ -24,7 +24,7 @@ class MeanReversion(Strategy):
     def __init__(
         self,
         *,
-        timeframe: str = "M1",
+        timeframe: str = "M5",
         bands: int = 20,
         width: float = 1.8,
         rsi_low: float = 36.0,

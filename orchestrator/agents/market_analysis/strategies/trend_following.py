@@ -22,7 +22,7 @@ class TrendFollowing(Strategy):
     def __init__(
         self,
         *,
-        timeframe: str = "M1",
+        timeframe: str = "M5",
         channel: int = 20,
         fast: int = 10,
         slow: int = 40,
