@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from orchestrator.model.facts import Fact, actor_of, corr_of, subject_of
 from orchestrator.model.journal import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from orchestrator.model.time import Instant
+from orchestrator.model.time import Instant
 
 VERSION = 1
 _DOMAIN = b"tso-audit-1\n"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from orchestrator.kernel.ledger.book import Book, OpenTrade, PendingOrder
 from orchestrator.model.money import InstrumentName, Price, Units
 from orchestrator.model.orders import Intent
 from orchestrator.model.time import Instant, parse_time
-
-if TYPE_CHECKING:
-    from orchestrator.model.venue import Account, Order, Trade
+from orchestrator.model.venue import Account, Order, Trade
 
 IntentOf: TypeAlias = Callable[[str], Intent | None]
 

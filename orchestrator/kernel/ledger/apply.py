@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from decimal import Decimal
 
 from orchestrator.kernel.ledger.adopt import IntentOf, at_of
 from orchestrator.kernel.ledger.book import NO_CHANGES, Book, Changes, PendingOrder
 from orchestrator.kernel.ledger.fills import apply_fill, book_money
 from orchestrator.kernel.ledger.ties import intent_behind, tie, untie
 from orchestrator.model.money import ZERO, Price, Units
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from decimal import Decimal
-
-    from orchestrator.model.venue import Transaction
+from orchestrator.model.venue import Transaction
 
 _ENTRY_REASONS = ("CLIENT_ORDER", "REPLACEMENT")
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 import msgspec
 
 from orchestrator.model.money import ZERO, AccountId, Currency, InstrumentName, Price, Units
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from orchestrator.model.outcomes import TradeClosed, TradeOpened
-    from orchestrator.model.time import Instant
+from orchestrator.model.outcomes import TradeClosed, TradeOpened
+from orchestrator.model.time import Instant
 
 
 class OpenTrade(msgspec.Struct, kw_only=True):
@@ -104,10 +100,11 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction did to the books.
 
     `transfer`: a fund movement, by which E0 and P shift. `realized`: what trading, financing,
-    dividends and fees booked to the balance. `protected`: trades whose stop was seen. `unprotected`:
-    trades that stand without a stop now that an order of theirs is gone. `strangers`: client ids ("" where there is none) of entry
-    orders that no intent of ours explains (A9; of our own form: R6). `problems`: sentences about
-    what does not add up; the venue's figure was taken.
+    dividends and fees booked to the balance. `protected`: trades whose stop was seen.
+    `unprotected`: trades that stand without a stop now that an order of theirs is gone.
+    `strangers`: client ids ("" where there is none) of entry orders that no intent of ours
+    explains (A9; of our own form: R6). `problems`: sentences about what does not add up; the
+    venue's figure was taken.
     """
 
     opened: tuple[TradeOpened, ...] = ()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from orchestrator.model.venue import Transaction
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HELD_MAX = 10_000  # beyond it what is held is dropped: the gap's read brings it again
 ABSENT_MAX = 1_000  # ids that are being watched as possible holes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 import msgspec
 
@@ -10,13 +10,9 @@ from orchestrator.kernel.ledger.adopt import UNKNOWN_INSTRUMENT, IntentOf, at_of
 from orchestrator.kernel.ledger.book import Book, Changes, OpenTrade, PendingOrder
 from orchestrator.kernel.ledger.ties import intent_behind, untie
 from orchestrator.model.money import ZERO, Price, Units
+from orchestrator.model.orders import Intent
 from orchestrator.model.outcomes import TradeClosed, TradeOpened
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from orchestrator.model.orders import Intent
-    from orchestrator.model.venue import TradeOpen, TradeReduce, Transaction
+from orchestrator.model.venue import TradeOpen, TradeReduce, Transaction
 
 
 class _Fill(msgspec.Struct):

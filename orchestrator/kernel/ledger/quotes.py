@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from orchestrator.model.conversion import BidAsk, Factors, factors
-
-if TYPE_CHECKING:
-    from orchestrator.model.market import Tick
-    from orchestrator.model.money import Currency, InstrumentName
-    from orchestrator.model.time import Instant
+from orchestrator.model.market import Tick
+from orchestrator.model.money import Currency, InstrumentName
+from orchestrator.model.time import Instant
 
 _HIGHEST = Decimal(1_000_000_000)  # no price of this world; keeps every product in range
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orchestrator.kernel.ledger.adopt import IntentOf
+from orchestrator.kernel.ledger.book import Book, OpenTrade, PendingOrder
 from orchestrator.model.money import Price
-
-if TYPE_CHECKING:
-    from orchestrator.kernel.ledger.adopt import IntentOf
-    from orchestrator.kernel.ledger.book import Book, OpenTrade, PendingOrder
-    from orchestrator.model.orders import Intent
-    from orchestrator.model.venue import Transaction
+from orchestrator.model.orders import Intent
+from orchestrator.model.venue import Transaction
 
 _STOPS = ("STOP_LOSS", "GUARANTEED_STOP_LOSS")
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from orchestrator.kernel.ledger.book import Book, OpenTrade
+from orchestrator.kernel.ledger.quotes import Quotes
 from orchestrator.model.money import (
     ZERO,
     Currency,
@@ -19,15 +21,17 @@ from orchestrator.model.money import (
     round_money,
 )
 from orchestrator.model.signals import Exposure
-
-if TYPE_CHECKING:
-    from orchestrator.kernel.ledger.book import Book, OpenTrade
-    from orchestrator.kernel.ledger.quotes import Quotes
+from orchestrator.model.venue import BOOKED_MAX
 
 NO_STOP_RISK = Decimal("0.05")  # of notional, for a trade without a stop
 
 Specs: TypeAlias = Mapping[InstrumentName, InstrumentSpec]
 Spreads: TypeAlias = Mapping[InstrumentName, Decimal]  # usual spread of an instrument, in price
+
+
+def _home(amount: Decimal) -> Decimal | None:
+    """Rounded as money; an absurd amount (a price of 1E-15 somewhere) is unknown, not an error."""
+    return round_money(amount) if abs(amount) < BOOKED_MAX else None
 
 
 @lru_cache(maxsize=1024)
@@ -65,7 +69,7 @@ def unrealized(
     if price is None or factors is None or trade.price <= 0:
         return None
     quote_pl = (price - trade.price) * trade.units
-    return round_money(quote_pl * (factors.gain if quote_pl > 0 else factors.loss))
+    return _home(quote_pl * (factors.gain if quote_pl > 0 else factors.loss))
 
 
 def unrealized_total(
@@ -92,7 +96,7 @@ def notional(
 ) -> Decimal | None:
     """N(u) = |u| x p x kappa_value(quote), SAFETY 6."""
     factors = quotes.factors(currencies(instrument)[1], home)
-    return None if factors is None else abs(units) * price * factors.value
+    return None if factors is None else _home(abs(units) * price * factors.value)
 
 
 def margin_rate_of(book: Book, spec: InstrumentSpec) -> Decimal:
@@ -126,12 +130,12 @@ def exposures(book: Book, quotes: Quotes) -> tuple[Exposure, ...] | None:
         factors = quotes.factors(quote, book.currency)
         if pair is None or factors is None:
             return None
-        value = (long + short) * (pair[0] + pair[1]) / 2 * factors.value
+        value = _home((long + short) * (pair[0] + pair[1]) / 2 * factors.value)
+        if value is None:
+            return None
         legs[base] = legs.get(base, ZERO) + value
         legs[quote] = legs.get(quote, ZERO) - value
-    return tuple(
-        Exposure(currency=currency, amount=round_money(legs[currency])) for currency in sorted(legs)
-    )
+    return tuple(Exposure(currency=name, amount=legs[name]) for name in sorted(legs))
 
 
 def gross(book: Book, quotes: Quotes) -> Decimal | None:
@@ -160,9 +164,9 @@ def trade_risk(
     bid, ask = pair
     units, stop = abs(trade.units), trade.worst_exit
     if stop is None:
-        return round_money(units * (bid + ask) / 2 * factors.value * no_stop)
+        return _home(units * (bid + ask) / 2 * factors.value * no_stop)
     distance = bid - stop if trade.units > 0 else stop - ask
-    return round_money(max(ZERO, units * (distance + ask - bid) * factors.loss))
+    return _home(max(ZERO, units * (distance + ask - bid) * factors.loss))
 
 
 def open_risk(book: Book, quotes: Quotes, no_stop: Decimal = NO_STOP_RISK) -> Decimal | None:
@@ -179,5 +183,5 @@ def open_risk(book: Book, quotes: Quotes, no_stop: Decimal = NO_STOP_RISK) -> De
 def entry_risk(
     units: Decimal, price: Price, stop: Price, spread: Decimal, loss_factor: Decimal
 ) -> Decimal:
-    """risk(u) = |u| x (|p - s| + spread) x kappa_loss(quote), SAFETY 6."""
-    return round_money(abs(units) * (abs(price - stop) + spread) * loss_factor)
+    """risk(u) = |u| x (|p - s| + spread) x kappa_loss(quote), SAFETY 6; not rounded."""
+    return abs(units) * (abs(price - stop) + spread) * loss_factor

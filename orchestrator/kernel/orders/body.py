@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -15,11 +16,8 @@ from orchestrator.model.money import (
     step_of,
 )
 from orchestrator.model.orders import WriteKind, WriteRequest
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from orchestrator.model.signals import Proposal
+from orchestrator.model.signals import Proposal
+from orchestrator.model.venue import BOOKED_MAX
 
 _TEXT_MAX = 128  # the venue's limit for a client id, tag or comment
 
@@ -89,17 +87,25 @@ def close_position(
 
 def price_text(price: Decimal, spec: InstrumentSpec) -> str:
     """With exactly the instrument's decimals; ValueError if it is no positive price on the grid."""
-    if not (price.is_finite() and price > 0 and price == price.quantize(spec.tick)):
+    text = _on_grid(price, spec.tick)
+    if text is None or price <= 0:
         raise ValueError(f"{price} is no price of {spec.name}")
-    return format(price.quantize(spec.tick), "f")
+    return text
 
 
 def units_text(units: Decimal, spec: InstrumentSpec) -> str:
     """Without exponent; ValueError if zero, not finite or finer than the instrument allows."""
-    step = step_of(spec.trade_units_precision)
-    if not (units.is_finite() and units and units == units.quantize(step)):
+    text = _on_grid(units, step_of(spec.trade_units_precision))
+    if text is None or units == 0:
         raise ValueError(f"{units} is no number of units of {spec.name}")
-    return format(units.quantize(step), "f")
+    return text
+
+
+def _on_grid(number: Decimal, step: Decimal) -> str | None:
+    if not (number.is_finite() and abs(number) < BOOKED_MAX):
+        return None
+    stepped = number.quantize(step)
+    return format(stepped, "f") if stepped == number else None
 
 
 def _resting(price: Price, spec: InstrumentSpec) -> dict[str, str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orchestrator.model.money import AccountId
+from orchestrator.model.money import AccountId
 
 _FORM = re.compile(r"tso-[0-9a-f]{32}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,11 +16,7 @@ from orchestrator.model.orders import (
     WriteOutcome,
 )
 from orchestrator.model.time import NS_PER_S, Instant
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from orchestrator.model.venue import Transaction
+from orchestrator.model.venue import Transaction
 
 _CREDENTIALS = (401, 403)
 _CLIENT_ERRORS = range(400, 500)

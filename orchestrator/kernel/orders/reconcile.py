@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Protocol
 
 from orchestrator.model.money import ZERO, InstrumentName
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from decimal import Decimal
-
-    from orchestrator.model.venue import Account, Order, Trade
+from orchestrator.model.venue import Account, Order, Trade
 
 
 class HeldTrade(Protocol):
