@@ -211,10 +211,14 @@ class StrategyAnalysis(Agent):
         signal = ask.signal
         known = f"{evidence.samples} trades of {signal.strategy} in regime {signal.regime}"
         said = (
-            f"expected {worth.expected:+.3f} R after costs,"
-            f" must be above {self._expected_r_min:.3f}",
-            f"win rate {worth.win:.3f} at reward to risk {worth.reward:.2f},"
-            f" from {known} and confidence {ask.confidence:f}",
+            (
+                f"expected {worth.expected:+.3f} R after costs,"
+                f" must be above {self._expected_r_min:.3f}"
+            ),
+            (
+                f"win rate {worth.win:.3f} at reward to risk {worth.reward:.2f},"
+                f" from {known} and confidence {ask.confidence:f}"
+            ),
             f"costs {worth.costs:.3f} R: {worth.parts}",
         )
         if not worth.run:
