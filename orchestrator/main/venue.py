@@ -14,7 +14,7 @@ from orchestrator.model.errors import VenueError
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
 from orchestrator.service.children import PaperProcess
-from orchestrator.service.seams import FollowingClock, SystemClock, mono_ns, new_token
+from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
 from orchestrator.settings import Settings
 
 log = structlog.get_logger()
@@ -129,8 +129,9 @@ async def _meet(
     clocks: list[SystemClock | FollowingClock] = [system_clock]
     venue = OandaVenue(
         accounts=_ids(settings.account_ids),
-        token={a: token_of(a) for a in settings.account_ids},
+        token={a: token_of(a) for a in _ids(settings.account_ids)},
         rest_url=base, stream_url=stream, now=lambda: clocks[0].now(), mono=mono_ns,
+        dice=dice(settings.seed).random,
     )  # fmt: skip
     told = await venue.clock() if settings.on_paper else None
     if told is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -27,7 +26,7 @@ from orchestrator.model.safety import AccountReceipt, StopState
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account, Position, Transaction
 from orchestrator.service.execution_engine import ExecutionEngine
-from orchestrator.service.seams import wall_ns
+from orchestrator.service.seams import dice, wall_ns
 
 log = structlog.get_logger()
 
@@ -58,7 +57,7 @@ class Liquidator:
         self._clock = clock
         self._changed = changed
         self._troubled = troubled
-        self._dice = random.Random(seed)  # noqa: S311 -- jitter, not a secret
+        self._dice = dice(seed)
 
     async def flatten(self, stop_id: str, account_id: AccountId) -> AccountReceipt:
         """Returns when two reads at least a second apart show nothing open; retries for ever."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import time
 
@@ -34,6 +35,11 @@ def new_id(prefix: str) -> str:
 def new_token() -> str:
     """A fresh bearer token, 256 bit."""
     return secrets.token_urlsafe(32)
+
+
+def dice(seed: int) -> random.Random:
+    """A seeded source of chance, for jitter."""
+    return random.Random(seed)
 
 
 class SystemClock:

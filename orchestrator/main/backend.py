@@ -1,0 +1,193 @@
+"""What the command line asks of the machine it runs on; everything else it asks the API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.model.errors import OrchestratorError
+from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
+from orchestrator.settings import Settings, SettingsError, load_settings
+
+
+class Backend:
+    """Meets `service.cli.backend.Backend`."""
+
+    def run(self, options: RunOptions) -> int:
+        """The exit code. Everything that may go wrong before the start is one plain line."""
+        from orchestrator.main.hosting import refuse_optimised
+
+        refuse_optimised()
+        try:
+            settings = _settings_of(options)
+            if options.replay and options.speed == "max":
+                from orchestrator.main.replay import run_replay
+
+                return run_replay(settings, options)
+            return _serve(settings, options)
+        except (SettingsError, OrchestratorError, ValueError, OSError) as exc:
+            print(f"orchestrator: {exc}", file=sys.stderr)
+            return 1
+
+    def paper(self, arguments: list[str]) -> int:
+        from orchestrator.paper.main import run
+
+        return run(arguments)
+
+    def doctor(self) -> Sequence[Check]:
+        try:
+            settings = load_settings()
+        except SettingsError as exc:
+            return [Check(name="settings", ok=False, text=str(exc), hint="see .env.example")]
+        from orchestrator.main.doctor import examine
+
+        return list(examine(settings))
+
+    def settings_rows(self) -> Sequence[tuple[str, str, str]]:
+        """(name, value or ***, source) of every setting."""
+        return [tuple(row) for row in load_settings().describe()]
+
+    def service(self, state: Path | None) -> ServiceAddress:
+        """Where the service of a state folder is, and the token to ask it with."""
+        from orchestrator.main.hosting import TOKEN_FILE
+
+        settings = load_settings()
+        folder = state or settings.state_dir
+        return ServiceAddress(
+            url=_url_of(folder) or f"http://127.0.0.1:{settings.agent_discovery_port}",
+            token=_read(folder / TOKEN_FILE), state_dir=folder,
+        )  # fmt: skip
+
+    def local_stop(self, reason: str, *, liquidate: bool, state: Path | None) -> LocalStop:
+        """Closes the gate of a state folder: no network, token or event loop needed."""
+        from orchestrator.service.gate import Gate, Latch
+        from orchestrator.service.seams import mono_ns, new_id, wall_ns
+
+        folder = state or load_settings().state_dir
+        began = mono_ns()
+        gate = Gate(folder)
+        gate.close()
+        took_us = (mono_ns() - began) // 1000
+        latch = gate.read_latch()
+        already = latch is not None
+        if latch is None:
+            latch = Latch(
+                stop_id=new_id("stop"), actor=f"local:{os.getuid()}", reason=reason,
+                liquidate=liquidate, closed_ns=wall_ns(),
+            )  # fmt: skip
+            gate.latch(latch)
+        return LocalStop(
+            stop_id=latch.stop_id, took_us=took_us, persisted=True, already_stopped=already,
+            state_dir=folder,
+        )  # fmt: skip
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _url_of(folder: Path) -> str | None:
+    return _read(folder / "service.url")
+
+
+def _settings_of(options: RunOptions) -> Settings:
+    overrides = dict(os.environ)
+    if options.port is not None:
+        overrides["AGENT_DISCOVERY_PORT"] = str(options.port)
+    if options.host is not None:
+        overrides["API_HOST"] = options.host
+    if options.log_level is not None:
+        overrides["LOG_LEVEL"] = options.log_level
+    if options.seed is not None:
+        overrides["SEED"] = str(options.seed)
+    if options.state is not None:
+        overrides["STATE_DIR"] = str(options.state)
+    if options.replay:
+        overrides["OANDA_ENVIRONMENT"] = "paper"
+        overrides["INSTRUMENTS"] = ",".join(_instruments_of(options.replay))
+        overrides.setdefault("STATE_DIR", "")
+    return load_settings(env={k: v for k, v in overrides.items() if v != ""})
+
+
+def _instruments_of(files: Sequence[Path]) -> list[str]:
+    """EUR_USD_20140508.csv.gz -> EUR_USD; in order of appearance."""
+    names = ["_".join(file.name.split("_")[:2]) for file in files]
+    return list(dict.fromkeys(names))
+
+
+def _serve(settings: Settings, options: RunOptions) -> int:
+    import uvicorn
+
+    from orchestrator.main.hosting import Service, Wishes, app_of, banner, set_up_logs
+    from orchestrator.main.venue import Replay
+
+    set_up_logs("warning" if options.quiet else settings.log_level)
+    replay = Replay(files=options.replay, speed=float(options.speed)) if options.replay else None
+    listener = _listen(settings)
+    url = f"http://{settings.api_host}:{listener.getsockname()[1]}"
+    wishes = Wishes(replay=replay, exit_at_end=options.exit_at_end, quiet=options.quiet)
+    made: list[Service] = []
+
+    def make() -> Service:
+        made.append(service)
+        return service
+
+    async def serve() -> None:
+        config = uvicorn.Config(
+            app_of(make), log_config=None, lifespan="on", timeout_graceful_shutdown=2,
+            ws="websockets-sansio", server_header=False,
+        )  # fmt: skip
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+    service = Service(settings, wishes)
+    (settings.state_dir / "service.url").write_text(url + "\n")
+    print(banner(service, url), flush=True)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve())
+    return _end_of(service, options)
+
+
+def _end_of(service: object, options: RunOptions) -> int:
+    from orchestrator.main.hosting import Service
+    from orchestrator.main.summary import as_text, summary_of, write
+
+    assert isinstance(service, Service)
+    if service.failed is not None:
+        print(f"orchestrator: ended by a failure: {service.failed}", file=sys.stderr)
+        return 1
+    if service.summary is not None:
+        if options.summary is not None:
+            write(service.summary, options.summary)
+        print(as_text(service.summary))
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A listening socket before anything starts; OSError with what to change when it is taken."""
+    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.api_host, settings.agent_discovery_port))
+    except OSError as exc:
+        listener.close()
+        raise OSError(
+            f"port {settings.agent_discovery_port} on {settings.api_host} cannot be used "
+            f"({exc.strerror}); set AGENT_DISCOVERY_PORT (or --port) to a free port"
+        ) from exc
+    return listener
+
+
+def _loop_factory() -> object:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
