@@ -1,0 +1,1 @@
+"""The journal, its projections, and market data on disk."""
