@@ -15,7 +15,7 @@ from orchestrator.agents.base import NOTHING, Agent, Message, Role, Says, hears
 from orchestrator.agents.market_analysis.calibration import Calibration
 from orchestrator.agents.market_analysis.candles import DEFAULT_TIMEFRAMES
 from orchestrator.agents.market_analysis.desk import Broke, Desk, Findings, Found
-from orchestrator.agents.market_analysis.strategies import StrategyMaker, shipped_makers
+from orchestrator.agents.market_analysis.strategies import StrategyMaker, check_name, shipped_makers
 from orchestrator.model.market import History, Tick
 from orchestrator.model.money import InstrumentName, Price, Side, ratio
 from orchestrator.model.outcomes import TradeOutcome
@@ -64,6 +64,8 @@ class MarketAnalysis(Agent):
         if not 0 < ttl_s <= 30 or cooldown_bars < 0:  # noqa: PLR2004 - C03's limit
             raise ValueError("ttl_s must be above 0 and at most 30, cooldown_bars at least 0")
         makers = shipped_makers() if strategies is None else strategies
+        for name in makers:
+            check_name(name)
         kept = tuple(timeframes)
         self._desks = {
             instrument: Desk(instrument, makers, kept, cooldown_bars) for instrument in instruments

@@ -23,8 +23,8 @@ from orchestrator.agents.market_analysis.strategies.trend_following import Trend
 
 __all__ = [
     "DEMO", "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "Pullback",
-    "SessionBreakout", "Side", "Strategy", "StrategyMaker", "TrendFollowing", "Wish", "fair",
-    "maker_of", "shipped_makers",
+    "SessionBreakout", "Side", "Strategy", "StrategyMaker", "TrendFollowing", "Wish",
+    "check_name", "fair", "maker_of", "shipped_makers",
 ]  # fmt: skip
 
 StrategyMaker: TypeAlias = Callable[[InstrumentName], Strategy]
@@ -47,6 +47,12 @@ DEMO: dict[str, dict[str, object]] = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")  # it is a part of every signal's id
 
 
+def check_name(name: str) -> None:
+    """ValueError for a name that a signal's id cannot hold."""
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"strategy name {name!r} must match {_NAME.pattern}")
+
+
 def maker_of(
     name: str, kind: type[Strategy], parameters: Mapping[str, object] | None = None
 ) -> StrategyMaker:
@@ -55,8 +61,7 @@ def maker_of(
     Lists become tuples, as TOML has no other. One instance is made at once, so that a mistake in
     the settings is found at start: ValueError says which strategy and what is wrong.
     """
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(f"strategy name {name!r} must match {_NAME.pattern}")
+    check_name(name)
     if not _is_strategy(kind):
         raise ValueError(f"strategy {name}: {kind!r} is not a subclass of Strategy")
     given = {key: _frozen(value) for key, value in (parameters or {}).items()}
