@@ -1,0 +1,1 @@
+"""Matching and accounting, pure and synchronous: requests and prices in, transactions out."""

@@ -1,0 +1,420 @@
+"""One account's books: they change by `apply(transaction)` alone, so replaying rebuilds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from orchestrator.model.market import Tick
+from orchestrator.model.money import ZERO, AccountId, InstrumentName
+from orchestrator.model.time import parse_time, trading_day
+from orchestrator.model.venue import (
+    ClientExtensions,
+    Order,
+    Trade,
+    TradeReduce,
+    Transaction,
+)
+from orchestrator.paper.exchange.config import AccountConfig
+
+REMEMBERED = 10_000  # finished orders and trades that can still be asked for, each
+
+DEPENDENT_FIELDS = {
+    "TAKE_PROFIT": "take_profit_order_id",
+    "STOP_LOSS": "stop_loss_order_id",
+    "TRAILING_STOP_LOSS": "trailing_stop_loss_order_id",
+}
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_replace = msgspec.structs.replace
+
+
+class SideTotals:
+    """What one side of a position made in its whole life."""
+
+    __slots__ = ("financing", "pl")
+
+    def __init__(self) -> None:
+        self.pl = ZERO
+        self.financing = ZERO
+
+
+class PositionTotals:
+    """Both sides of an instrument that was traded at least once."""
+
+    __slots__ = ("long", "short")
+
+    def __init__(self) -> None:
+        self.long = SideTotals()
+        self.short = SideTotals()
+
+    def side_of(self, units: Decimal) -> SideTotals:
+        return self.long if units > 0 else self.short
+
+
+class Books:
+    """Balance, orders, trades, positions and the history of one account."""
+
+    def __init__(self, config: AccountConfig) -> None:
+        self.config = config
+        self.account_id: AccountId = config.account_id
+        self.currency = config.currency
+        self.margin_rate = config.margin_rate
+        self.alias = ""
+        self.created_time = "0"
+        self.balance = ZERO
+        self.pl = ZERO
+        self.financing = ZERO
+        self.commission = ZERO
+        self.last_id = 0
+        self.last_fill_time: str | None = None
+        self.margin_call_time: str | None = None
+        self.pending: dict[str, Order] = {}
+        self.order_by_client_id: dict[str, str] = {}
+        self.trades: dict[str, Trade] = {}
+        self.trade_by_client_id: dict[str, str] = {}
+        self.finished_orders: dict[str, Order] = {}
+        self.closed_trades: dict[str, Trade] = {}
+        self.positions: dict[InstrumentName, PositionTotals] = {}
+        # What a price of an instrument may touch: open trades, and pending orders, by instrument.
+        self.trades_in: dict[InstrumentName, dict[str, Trade]] = {}
+        self.orders_in: dict[InstrumentName, dict[str, Order]] = {}
+        self.expiries: dict[str, int] = {}  # order id -> market time, GTD and GFD
+        self.history: list[bytes] = []  # transaction n, encoded, at n - 1
+        self.kinds: list[str] = []
+
+    # --- asked by everyone -----------------------------------------------------------------
+
+    def trade(self, specifier: str) -> Trade | None:
+        """An open trade by id, or by "@" + client id."""
+        if specifier.startswith("@"):
+            specifier = self.trade_by_client_id.get(specifier[1:], "")
+        return self.trades.get(specifier)
+
+    def pending_order(self, specifier: str) -> Order | None:
+        if specifier.startswith("@"):
+            specifier = self.order_by_client_id.get(specifier[1:], "")
+        return self.pending.get(specifier)
+
+    def instrument_of(self, order: Order) -> InstrumentName:
+        """A dependent order's instrument is its trade's."""
+        if order.instrument is not None:
+            return order.instrument
+        trade = self.trades.get(order.trade_id or "")
+        return trade.instrument if trade is not None else InstrumentName("")
+
+    def dependents(self, trade: Trade) -> tuple[Order, ...]:
+        """The pending take profit, stop loss and trailing stop of a trade."""
+        ids = (trade.take_profit_order_id, trade.stop_loss_order_id)
+        found = (self.pending.get(i or "") for i in (*ids, trade.trailing_stop_loss_order_id))
+        return tuple(order for order in found if order is not None)
+
+    # --- the only way in -------------------------------------------------------------------
+
+    def apply(self, transaction: Transaction) -> bytes:
+        """Change the books as the transaction says; returns it encoded. No hole in the ids."""
+        assert transaction.number == self.last_id + 1, f"id {transaction.id} after {self.last_id}"
+        kind = transaction.type
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            handler(self, transaction)
+        elif kind.endswith("_ORDER"):
+            _on_order(self, transaction)
+        self.last_id += 1
+        encoded = _encode(transaction)
+        self.history.append(encoded)
+        self.kinds.append(kind)
+        return encoded
+
+    def move_trailing_stop(self, order: Order, value: Decimal) -> Order:
+        """Moving a trailing stop makes no transaction (fact sheet, section 9)."""
+        moved = _replace(order, trailing_stop_value=value)
+        self._put_pending(moved)
+        return moved
+
+    def note_creation(self, order: Order, tick: Tick | None) -> Order:
+        """A market-if-touched order remembers where the market was (section 8)."""
+        if order.type != "MARKET_IF_TOUCHED" or tick is None:
+            return order
+        buying = order.units is not None and order.units > 0
+        noted = _replace(order, initial_market_price=tick.ask if buying else tick.bid)
+        self._put_pending(noted)
+        return noted
+
+    def note_missing(self, order: Order, tick: Tick) -> Order:
+        """After a rebuild, what no transaction carries starts anew from the first price."""
+        missing = order.type == "MARKET_IF_TOUCHED" and order.initial_market_price is None
+        return self.note_creation(order, tick) if missing else order
+
+    # --- parts of apply --------------------------------------------------------------------
+
+    def _put_pending(self, order: Order) -> None:
+        self.pending[order.id] = order
+        if order.type != "MARKET":
+            self.orders_in.setdefault(self.instrument_of(order), {})[order.id] = order
+
+    def _put_trade(self, trade: Trade) -> None:
+        self.trades[trade.id] = trade
+        self.trades_in.setdefault(trade.instrument, {})[trade.id] = trade
+
+    def _drop_trade(self, trade: Trade) -> None:
+        del self.trades[trade.id]
+        here = self.trades_in[trade.instrument]
+        del here[trade.id]
+        if not here:
+            del self.trades_in[trade.instrument]
+        client_id = trade.client_extensions.id if trade.client_extensions else None
+        if client_id and self.trade_by_client_id.get(client_id) == trade.id:
+            del self.trade_by_client_id[client_id]
+
+    def _drop_order(self, order: Order, finished: Order) -> None:
+        self.pending.pop(order.id, None)
+        self.expiries.pop(order.id, None)
+        if order.type != "MARKET":
+            self._drop_from_instrument(order)
+        client_id = order.client_extensions.id if order.client_extensions else None
+        if client_id and self.order_by_client_id.get(client_id) == order.id:
+            del self.order_by_client_id[client_id]
+        _remember(self.finished_orders, order.id, finished)
+        self._unlink(order)
+
+    def _drop_from_instrument(self, order: Order) -> None:
+        trade = self.trades.get(order.trade_id or "") or self.closed_trades.get(
+            order.trade_id or ""
+        )
+        name = order.instrument or (trade.instrument if trade is not None else None)
+        here = self.orders_in.get(name) if name is not None else None
+        if here is not None and name is not None:
+            here.pop(order.id, None)
+            if not here:
+                del self.orders_in[name]
+
+    def _unlink(self, order: Order) -> None:
+        field = DEPENDENT_FIELDS.get(order.type)
+        trade = self.trades.get(order.trade_id or "") if field else None
+        if field and trade is not None and getattr(trade, field) == order.id:
+            self._put_trade(_replace(trade, **{field: None}))
+
+    def _open(self, tx: Transaction) -> None:
+        opened, instrument = tx.trade_opened, tx.instrument
+        assert opened is not None
+        assert instrument is not None
+        self._put_trade(
+            Trade(
+                id=opened.trade_id,
+                instrument=instrument,
+                price=opened.price or tx.price or ZERO,
+                open_time=tx.time,
+                initial_units=opened.units,
+                initial_margin_required=opened.initial_margin_required,
+                current_units=opened.units,
+                realized_pl=ZERO,
+                financing=ZERO,
+                client_extensions=opened.client_extensions,
+            )
+        )
+        if opened.client_extensions and opened.client_extensions.id:
+            self.trade_by_client_id[opened.client_extensions.id] = opened.trade_id
+        self.positions.setdefault(instrument, PositionTotals())
+
+    def _reduce(self, part: TradeReduce, tx: Transaction) -> None:
+        trade = self.trades[part.trade_id]
+        realized, financing = part.realized_pl or ZERO, part.financing or ZERO
+        closed_before = abs(trade.initial_units) - abs(trade.current_units)
+        closed_now = abs(part.units)
+        price = part.price or tx.price or ZERO
+        average = (
+            (trade.average_close_price or ZERO) * closed_before + price * closed_now
+        ) / (closed_before + closed_now)
+        remaining = trade.current_units + part.units
+        side = self.positions[trade.instrument].side_of(trade.initial_units)
+        side.pl += realized
+        side.financing += financing
+        reduced = _replace(
+            trade,
+            current_units=remaining,
+            realized_pl=(trade.realized_pl or ZERO) + realized,
+            financing=(trade.financing or ZERO) + financing,
+            average_close_price=average.quantize(price),
+            closing_transaction_ids=(*(trade.closing_transaction_ids or ()), tx.id),
+            state="OPEN" if remaining else "CLOSED",
+            close_time=None if remaining else tx.time,
+        )
+        if remaining:
+            self._put_trade(reduced)
+        else:
+            self._drop_trade(trade)
+            _remember(self.closed_trades, trade.id, reduced)
+
+    def _rename_trade(self, trade: Trade, extensions: ClientExtensions | None) -> None:
+        old = trade.client_extensions.id if trade.client_extensions else None
+        if old:
+            self.trade_by_client_id.pop(old, None)
+        if extensions and extensions.id:
+            self.trade_by_client_id[extensions.id] = trade.id
+        self._put_trade(_replace(trade, client_extensions=extensions))
+
+    def _rename_order(self, order: Order, tx: Transaction) -> None:
+        changed = order
+        if tx.client_extensions_modify is not None:
+            old = order.client_extensions.id if order.client_extensions else None
+            if old:
+                self.order_by_client_id.pop(old, None)
+            if tx.client_extensions_modify.id:
+                self.order_by_client_id[tx.client_extensions_modify.id] = order.id
+            changed = _replace(changed, client_extensions=tx.client_extensions_modify)
+        if tx.trade_client_extensions_modify is not None:
+            changed = _replace(changed, trade_client_extensions=tx.trade_client_extensions_modify)
+        self._put_pending(changed)
+
+
+_Kept = Order | Trade
+
+
+def _remember(kept: dict[str, Order] | dict[str, Trade], key: str, value: _Kept) -> None:
+    kept[key] = value  # pyright: ignore[reportArgumentType]  # callers pair the types
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]
+
+
+def order_of(tx: Transaction) -> Order:
+    """The order that a create transaction stands for."""
+    return Order(
+        id=tx.id,
+        type=tx.type.removesuffix("_ORDER"),
+        create_time=tx.time,
+        client_extensions=tx.client_extensions,
+        instrument=tx.instrument,
+        units=tx.units,
+        price=tx.price,
+        price_bound=tx.price_bound,
+        distance=tx.distance,
+        time_in_force=tx.time_in_force,
+        gtd_time=tx.gtd_time,
+        position_fill=tx.position_fill,
+        trigger_condition=tx.trigger_condition,
+        take_profit_on_fill=tx.take_profit_on_fill,
+        stop_loss_on_fill=tx.stop_loss_on_fill,
+        trailing_stop_loss_on_fill=tx.trailing_stop_loss_on_fill,
+        trade_client_extensions=tx.trade_client_extensions,
+        trade_id=tx.trade_id,
+        client_trade_id=tx.client_trade_id,
+        trade_close=tx.trade_close,
+        long_position_closeout=tx.long_position_closeout,
+        short_position_closeout=tx.short_position_closeout,
+        replaces_order_id=tx.replaces_order_id,
+    )
+
+
+def _on_order(books: Books, tx: Transaction) -> None:
+    order = order_of(tx)
+    field = DEPENDENT_FIELDS.get(order.type)
+    if field is not None:
+        trade = books.trades[order.trade_id or ""]
+        books._put_trade(_replace(trade, **{field: order.id}))  # noqa: SLF001  # same module
+    books._put_pending(order)  # noqa: SLF001
+    if tx.client_extensions and tx.client_extensions.id:
+        books.order_by_client_id[tx.client_extensions.id] = order.id
+    if tx.time_in_force == "GTD" and tx.gtd_time:
+        books.expiries[order.id] = parse_time(tx.gtd_time)
+    elif tx.time_in_force == "GFD":
+        books.expiries[order.id] = trading_day(parse_time(tx.time))[2]
+
+
+def _on_fill(books: Books, tx: Transaction) -> None:
+    order = books.pending[tx.order_id or ""]
+    for part in tx.trades_closed or ():
+        books._reduce(part, tx)  # noqa: SLF001
+    if tx.trade_reduced is not None:
+        books._reduce(tx.trade_reduced, tx)  # noqa: SLF001
+    if tx.trade_opened is not None:
+        books._open(tx)  # noqa: SLF001
+    books.balance = tx.account_balance if tx.account_balance is not None else books.balance
+    books.pl += tx.pl or ZERO
+    books.financing += tx.financing or ZERO
+    books.commission += tx.commission or ZERO
+    books.last_fill_time = tx.time
+    filled = _replace(
+        order,
+        state="FILLED",
+        filling_transaction_id=tx.id,
+        filled_time=tx.time,
+        trade_opened_id=tx.trade_opened.trade_id if tx.trade_opened else None,
+        trade_reduced_id=tx.trade_reduced.trade_id if tx.trade_reduced else None,
+        trade_closed_ids=tuple(t.trade_id for t in tx.trades_closed) if tx.trades_closed else None,
+    )
+    books._drop_order(order, filled)  # noqa: SLF001
+
+
+def _on_cancel(books: Books, tx: Transaction) -> None:
+    order = books.pending[tx.order_id or ""]
+    cancelled = _replace(
+        order,
+        state="CANCELLED",
+        cancelling_transaction_id=tx.id,
+        cancelled_time=tx.time,
+        replaced_by_order_id=tx.replaced_by_order_id,
+    )
+    books._drop_order(order, cancelled)  # noqa: SLF001
+
+
+def _on_create(books: Books, tx: Transaction) -> None:
+    books.created_time = tx.time
+
+
+def _on_configure(books: Books, tx: Transaction) -> None:
+    books.alias = books.alias if tx.alias is None else tx.alias
+    books.margin_rate = books.margin_rate if tx.margin_rate is None else tx.margin_rate
+
+
+def _on_funds(books: Books, tx: Transaction) -> None:
+    books.balance += tx.amount or ZERO
+
+
+def _on_financing(books: Books, tx: Transaction) -> None:
+    books.balance += tx.financing or ZERO
+    books.financing += tx.financing or ZERO
+    for position in tx.position_financings or ():
+        for part in position.open_trade_financings:
+            trade = books.trades[part.trade_id]
+            books._put_trade(  # noqa: SLF001
+                _replace(trade, financing=(trade.financing or ZERO) + part.financing)
+            )
+            totals = books.positions[position.instrument]
+            totals.side_of(trade.initial_units).financing += part.financing
+
+
+def _on_call_enter(books: Books, tx: Transaction) -> None:
+    books.margin_call_time = tx.time
+
+
+def _on_call_exit(books: Books, _tx: Transaction) -> None:
+    books.margin_call_time = None
+
+
+def _on_order_extensions(books: Books, tx: Transaction) -> None:
+    order = books.pending.get(tx.order_id or "")
+    if order is not None:
+        books._rename_order(order, tx)  # noqa: SLF001
+
+
+def _on_trade_extensions(books: Books, tx: Transaction) -> None:
+    trade = books.trades.get(tx.trade_id or "")
+    if trade is not None:
+        books._rename_trade(trade, tx.trade_client_extensions_modify)  # noqa: SLF001
+
+
+_HANDLERS: dict[str, Callable[[Books, Transaction], None]] = {
+    "CREATE": _on_create,
+    "CLIENT_CONFIGURE": _on_configure,
+    "TRANSFER_FUNDS": _on_funds,
+    "ORDER_FILL": _on_fill,
+    "ORDER_CANCEL": _on_cancel,
+    "DAILY_FINANCING": _on_financing,
+    "MARGIN_CALL_ENTER": _on_call_enter,
+    "MARGIN_CALL_EXIT": _on_call_exit,
+    "ORDER_CLIENT_EXTENSIONS_MODIFY": _on_order_extensions,
+    "TRADE_CLIENT_EXTENSIONS_MODIFY": _on_trade_extensions,
+}
