@@ -34,6 +34,7 @@ from orchestrator.model.events import (
     TransactionsSeen,
 )
 from orchestrator.model.facts import AgentChanged, Fact
+from orchestrator.model.journal import Record
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
@@ -44,6 +45,7 @@ from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager, Seat
 from orchestrator.service.gate import Gate
+from orchestrator.service.narrator import narrate
 from orchestrator.service.seams import mono_ns, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
@@ -104,6 +106,7 @@ class ExecutionEngine:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._unsaved: list[Fact] = []
+        self._fresh: list[tuple[Record, Fact]] = []
         self._facts_since_snapshot = 0
         self._seq = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -158,6 +161,7 @@ class ExecutionEngine:
         for act in acts:
             self._perform(act, durable=durable)
         self._publish(facts)
+        self._announce()
 
     def _hear(self, event: Event, facts: list[Fact], acts: list[Act]) -> None:
         if type(event) is SignalSeen:
@@ -177,7 +181,7 @@ class ExecutionEngine:
         if type(event) is Tick:
             self._telemetry.ticks.inc()
             self._telemetry.took("kernel_tick", (mono_ns() - began) / 1000)
-            if self.kernel.quotes.last(event.instrument) is event:
+            if self.kernel.quotes.tick(event.instrument) is event:
                 self._tell(event)
         elif type(event) is Beat:
             self._tell(event)
@@ -204,9 +208,7 @@ class ExecutionEngine:
             return False
         self._chain.advance(records)
         self._telemetry.took("journal", (mono_ns() - began) / 1000)
-        self._telemetry.saw(self._unsaved)
-        for record, fact in zip(records, self._unsaved, strict=True):
-            self._bus.publish(record, fact)
+        self._fresh.extend(zip(records, self._unsaved, strict=True))
         self._seq = records[-1].seq
         self._facts_since_snapshot += len(records)
         self._unsaved = []
@@ -243,6 +245,14 @@ class ExecutionEngine:
 
     # -- telling ---------------------------------------------------------------------------------
 
+    def _announce(self) -> None:
+        """What has become durable is counted, broadcast and told to the log; after the acts."""
+        fresh, self._fresh = self._fresh, []
+        for record, fact in fresh:
+            self._telemetry.saw(fact)
+            self._bus.publish(record, fact)
+            narrate(fact)
+
     def _publish(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             self._tell(fact)
@@ -273,6 +283,7 @@ class ExecutionEngine:
         try:
             self._commit([fact])
             self._publish([fact])
+            self._announce()
         finally:
             self._busy = False
         self.handle()

@@ -354,7 +354,7 @@ class FrontDesk:
     # -- signals --------------------------------------------------------------------------------
 
     async def submit_signal(self, wish: SignalWish, actor: str) -> SignalTaken | Refused:
-        quote = self._kernel.quotes.last(wish.instrument)
+        quote = self._kernel.quotes.tick(wish.instrument)
         if quote is None:
             return Refused(
                 status=422, title="No price",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
 
 import prometheus_client as prom
 
@@ -104,13 +103,12 @@ class Telemetry:
             self._children[metric, *labels] = child
         child.inc()
 
-    def saw(self, facts: Iterable[Fact]) -> None:
+    def saw(self, fact: Fact) -> None:
         """Count what was written down."""
-        for fact in facts:
-            kind = type(fact).__struct_config__.tag
-            self.counts[str(kind)] += 1
-            self._count(self._facts, str(kind))
-            self._saw(fact)
+        kind = str(type(fact).__struct_config__.tag)
+        self.counts[kind] += 1
+        self._count(self._facts, kind)
+        self._saw(fact)
 
     def _saw(self, fact: Fact) -> None:
         match fact:
