@@ -6,6 +6,9 @@ from decimal import Decimal
 
 from orchestrator.model.market import Candle, Tick
 from orchestrator.model.outcomes import TradeOutcome
+from orchestrator.model.time import NS_PER_S, Instant
+
+_AHEAD_NS_MAX = 5 * NS_PER_S  # SAFETY C05
 
 
 def usable(bid: Decimal, ask: Decimal) -> bool:
@@ -33,3 +36,35 @@ def close_mid(candle: Candle) -> float | None:
 def teaches(outcome: TradeOutcome) -> bool:
     """Whether learning may use an outcome: not from an anomalous period, and a real number."""
     return not outcome.quarantined and outcome.r_multiple.is_finite()
+
+
+class QuoteSieve:
+    """Tells bad ticks of one instrument from good ones (SAFETY M5)."""
+
+    __slots__ = ("_mid", "_off", "_off_max", "_venue_ns")
+
+    def __init__(self, off_max: float = 0.05) -> None:
+        """`off_max`: fraction of price by which a tick may differ from the one before."""
+        self._off_max = off_max
+        self._mid = 0.0
+        self._off = 0.0  # the last price that was too far off to be believed
+        self._venue_ns: Instant = 0
+
+    def flaw(self, tick: Tick) -> str:
+        """Why a tick cannot be believed, or ""."""
+        if not usable_tick(tick):
+            return f"{tick.bid}/{tick.ask} is no quote"
+        if tick.venue_ns < self._venue_ns:
+            return "older than the tick before it"
+        if tick.venue_ns > tick.seen_ns + _AHEAD_NS_MAX:
+            # Believed, it would make all later ticks look old.
+            return "stamped in the future"
+        mid = mid_of(tick)
+        off = abs(mid / self._mid - 1) if self._mid else 0.0
+        # The same far price a second time in a row: the market moved, the tick is not bad.
+        seen_before = self._off and abs(mid / self._off - 1) <= self._off_max / 10
+        if off > self._off_max and not seen_before:
+            self._off = mid
+            return f"{off:.2%} away from the tick before it"
+        self._mid, self._off, self._venue_ns = mid, 0.0, tick.venue_ns
+        return ""

@@ -7,8 +7,8 @@ from collections import deque
 
 import msgspec
 
-from orchestrator.agents.quotes import close_mid, mid_of, usable_tick
-from orchestrator.agents.statistics import WindowMedian
+from orchestrator.agents.quotes import QuoteSieve, close_mid, mid_of
+from orchestrator.agents.statistics import WindowMedian, clamp
 from orchestrator.model.market import History, Tick
 from orchestrator.model.time import NS_PER_S, Instant
 
@@ -20,7 +20,9 @@ _VARIANCE_KEEP = 0.995  # half-life 139 samples, about 12 minutes
 _VARIANCE_POINTS_MIN = 20
 _WINSOR = 4.0  # one move teaches at most as if it were four deviations
 _SAMPLES_A_MINUTE = 12
-_TICK_SIGMA_S = 1.0  # ticks closer than this are judged as if so far apart
+# Ticks closer than a second are judged as if so far apart; those after a pause, however long, as
+# if a minute had passed: what happened in a closed market is a gap too.
+_TICK_SIGMA_S = (1.0, 60.0)
 
 
 class MarketLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +60,7 @@ class InstrumentWatch:
         self._sampled_ns: Instant = 0
         self._sample = 0.0
         self._mid = 0.0
-        self._venue_ns: Instant = 0
-        self._off = 0.0  # the last price that was too far off to be believed
+        self._sieve = QuoteSieve(limits.bad_tick_off)
         self.seen_ns: Instant = 0
         self._stale = False
 
@@ -84,10 +85,10 @@ class InstrumentWatch:
 
     def tick(self, tick: Tick) -> Finding | None:
         """The first thing that is unusual about this tick."""
-        mid = mid_of(tick) if usable_tick(tick) else 0.0
-        flaw = self._flaw(tick, mid)
+        flaw = self._sieve.flaw(tick)
         if flaw:
             return self._count_bad(tick, flaw)
+        mid = mid_of(tick)
         found = self._judge(tick, mid)
         self._learn(tick, mid)
         return found
@@ -110,21 +111,6 @@ class InstrumentWatch:
             f"spread {spread:.6g} is {spread / usual:.1f} times its median {usual:.6g},"
             f" limit {self._limits.spread_factor:.1f}"
         )
-
-    def _flaw(self, tick: Tick, mid: float) -> str:
-        """Why a tick cannot be believed, or ""."""
-        if not mid:
-            return f"{tick.bid}/{tick.ask} is no quote"
-        if tick.venue_ns < self._venue_ns:
-            return "older than the tick before it"
-        off = abs(mid / self._mid - 1) if self._mid else 0.0
-        if off <= self._limits.bad_tick_off:
-            return ""
-        # The same far price a second time in a row: the market moved, the tick is not bad.
-        if self._off and abs(mid / self._off - 1) <= self._limits.bad_tick_off / 10:
-            return ""
-        self._off = mid
-        return f"{off:.2%} away from the tick before it"
 
     def _count_bad(self, tick: Tick, flaw: str) -> Finding | None:
         self._bad.append(tick.seen_ns)
@@ -152,7 +138,7 @@ class InstrumentWatch:
         limits = self._limits
         if move <= limits.gap_min:
             return None
-        passed_s = max(_TICK_SIGMA_S, (tick.seen_ns - self.seen_ns) / NS_PER_S)
+        passed_s = clamp((tick.seen_ns - self.seen_ns) / NS_PER_S, *_TICK_SIGMA_S)
         sigma = self._sigma() or 0.0
         usual = sigma * math.sqrt(passed_s * NS_PER_S / _SAMPLE_NS)
         spread = (self.usual_spread or float(tick.spread)) / mid
@@ -175,7 +161,7 @@ class InstrumentWatch:
         return Finding("flash", f"moved {move:.3%} within a minute, limit {limit:.3%}")
 
     def _learn(self, tick: Tick, mid: float) -> None:
-        self._mid, self._venue_ns, self._off = mid, tick.venue_ns, 0.0
+        self._mid = mid
         self.seen_ns = max(self.seen_ns, tick.seen_ns)
         self._stale = False
         passed = tick.seen_ns - self._sampled_ns
