@@ -30,13 +30,14 @@ def order_request(
     price_bound: Price | None,
 ) -> WriteRequest:
     """A market order, all or nothing, with its stop. ValueError where a number does not fit."""
+    units = units_text(proposal.units, spec)
     if (proposal.units > 0) is not (proposal.side is Side.BUY):
         raise ValueError(f"{proposal.units} units do not {proposal.side}")
     names = {"id": intent_id, "tag": f"e{epoch}", "comment": proposal.strategy[:_TEXT_MAX]}
     order: dict[str, Any] = {
         "type": "MARKET",
         "instrument": proposal.instrument,
-        "units": units_text(proposal.units, spec),
+        "units": units,
         "timeInForce": "FOK",
         "positionFill": "DEFAULT",
     }

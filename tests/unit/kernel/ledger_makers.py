@@ -20,37 +20,37 @@ def dec(text):
 
 
 def proposal(**fields):
-    base = dict(
-        signal_id="s1",
-        account_id=ACCOUNT,
-        strategy="trend",
-        regime="trend_up",
-        instrument="EUR_USD",
-        side=Side.BUY,
-        units=Decimal(1000),
-        reference_price=Decimal("1.1000"),
-        stop_price=Decimal("1.09500"),
-        target_price=Decimal("1.11000"),
-        confidence=Decimal("0.6"),
-        score=Decimal("0.5"),
-        created_ns=1,
-        expires_ns=2,
-    )
+    base = {
+        "signal_id": "s1",
+        "account_id": ACCOUNT,
+        "strategy": "trend",
+        "regime": "trend_up",
+        "instrument": "EUR_USD",
+        "side": Side.BUY,
+        "units": Decimal(1000),
+        "reference_price": Decimal("1.1000"),
+        "stop_price": Decimal("1.09500"),
+        "target_price": Decimal("1.11000"),
+        "confidence": Decimal("0.6"),
+        "score": Decimal("0.5"),
+        "created_ns": 1,
+        "expires_ns": 2,
+    }
     return Proposal(**(base | fields))
 
 
 def intent(**fields):
-    base = dict(
-        intent_id=NAME,
-        proposal=proposal(),
-        body="{}",
-        watermark=10,
-        epoch=3,
-        generation=1,
-        checked_ns=1,
-        expires_ns=2,
-        reservation=Reservation(risk=Decimal(5), notional=Decimal(1100), margin=Decimal(22)),
-    )
+    base = {
+        "intent_id": NAME,
+        "proposal": proposal(),
+        "body": "{}",
+        "watermark": 10,
+        "epoch": 3,
+        "generation": 1,
+        "checked_ns": 1,
+        "expires_ns": 2,
+        "reservation": Reservation(risk=Decimal(5), notional=Decimal(1100), margin=Decimal(22)),
+    }
     return Intent(**(base | fields))
 
 
@@ -72,20 +72,25 @@ def named(name=NAME):
 
 
 def book(**fields):
-    base = dict(account_id=ACCOUNT, currency="USD", balance=Decimal("10000.0000"), last_id=10)
+    base = {
+        "account_id": ACCOUNT,
+        "currency": "USD",
+        "balance": Decimal("10000.0000"),
+        "last_id": 10,
+    }
     return Book(**(base | fields))
 
 
 def trade(trade_id="12", units=1000, price="1.10000", **fields):
-    base = dict(
-        trade_id=trade_id,
-        instrument="EUR_USD",
-        units=Decimal(units),
-        initial_units=Decimal(units),
-        price=Decimal(price),
-        opened_ns=1,
-        ours=True,
-    )
+    base = {
+        "trade_id": trade_id,
+        "instrument": "EUR_USD",
+        "units": Decimal(units),
+        "initial_units": Decimal(units),
+        "price": Decimal(price),
+        "opened_ns": 1,
+        "ours": True,
+    }
     return OpenTrade(**(base | fields))
 
 

@@ -36,40 +36,40 @@ def market_order(number=11, name=NAME, units="1000"):
 
 
 def opening_fill(number=12, order_id="11", units="1000", **fields):
-    base = dict(
-        order_id=order_id,
-        instrument="EUR_USD",
-        units=Decimal(units),
-        price=Decimal("1.10020"),
-        time="2026-01-05T10:00:00.000000001Z",
-        reason="MARKET_ORDER",
-        pl=Decimal("0.0000"),
-        financing=Decimal(0),
-        commission=Decimal(0),
-        account_balance=Decimal("10000.0000"),
-        trade_opened=TradeOpen(
+    base = {
+        "order_id": order_id,
+        "instrument": "EUR_USD",
+        "units": Decimal(units),
+        "price": Decimal("1.10020"),
+        "time": "2026-01-05T10:00:00.000000001Z",
+        "reason": "MARKET_ORDER",
+        "pl": Decimal("0.0000"),
+        "financing": Decimal(0),
+        "commission": Decimal(0),
+        "account_balance": Decimal("10000.0000"),
+        "trade_opened": TradeOpen(
             trade_id=str(number),
             units=Decimal(units),
             price=Decimal("1.10020"),
             half_spread_cost=Decimal("0.1"),
         ),
-    )
+    }
     return tx(number, "ORDER_FILL", **(base | fields))
 
 
 def closing_fill(number=20, order_id="19", **fields):
-    base = dict(
-        order_id=order_id,
-        instrument="EUR_USD",
-        units=Decimal(-1000),
-        reason="STOP_LOSS_ORDER",
-        pl=Decimal("-5.0000"),
-        financing=Decimal("-0.1000"),
-        commission=Decimal("0.3000"),
-        guaranteed_execution_fee=Decimal("0.2000"),
-        account_balance=Decimal("9994.4000"),
-        price=Decimal("1.09500"),
-        trades_closed=(
+    base = {
+        "order_id": order_id,
+        "instrument": "EUR_USD",
+        "units": Decimal(-1000),
+        "reason": "STOP_LOSS_ORDER",
+        "pl": Decimal("-5.0000"),
+        "financing": Decimal("-0.1000"),
+        "commission": Decimal("0.3000"),
+        "guaranteed_execution_fee": Decimal("0.2000"),
+        "account_balance": Decimal("9994.4000"),
+        "price": Decimal("1.09500"),
+        "trades_closed": (
             TradeReduce(
                 trade_id="12",
                 units=Decimal(-1000),
@@ -78,7 +78,7 @@ def closing_fill(number=20, order_id="19", **fields):
                 financing=Decimal("-0.1000"),
             ),
         ),
-    )
+    }
     return tx(number, "ORDER_FILL", **(base | fields))
 
 
