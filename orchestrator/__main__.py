@@ -3,7 +3,7 @@
 
 def main() -> None:
     """Runs the command line. Imported late, so that `--help` of a broken part still names it."""
-    from orchestrator.service.cli.main import main as run_command_line
+    from orchestrator.main import run_command_line
 
     run_command_line()
 
