@@ -15,7 +15,11 @@ from orchestrator.agents.base import NOTHING, Agent, Message, Role, Says, hears
 from orchestrator.agents.market_analysis.calibration import Calibration
 from orchestrator.agents.market_analysis.candles import DEFAULT_TIMEFRAMES
 from orchestrator.agents.market_analysis.desk import Broke, Desk, Findings, Found
-from orchestrator.agents.market_analysis.strategies import StrategyMaker, check_name, shipped_makers
+from orchestrator.agents.market_analysis.strategies import (
+    StrategyMaker,
+    check_maker,
+    shipped_makers,
+)
 from orchestrator.model.market import History, Tick
 from orchestrator.model.money import InstrumentName, Price, Side, ratio
 from orchestrator.model.outcomes import TradeOutcome
@@ -54,8 +58,9 @@ class MarketAnalysis(Agent):
         prior_trades: float = 30.0,
         half_life_days: float = 10.0,
     ) -> None:
-        """Other instruments' prices are ignored. `strategies`: None means all that are shipped.
+        """Other instruments' prices are ignored; ValueError says what makes no sense.
 
+        `strategies`: name and maker of each, called once for each instrument; None: all shipped.
         `ttl_s`: a signal's life in market time. `cooldown_bars`: a strategy's silence on an
         instrument after a signal. `tick_age_s_max`: how old the venue's stamp may be on arrival.
         `bar_late_s_max`: how long after a bar's end its signal still makes sense.
@@ -64,8 +69,8 @@ class MarketAnalysis(Agent):
         if not 0 < ttl_s <= 30 or cooldown_bars < 0:  # noqa: PLR2004 - C03's limit
             raise ValueError("ttl_s must be above 0 and at most 30, cooldown_bars at least 0")
         makers = shipped_makers() if strategies is None else strategies
-        for name in makers:
-            check_name(name)
+        for name, make in makers.items():
+            check_maker(name, make)
         kept = tuple(timeframes)
         self._desks = {
             instrument: Desk(instrument, makers, kept, cooldown_bars) for instrument in instruments

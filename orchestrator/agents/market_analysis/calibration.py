@@ -39,9 +39,10 @@ class _Residuals:
 
 
 class Calibration:
-    """Online; bounded by strategies times regimes. Time heals: a strategy whose claims were
+    """Online; bounded by strategies times regimes.
 
-    cut so far that nobody trades it is believed again, a half-life at a time.
+    Time heals: a strategy whose claims were cut so far that nobody trades it is believed again,
+    a half-life at a time.
     """
 
     def __init__(self, *, prior_trades: float = 30.0, half_life_days: float = 10.0) -> None:

@@ -72,12 +72,13 @@ class _Slot:
         self._wait = max(0, self._wait - 1)
         try:
             said = self.strategy.on_bar(bar, context)
-            wish = None if said is None else checked(said)
+            # Before the ATR is known a stop may well be 0: such a wish is no mistake.
+            wish = None if said is None or not context.ready else checked(said)
         except Exception as exc:  # noqa: BLE001 - a plug-in's bug costs only its own opinion
             # Its state is unknown from here on, so it is not asked again.
             self.resting = True
             return Broke(self.name, f"{type(exc).__name__}: {exc}")
-        if wish is None or not context.ready:
+        if wish is None:
             self._held = None
             return None
         return self._if_new(wish, bar, context)
@@ -102,7 +103,7 @@ class Desk:
         cooldown_bars: int,
     ) -> None:
         """`timeframes` are kept in any case; those of the strategies are added."""
-        made = {name: make(instrument) for name, make in makers.items()}
+        made = {name: make() for name, make in makers.items()}
         kept = {"M1", *timeframes, *(strategy.timeframe for strategy in made.values())}
         self._sieve = Sieve()
         self._candles = Candles(kept)

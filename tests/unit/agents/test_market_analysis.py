@@ -3,6 +3,7 @@
 import itertools
 import re
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -101,7 +102,7 @@ def history(minutes=60, end_ns=NOON, granularity="M1"):
 
 def agent_of(strategy, *, warm=True, **settings):
     agent = MarketAnalysis(
-        instruments=(EUR_USD,), strategies={"mine": lambda _instrument: strategy}, **settings
+        instruments=(EUR_USD,), strategies={"mine": lambda: strategy}, **settings
     )
     if warm:
         assert agent.hear(history()) == ()
@@ -187,6 +188,11 @@ def test_no_signal_before_the_indicators_are_warm():
     assert said == []
 
 
+def test_a_stop_of_nothing_before_the_atr_is_known_is_no_mistake():
+    agent = agent_of(Always(wish=a_wish(stop_distance=0.0)), warm=False)
+    assert signals_of_minutes(agent, 25) == []
+
+
 def test_history_says_no_signals_and_other_granularities_do_not_count():
     agent = agent_of(Late(wish=a_wish()), warm=False)
     assert agent.hear(history(200)) == ()
@@ -227,7 +233,7 @@ class Raising(Late):
 def test_a_broken_strategy_is_an_alert_and_rests_while_the_others_go_on(strategy, text):
     agent = MarketAnalysis(
         instruments=(EUR_USD,),
-        strategies={"bad": lambda _: strategy, "good": lambda _: Late(wish=a_wish())},
+        strategies={"bad": lambda: strategy, "good": lambda: Late(wish=a_wish())},
     )
     agent.hear(history())
     strategy.bars = 60
@@ -322,6 +328,9 @@ def test_settings_that_make_no_sense_are_refused_at_start():
         MarketAnalysis(instruments=(EUR_USD,), ttl_s=31)
     with pytest.raises(ValueError, match="M7"):
         MarketAnalysis(instruments=(EUR_USD,), timeframes=("M7",))
+    wrong = {"mine": partial(SHIPPED["pullback"], colour="red")}
+    with pytest.raises(ValueError, match=r"strategy mine: .*colour"):
+        MarketAnalysis(instruments=(EUR_USD,), strategies=wrong)
 
 
 @pytest.mark.parametrize(("name", "kind", "parameters", "text"), [
@@ -343,14 +352,14 @@ def test_the_shipped_and_the_demo_set_can_be_made_and_share_no_state():
     for makers in (shipped_makers(), shipped_makers(DEMO)):
         assert makers.keys() == SHIPPED.keys()
         for maker in makers.values():
-            assert maker(EUR_USD) is not maker(EUR_USD)
+            assert maker() is not maker()
 
 
 def test_the_longest_name_gives_an_id_that_fits():
     name = "x" * 24
-    agent = MarketAnalysis(instruments=(EUR_USD,), strategies={name: lambda _: Late(wish=a_wish())})
+    agent = MarketAnalysis(instruments=(EUR_USD,), strategies={name: lambda: Late(wish=a_wish())})
     agent.hear(history())
     (signal,) = signals_of_minutes(agent, 2)
     assert re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", signal.signal_id)
     with pytest.raises(ValueError, match="name"):
-        MarketAnalysis(instruments=(EUR_USD,), strategies={"a b": lambda _: Always()})
+        MarketAnalysis(instruments=(EUR_USD,), strategies={"a b": Always})

@@ -24,10 +24,10 @@ from orchestrator.agents.market_analysis.strategies.trend_following import Trend
 __all__ = [
     "DEMO", "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "Pullback",
     "SessionBreakout", "Side", "Strategy", "StrategyMaker", "TrendFollowing", "Wish",
-    "check_name", "fair", "maker_of", "shipped_makers",
+    "check_maker", "check_name", "fair", "maker_of", "shipped_makers",
 ]  # fmt: skip
 
-StrategyMaker: TypeAlias = Callable[[InstrumentName], Strategy]
+StrategyMaker: TypeAlias = Callable[[], Strategy]  # one instance for each instrument
 
 SHIPPED: dict[str, type[Strategy]] = {
     "trend_following": TrendFollowing,
@@ -61,16 +61,14 @@ def maker_of(
     Lists become tuples, as TOML has no other. One instance is made at once, so that a mistake in
     the settings is found at start: ValueError says which strategy and what is wrong.
     """
-    check_name(name)
     if not _is_strategy(kind):
         raise ValueError(f"strategy {name}: {kind!r} is not a subclass of Strategy")
     given = {key: _frozen(value) for key, value in (parameters or {}).items()}
 
-    def make(instrument: InstrumentName) -> Strategy:
-        del instrument  # the context of each bar names it
+    def make() -> Strategy:
         return kind(**given)
 
-    _check(name, make)
+    check_maker(name, make)
     return make
 
 
@@ -82,9 +80,11 @@ def _frozen(value: object) -> object:
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
-def _check(name: str, make: StrategyMaker) -> None:
+def check_maker(name: str, make: StrategyMaker) -> None:
+    """Makes an instance to see whether it can be: ValueError names the strategy and the trouble."""
+    check_name(name)
     try:
-        timeframe = make(InstrumentName("EUR_USD")).timeframe
+        timeframe = make().timeframe
     except (TypeError, ValueError) as exc:
         raise ValueError(f"strategy {name}: {exc}") from exc
     if timeframe not in MINUTES:

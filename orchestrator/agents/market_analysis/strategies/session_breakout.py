@@ -92,9 +92,9 @@ class SessionBreakout(Strategy):
         reward_to_risk: float = 1.5,
         edge: float = 0.08,
     ) -> None:
-        """A range higher than `range_atrs_max` ATRs is no range; the stop is half of the range,
+        """A range higher than `range_atrs_max` ATRs is no range. `edge`: see TrendFollowing.
 
-        or `stop_atrs` ATRs where that is more. `edge`: see TrendFollowing.
+        The stop is half of the range, or `stop_atrs` ATRs where that is more.
         """
         if range_minutes <= 0 or window_minutes <= 0:
             raise ValueError("range_minutes and window_minutes must be above 0")

@@ -32,9 +32,10 @@ class TrendFollowing(Strategy):
         edge: float = 0.07,
         edge_max: float = 0.14,
     ) -> None:
-        """`channel`, `fast`, `slow` in bars. `edge`: what the weakest setup is claimed to add to
+        """`channel`, `fast`, `slow` in bars; `stop_atrs` in ATRs.
 
-        the chance of a driftless price, `edge_max` the strongest (ADX 40 and a straight line).
+        `edge`: what the weakest setup is claimed to add to the chance of a driftless price;
+        `edge_max`: what the strongest does (ADX far above its minimum, and a straight line).
         """
         if not fast < slow:
             raise ValueError(f"fast ({fast}) must be below slow ({slow})")
