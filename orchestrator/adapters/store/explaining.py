@@ -81,6 +81,14 @@ def explanation(ref: str, found: Sequence[Found], story: Story) -> Explanation:
     )
 
 
+def trades_opened(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """(account, trade id) of the trades that a story's records opened, in order."""
+    facts = (fact_of(record) for record in records if record.type == "trade.opened")
+    return tuple(
+        (fact.account_id, fact.trade_id) for fact in facts if isinstance(fact, TradeOpened)
+    )
+
+
 def _timeline(told: Sequence[tuple[Record, Fact]], story: Story) -> tuple[Moment, ...]:
     moments = {
         record.seq: Moment(

@@ -185,21 +185,20 @@ class Projector:
 
 
 def links(transaction: Transaction) -> set[tuple[str, str]]:
-    """(kind, id) of all orders, trades and client ids that a transaction speaks of."""
+    """(kind, id) of the other orders, the trades and the client ids that it speaks of.
+
+    A fill's client id is left out: its order has it.
+    """
     found = {
         ("order", transaction.order_id),
         ("trade", transaction.trade_id),
         ("trade", transaction.closed_trade_id),
-        ("client", transaction.client_order_id),
-        ("client", transaction.client_trade_id),
     }
-    if transaction.type.endswith("_ORDER"):
-        found.add(("order", transaction.id))
     if transaction.client_extensions is not None:
         found.add(("client", transaction.client_extensions.id))
-    for opened in (transaction.trade_opened, transaction.trade_reduced):
-        if opened is not None:
-            found.add(("trade", opened.trade_id))
+    for part in (transaction.trade_opened, transaction.trade_reduced):
+        if part is not None:
+            found.add(("trade", part.trade_id))
     found.update(("trade", closed.trade_id) for closed in transaction.trades_closed or ())
     for position in transaction.position_financings or ():
         found.update(("trade", part.trade_id) for part in position.open_trade_financings)

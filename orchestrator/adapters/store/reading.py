@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from orchestrator.adapters.store import rows
 from orchestrator.adapters.store.codec import DbRow, record_of
 from orchestrator.adapters.store.connections import connect_reader
-from orchestrator.adapters.store.explaining import Story, explanation
+from orchestrator.adapters.store.explaining import Story, explanation, trades_opened
 from orchestrator.adapters.store.performance import performance_rows
+from orchestrator.adapters.store.projections import links
 from orchestrator.adapters.store.statements import directed, statements
 from orchestrator.model.errors import StoreError
 from orchestrator.model.money import AccountId
@@ -38,13 +39,25 @@ from orchestrator.model.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from orchestrator.model.journal import Record, RecordFilter
     from orchestrator.model.safety import Severity
 
 # Larger than any id of the venue's or any number of a row: SQLite's integers end there.
 _INTEGER_MAX = 2**63 - 1
+
+# As the partial index journal_rare_type says it, word for word: else it is not used.
+COMMON_TYPES = (
+    "signal.accepted",
+    "stage.decided",
+    "checks.decided",
+    "intent.written",
+    "intent.moved",
+    "signal.ended",
+    "transaction.applied",
+)
+_RARE = " AND ".join(f"type <> '{kind}'" for kind in COMMON_TYPES)
 
 
 class SqliteQueries:
@@ -156,60 +169,90 @@ class SqliteQueries:
     def _find(self, db: sqlite3.Connection, ref: str, account_id: str) -> tuple[Found, ...]:
         if db.execute(self._sql["find_signal_id"], (ref,)).fetchone() is not None:
             return (Found(kind="signal", signal_id=ref, account_id=AccountId(account_id)),)
-        for signal_id, account in db.execute(self._sql["find_intent"], (ref,)):
-            return (Found(kind="intent", signal_id=signal_id, account_id=account),)
-        if not (ref.isascii() and ref.isdigit() and int(ref) <= _INTEGER_MAX):
-            return ()
-        asked = {"ref": ref, "number": int(ref), "account": account_id}
-        found = [
+        by_intent = self._found(db, "intent", "find_intent", ref)
+        if by_intent or not (ref.isascii() and ref.isdigit() and int(ref) <= _INTEGER_MAX):
+            return tuple(by_intent)
+        found: dict[tuple[str, str], Found] = {}
+        for (account,) in db.execute(self._sql["accounts"], {"account": account_id}):
+            for one in self._of_number(db, account, ref):
+                found.setdefault((one.signal_id, one.account_id), one)
+        return tuple(found.values())
+
+    def _of_number(self, db: sqlite3.Connection, account: str, ref: str) -> Iterator[Found]:
+        """What the venue's number is at one account: by itself, then by what it speaks of."""
+        row = db.execute(self._sql["transaction"], (account, int(ref))).fetchone()
+        if row is not None:
+            transaction = rows.transaction_row(row).transaction
+            kind = "order" if transaction.type.endswith("_ORDER") else "transaction"
+            linked = [(kind, *link) for link in sorted(links(transaction))]
+        else:
+            linked = [("order", "order", ref)]
+        for kind, link, number in [("trade", "trade", ref), *linked]:
+            yield from self._of_link(db, account, kind, link, number)
+
+    def _of_link(
+        self, db: sqlite3.Connection, account: str, kind: str, link: str, ref: str
+    ) -> Iterator[Found]:
+        if link == "client":
+            yield from self._found(db, kind, "find_intent", ref)
+        elif link == "trade":
+            for row in map(rows.trade_row, db.execute(self._sql["trade"], (account, ref))):
+                if row.signal_id:
+                    yield Found(kind=kind, signal_id=row.signal_id, account_id=row.account_id)
+        elif row := db.execute(self._sql["transaction"], (account, int(ref))).fetchone():
+            for further, number in sorted(links(rows.transaction_row(row).transaction)):
+                if further == "client":
+                    yield from self._found(db, kind, "find_intent", number)
+
+    def _found(self, db: sqlite3.Connection, kind: str, query: str, ref: str) -> list[Found]:
+        return [
             Found(kind=kind, signal_id=signal_id, account_id=account)
-            for kind, query in (
-                ("order", "find_order"),
-                ("trade", "find_trade"),
-                ("transaction", "find_transaction"),
-                ("transaction", "find_transaction_of_intent"),
-            )
-            for signal_id, account in db.execute(self._sql[query], asked)
+            for signal_id, account in db.execute(self._sql[query], (ref,))
         ]
-        # An order is a transaction too: each signal and account is named once, by its first kind.
-        first: dict[tuple[str, str], Found] = {}
-        for one in found:
-            first.setdefault((one.signal_id, one.account_id), one)
-        return tuple(first.values())
 
     def _story(self, db: sqlite3.Connection, signal: SignalRow) -> Story:
         key = (signal.signal_id,)
+        records = [record_of(row) for row in db.execute(self._sql["story"], key)]
         intents = tuple(map(rows.intent_row, db.execute(self._sql["intents_of_signal"], key)))
-        trades = tuple(map(rows.trade_row, db.execute(self._sql["trades_of_signal"], key)))
+        opened = trades_opened(records)
+        trades = tuple(
+            rows.trade_row(row) for trade in opened for row in db.execute(self._sql["trade"], trade)
+        )
         return Story(
             signal=signal,
-            records=[record_of(row) for row in db.execute(self._sql["story"], key)],
+            records=records,
             intents=intents,
             trades=trades,
-            transactions=self._transactions_of(db, intents, trades),
+            transactions=self._transactions_of(db, intents, opened),
             outcomes=tuple(
                 rows.outcome_row(row)
-                for trade in trades
-                for row in db.execute(
-                    self._sql["outcome_of_trade"], (trade.account_id, trade.trade_id)
-                )
+                for trade in opened
+                for row in db.execute(self._sql["outcome_of_trade"], trade)
             ),
         )
 
     def _transactions_of(
-        self, db: sqlite3.Connection, intents: tuple[IntentRow, ...], trades: tuple[TradeRow, ...]
+        self,
+        db: sqlite3.Connection,
+        intents: tuple[IntentRow, ...],
+        trades: tuple[tuple[str, str], ...],
     ) -> tuple[TransactionRow, ...]:
-        wanted = {
-            (row.intent.account_id, kind, ref)
-            for row in intents
-            for kind, ref in (("client", row.intent.intent_id), ("order", row.order_id))
-            if ref
-        }
-        wanted |= {(trade.account_id, "trade", trade.trade_id) for trade in trades}
         found: dict[tuple[str, int], TransactionRow] = {}
-        for link in wanted:
-            for row in db.execute(self._sql["linked_transactions"], link):
-                found[row[3], row[0]] = rows.transaction_row(row)
+
+        def add(query: str, asked: tuple[str | int, ...]) -> list[TransactionRow]:
+            new = [rows.transaction_row(row) for row in db.execute(self._sql[query], asked)]
+            found.update({(row.account_id, row.cursor): row for row in new})
+            return new
+
+        for row in intents:
+            account = row.intent.account_id
+            for order in add("linked_transactions", (account, "client", row.intent.intent_id)):
+                add("linked_transactions", (account, "order", order.transaction.id))
+            if row.order_id.isascii() and row.order_id.isdigit():
+                add("transaction", (account, min(int(row.order_id), _INTEGER_MAX)))
+                add("linked_transactions", (account, "order", row.order_id))
+        for account, trade in trades:
+            add("linked_transactions", (account, "trade", trade))
         return tuple(found[key] for key in sorted(found))
 
     # -- plumbing ----------------------------------------------------------------------------------
@@ -262,18 +305,39 @@ def select_records(db: sqlite3.Connection, wanted: RecordFilter) -> list[Record]
 
 
 def _select(db: sqlite3.Connection, wanted: RecordFilter, kind: str, limit: int) -> list[Record]:
+    if wanted.subject and not wanted.corr:
+        # Facts of no signal have an index by subject, those of signals are met walking backwards.
+        parts = [
+            _run(db, wanted, kind, limit, ("corr = ''",)),
+            _run(db, wanted, kind, limit, ("corr <> ''",)),
+        ]
+        return list(heapq.merge(*parts, key=attrgetter("seq"), reverse=not wanted.ascending))
+    return _run(db, wanted, kind, limit, ())
+
+
+def _run(
+    db: sqlite3.Connection,
+    wanted: RecordFilter,
+    kind: str,
+    limit: int,
+    extra: tuple[str, ...],
+) -> list[Record]:
     conditions = [
-        text
-        for text, given in (
-            ("type = :type", kind),
-            ("subject = :subject", wanted.subject),
-            ("corr = :corr AND corr <> ''", wanted.corr),
-            ("seq > :after", wanted.after_seq),
-            ("seq < :before", wanted.before_seq),
-            ("ts >= :since", wanted.since_ns),
-            ("ts < :until", wanted.until_ns),
-        )
-        if given
+        *extra,
+        *((_RARE,) if kind and kind not in COMMON_TYPES else ()),
+        *(
+            text
+            for text, given in (
+                ("type = :type", kind),
+                ("subject = :subject", wanted.subject),
+                ("corr = :corr AND corr <> ''", wanted.corr),
+                ("seq > :after", wanted.after_seq),
+                ("seq < :before", wanted.before_seq),
+                ("ts >= :since", wanted.since_ns),
+                ("ts < :until", wanted.until_ns),
+            )
+            if given
+        ),
     ]
     sql = statements("journal")["records"].replace("{conditions}", " AND ".join(conditions) or "1")
     asked = {

@@ -57,12 +57,12 @@ WHERE (:state = '' OR is_open = (:state = 'open'))
   AND (:before = 0 OR id < :before) AND id > :after
 ORDER BY id {direction} LIMIT :limit
 
--- name: trades_of_signal
--- What a signal's orders opened.
+-- name: trade
+-- One trade.
 SELECT id, account_id, trade_id, instrument, units, open_units, price, opened_ns, ours,
        intent_id, signal_id, strategy, regime, stop_price, target_price, reference_price,
        half_spread_cost, realized_pl, financing, close_price, close_reason, closed_ns
-FROM trades WHERE signal_id = ? ORDER BY id
+FROM trades WHERE account_id = ? AND trade_id = ?
 
 -- name: transactions
 -- One account's transactions; the page's ends are the venue's ids.
@@ -79,6 +79,12 @@ FROM transaction_links AS l
 JOIN transactions AS t ON t.account_id = l.account_id AND t.transaction_id = l.transaction_id
 JOIN journal AS j ON j.seq = t.seq
 WHERE l.account_id = ? AND l.kind = ? AND l.ref = ? ORDER BY t.transaction_id
+
+-- name: transaction
+-- One transaction.
+SELECT t.transaction_id, j.ts, t.seq, t.account_id, CAST(j.data AS BLOB)
+FROM transactions AS t JOIN journal AS j ON j.seq = t.seq
+WHERE t.account_id = ? AND t.transaction_id = ?
 
 -- name: outcomes
 -- Finished trades as they are learnt from.
@@ -122,34 +128,10 @@ SELECT signal_id FROM signals WHERE signal_id = ?
 -- An intent's id.
 SELECT signal_id, account_id FROM intents WHERE intent_id = ?
 
--- name: find_order
--- The venue's id of an order that an intent became; accounts count alike, so there may be many.
-SELECT signal_id, account_id FROM intents
-WHERE order_id = :ref AND (:account = '' OR account_id = :account) ORDER BY seq DESC LIMIT 20
-
--- name: find_trade
--- The venue's id of a trade of ours.
-SELECT signal_id, account_id FROM trades
-WHERE trade_id = :ref AND signal_id <> '' AND (:account = '' OR account_id = :account)
-ORDER BY id DESC LIMIT 20
-
--- name: find_transaction
--- Any transaction that speaks of a trade of ours: its stop's id, a fill, a cancel, a financing.
-SELECT DISTINCT t.signal_id, t.account_id FROM transactions AS x
-JOIN transaction_links AS l ON l.account_id = x.account_id AND l.kind = 'trade'
-  AND l.transaction_id = x.transaction_id
-JOIN trades AS t ON t.account_id = l.account_id AND t.trade_id = l.ref
-WHERE x.transaction_id = :number AND t.signal_id <> '' AND (:account = '' OR x.account_id = :account)
-ORDER BY t.id DESC LIMIT 20
-
--- name: find_transaction_of_intent
--- Any transaction that bears an intent's client id, or speaks of its order.
-SELECT DISTINCT i.signal_id, i.account_id FROM transactions AS x
-JOIN transaction_links AS l ON l.account_id = x.account_id AND l.transaction_id = x.transaction_id
-JOIN intents AS i ON i.account_id = l.account_id
-  AND ((l.kind = 'client' AND i.intent_id = l.ref) OR (l.kind = 'order' AND i.order_id = l.ref))
-WHERE x.transaction_id = :number AND (:account = '' OR x.account_id = :account)
-ORDER BY i.seq DESC LIMIT 20
+-- name: accounts
+-- Accounts that were ever adopted; few.
+SELECT account_id FROM accounts WHERE (:account = '' OR account_id = :account)
+ORDER BY account_id
 
 -- name: closed_trades
 -- The material of performance figures; sums are made in decimals by the caller.
