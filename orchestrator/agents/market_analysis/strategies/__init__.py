@@ -37,7 +37,7 @@ SHIPPED: dict[str, type[Strategy]] = {
 }
 
 # For the paper venue: minutes instead of five, and easy thresholds, so that a newcomer sees the
-# whole path within two minutes. Far too busy for money: costs are a sixth of each stop.
+# whole path within two minutes. Far too busy for money: the spread alone is an eighth of each stop.
 DEMO: dict[str, dict[str, object]] = {
     "trend_following": {"timeframe": "M1", "channel": 8, "fast": 5, "slow": 20, "adx_min": 10.0},
     "mean_reversion": {"timeframe": "M1", "width": 1.3, "rsi_low": 45.0, "adx_max": 40.0},
