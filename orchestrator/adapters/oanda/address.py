@@ -92,42 +92,28 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     return context
 
 
-class Caller(asyncio.Protocol):
-    """A protocol that is told its final transport (the TLS one, where there is TLS)."""
-
-    def attach(self, transport: asyncio.Transport) -> None:
-        """Called once, when the connection may be used."""
-        raise NotImplementedError
-
-
-async def connect(where: Endpoint, caller: Caller, timeout_s: float) -> None:
-    """Connect and, where asked, make TLS; VenueUnreachable says why not."""
+async def connect(where: Endpoint, protocol: asyncio.Protocol, timeout_s: float) -> None:
+    """Connect, with TLS where asked; VenueUnreachable says why not."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            plain, _ = await loop.create_connection(lambda: caller, where.host, where.port)
-            _prepare(plain)
-            if where.tls is None:
-                caller.attach(plain)
-                return
-            secure = await loop.start_tls(plain, caller, where.tls, server_hostname=where.host)
+            transport, _ = await loop.create_connection(
+                lambda: protocol, where.host, where.port, ssl=where.tls
+            )
     except TimeoutError as error:
         raise VenueUnreachable(f"{where.authority}: no connection in {timeout_s:g} s") from error
     except OSError as error:  # refused, DNS, TLS (ssl.SSLError is one)
         raise VenueUnreachable(f"{where.authority}: {error}") from error
-    if secure is None:
-        raise VenueUnreachable(f"{where.authority}: closed while making TLS")
-    caller.attach(secure)
+    if transport.is_closing():
+        raise VenueUnreachable(f"{where.authority}: closed at once")
+    _probe(transport)
 
 
-def _prepare(transport: asyncio.Transport) -> None:
-    # uvloop keeps small writes until the end of the loop's round, so other callbacks would run
-    # between the gate's answer and the first byte (SAFETY G1). With no room to keep, it sends now.
-    transport.set_write_buffer_limits(high=0)
+def _probe(transport: asyncio.Transport) -> None:
+    # The system's own probes find a dead peer, and keep a router from forgetting an idle line.
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is None:
         return
-    # The system's own probes find a dead peer, and keep a router from forgetting an idle line.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         option = getattr(socket, name, None)

@@ -6,12 +6,10 @@ import asyncio
 import select
 import zlib
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 import httptools
 import msgspec
-
-from orchestrator.adapters.oanda.address import Caller
 
 _HEAD_BYTES_MAX = 64 * 1024
 _OK_INFORMATIONAL = 200
@@ -56,8 +54,8 @@ class Owner(Protocol):
         ...
 
 
-class Connection(Caller):
-    """States: not attached, idle (`usable`), claimed (a request is under way), closed."""
+class Connection(asyncio.Protocol):
+    """States: not connected, idle (`usable`), claimed (a request is under way), closed."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -82,8 +80,8 @@ class Connection(Caller):
 
     # being used
 
-    def attach(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and hasattr(select, "poll"):
             self._poll = select.poll()

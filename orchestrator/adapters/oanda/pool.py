@@ -178,9 +178,6 @@ class Pool:
             self._coming -= 1
             raise
         self._coming -= 1
-        if connection.closed:
-            self._failed(f"{self._dialer.where.authority}: closed at once")
-            return
         self._dialer.stats.connects += 1
         self._live.add(connection)
         self._idle.append(connection)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, cast
 
 import httptools
 import msgspec
 
-from orchestrator.adapters.oanda.address import Caller, connect
+from orchestrator.adapters.oanda.address import connect
 from orchestrator.adapters.oanda.answers import retry_after_s
 from orchestrator.adapters.oanda.http import Answer
 from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer
@@ -51,7 +51,7 @@ class _End(Exception):
         self.wait_s = wait_s
 
 
-class _Lines(Caller):
+class _Lines(asyncio.Protocol):
     """One connection of a stream. `heard`: loop time of the last readable line."""
 
     def __init__(
@@ -74,10 +74,10 @@ class _Lines(Caller):
         self.heard = self._loop.time()
         self.ended: asyncio.Future[NoReturn] = self._loop.create_future()
 
-    def attach(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
         self.heard = self._loop.time()
-        transport.write(self._plan.request)
+        self._transport.write(self._plan.request)
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that does what a test tells it, and remembers what it was sent."""
+"""A small HTTP server that does what a test tells it, and remembers what it was sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import random
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,7 @@ from orchestrator.model.orders import WriteKind, WriteOutcome, WriteRequest
 
 ACCOUNT = AccountId("101-001-1000001-001")
 OTHER = AccountId("101-001-1000001-002")
-TOKEN = "a-token"  # noqa: S105
+TOKEN = "a-token"
 
 
 class Request:
@@ -179,6 +178,22 @@ class Outcomes:
         return [name for name, _, _ in self.all]
 
 
+def mono_ns() -> int:
+    """The machine's monotonic clock, as the loop tells it."""
+    return round(asyncio.get_running_loop().time() * 1e9)
+
+
+def market_ns() -> int:
+    return 1_400_000_000_000_000_000 + mono_ns()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that another task brings about."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - conditions of all kinds, no event to wait for
+            await asyncio.sleep(0.001)
+
+
 QUICK = ClientLimits(
     answer_s=0.2, connect_s=0.5, queue_s=1.0, backoff_first_s=0.01, backoff_most_s=0.05,
     stream_silence_s=0.2, read_total_s=2.0, requests_per_s=0.0,
@@ -187,10 +202,13 @@ QUICK = ClientLimits(
 
 @asynccontextmanager
 async def venue_at(
-    url: str, limits: ClientLimits = QUICK, accounts: tuple[AccountId, ...] = (ACCOUNT, OTHER), **more
+    url: str,
+    limits: ClientLimits = QUICK,
+    accounts: tuple[AccountId, ...] = (ACCOUNT, OTHER),
+    **more,
 ) -> AsyncIterator[OandaVenue]:
     venue = OandaVenue(
-        accounts, TOKEN, rest_url=url, stream_url=url, now=time.time_ns, mono=time.monotonic_ns,
+        accounts, TOKEN, rest_url=url, stream_url=url, now=market_ns, mono=mono_ns,
         dice=random.Random(1).random, limits=limits, **more,
     )  # fmt: skip
     try:
@@ -201,9 +219,7 @@ async def venue_at(
 
 def order(name: str = "i-1", account: AccountId = ACCOUNT) -> WriteRequest:
     body = json.dumps({"order": {"units": "100", "clientExtensions": {"id": name}}})
-    return WriteRequest(
-        kind=WriteKind.ORDER, account_id=account, body=body, client_request_id=name
-    )
+    return WriteRequest(kind=WriteKind.ORDER, account_id=account, body=body, client_request_id=name)
 
 
 def cancel(target: str = "7", account: AccountId = ACCOUNT) -> WriteRequest:
@@ -220,9 +236,7 @@ async def send(venue: OandaVenue, request: WriteRequest | None = None) -> WriteO
     return (await outcomes.wait())[0]
 
 
-async def warm(venue: OandaVenue, script: Script, connections: int = 4) -> None:
+async def warm(venue: OandaVenue, connections: int = 4) -> None:
     """Connect the lanes, and wait until the client knows it."""
     venue.warm_up()
-    async with asyncio.timeout(5):
-        while venue.stats.connects < connections:
-            await asyncio.sleep(0.001)
+    await until(lambda: venue.stats.connects >= connections)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import time
 
 import pytest
 import uvloop
@@ -22,10 +21,13 @@ from tests.unit.adapters.oanda_server import (
     answer,
     cancel,
     filled,
+    market_ns,
+    mono_ns,
     open_gate,
     order,
     saying,
     serving,
+    until,
     venue_at,
     warm,
 )
@@ -53,10 +55,10 @@ def test_the_gate_is_asked_last_and_the_bytes_leave_in_the_same_breath(new_loop)
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"http://127.0.0.1:{server.getsockname()[1]}"
             venue = OandaVenue(
-                [ACCOUNT], TOKEN, rest_url=url, stream_url=url, now=time.time_ns,
-                mono=time.monotonic_ns, dice=random.Random(1).random, limits=QUICK,
+                [ACCOUNT], TOKEN, rest_url=url, stream_url=url, now=market_ns,
+                mono=mono_ns, dice=random.Random(1).random, limits=QUICK,
             )  # fmt: skip
-            await warm(venue, None, 2)
+            await warm(venue, 2)
             peers = [server.accept()[0] for _ in range(2)]
             seen_at_gate: list[bytes] = []
 
@@ -82,7 +84,7 @@ async def test_a_gate_that_refuses_lets_no_byte_out():
     script = Script()
     outcomes = Outcomes()
     async with serving(script), venue_at(script.url) as venue:
-        await warm(venue, script)
+        await warm(venue)
         venue.submit(order(), lambda: "stopped", outcomes.done())
         assert outcomes.all == []
         assert await outcomes.wait() == [NotSent(reason="stopped", by_gate=True)]
@@ -123,10 +125,10 @@ async def test_the_first_byte_has_the_markets_time():
     script = Script()
     outcomes = Outcomes()
     async with serving(script), venue_at(script.url) as venue:
-        before = time.time_ns()
+        before = market_ns()
         venue.submit(order(), open_gate, outcomes.done())
         await outcomes.wait()
-    assert before <= outcomes.all[0][2] <= time.time_ns()
+    assert before <= outcomes.all[0][2] <= market_ns()
 
 
 async def test_urgent_requests_go_before_orders_that_wait_longer():
@@ -142,14 +144,12 @@ async def test_urgent_requests_go_before_orders_that_wait_longer():
     outcomes = Outcomes()
     limits = QUICK.__class__(requests_per_s=0.0, connect_s=1.0)
     async with serving(script), venue_at(script.url, limits) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for number in range(6):
             venue.submit(order(f"i-{number}"), open_gate, outcomes.done(f"i-{number}"))
         for number in range(6):
             venue.submit(cancel(str(number + 1)), open_gate, outcomes.done(f"c-{number}"))
-        async with asyncio.timeout(5):
-            while len(script.requests) < 6:
-                await asyncio.sleep(0.001)
+        await until(lambda: len(script.requests) == 6)
         let_go.set()
         await outcomes.wait(12)
     sent = [line.split("/")[-2:] for line in script.lines]
@@ -165,7 +165,7 @@ async def test_the_limiter_lets_urgent_requests_first_and_accounts_in_turns():
     outcomes = Outcomes()
     limits = QUICK.__class__(requests_per_s=100.0, request_burst=1.0, urgent_debt=0.0)
     async with serving(script), venue_at(script.url, limits) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for number in range(10):
             venue.submit(order(f"a-{number}"), open_gate, outcomes.done(f"a-{number}"))
         for number in range(2):
@@ -184,7 +184,7 @@ async def test_a_full_queue_refuses_with_a_reason():
     outcomes = Outcomes()
     limits = QUICK.__class__(answer_s=0.1, queue_max=3, queue_s=0.05, requests_per_s=0.0)
     async with serving(script), venue_at(script.url, limits) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for number in range(10):
             venue.submit(order(f"i-{number}"), open_gate, outcomes.done(f"i-{number}"))
         await outcomes.wait(10)
@@ -199,7 +199,7 @@ async def test_who_waits_too_long_is_told_and_never_sent():
     outcomes = Outcomes()
     limits = QUICK.__class__(answer_s=0.3, queue_s=0.05, requests_per_s=0.0)
     async with serving(script), venue_at(script.url, limits) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for number in range(3):
             venue.submit(order(f"i-{number}"), open_gate, outcomes.done(f"i-{number}"))
         await outcomes.wait(3)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import json
 
 import pytest
+
+from orchestrator.model.orders import (
+    Answered,
+    NotSent,
+    Rejected,
+    Unknown,
+    WriteKind,
+    WriteRequest,
+)
 from tests.unit.adapters.oanda_server import (
     ACCOUNT,
     OTHER,
@@ -21,15 +32,6 @@ from tests.unit.adapters.oanda_server import (
     serving,
     venue_at,
     warm,
-)
-
-from orchestrator.model.orders import (
-    Answered,
-    NotSent,
-    Rejected,
-    Unknown,
-    WriteKind,
-    WriteRequest,
 )
 
 
@@ -60,9 +62,17 @@ async def test_an_order_is_posted_exactly_as_given_with_its_request_id():
     ("kind", "target", "line"),
     [
         (WriteKind.PROTECT, "7", f"PUT /v3/accounts/{ACCOUNT}/trades/7/orders"),
-        (WriteKind.CANCEL, "@a b/../c", f"PUT /v3/accounts/{ACCOUNT}/orders/@a%20b%2F..%2Fc/cancel"),
+        (
+            WriteKind.CANCEL,
+            "@a b/../c",
+            f"PUT /v3/accounts/{ACCOUNT}/orders/@a%20b%2F..%2Fc/cancel",
+        ),
         (WriteKind.CLOSE_TRADE, "7", f"PUT /v3/accounts/{ACCOUNT}/trades/7/close"),
-        (WriteKind.CLOSE_POSITION, "EUR_USD", f"PUT /v3/accounts/{ACCOUNT}/positions/EUR_USD/close"),
+        (
+            WriteKind.CLOSE_POSITION,
+            "EUR_USD",
+            f"PUT /v3/accounts/{ACCOUNT}/positions/EUR_USD/close",
+        ),
     ],
 )
 async def test_each_kind_of_write_has_its_path(kind, target, line):
@@ -211,8 +221,7 @@ async def test_a_slow_drip_does_not_outlive_the_answer_time():
     script = Script()
 
     async def drip(peer, request):
-        import asyncio
-
+        del request
         for byte in CUT:
             await peer.say(bytes([byte]))
             await asyncio.sleep(0.02)
@@ -226,8 +235,6 @@ async def test_odd_chunks_byte_by_byte_are_read(gzipped):
     script = Script()
 
     async def chunked(peer, request):
-        import json
-
         plain = json.dumps(filled(request)).encode()
         body = gzip.compress(plain) if gzipped else plain
         coding = b"Content-Encoding: gzip\r\n" if gzipped else b""
@@ -258,7 +265,7 @@ async def test_a_close_while_idle_costs_no_order():
     """The warm connections are closed and the loop has not seen it: the order takes a new one."""
     script = Script()
     async with serving(script), venue_at(script.url) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for peer in script.peers:
             peer.hang_up()
         assert isinstance(await send(venue), Answered)
@@ -268,7 +275,7 @@ async def test_a_close_while_idle_costs_no_order():
 async def test_a_close_that_crosses_the_order_on_its_way_is_unknown():
     script = Script()
     async with serving(script), venue_at(script.url) as venue:
-        await warm(venue, script)
+        await warm(venue)
         outcomes = Outcomes()
         venue.submit(order(), open_gate, outcomes.done())
         for peer in script.peers:
@@ -287,7 +294,7 @@ async def test_two_answers_to_one_request_do_not_become_the_next_ones_answer():
 
     script.answer = twice
     async with serving(script), venue_at(script.url) as venue:
-        await warm(venue, script)
+        await warm(venue)
         first = await send(venue, order("i-1"))
         script.answer = Script().answer
         second = await send(venue, order("i-2"))
@@ -315,7 +322,7 @@ async def test_closing_the_client_ends_every_write_once():
     script.answer = saying()
     outcomes = Outcomes()
     async with serving(script), venue_at(script.url) as venue:
-        await warm(venue, script)
+        await warm(venue)
         for number in range(4):
             venue.submit(order(f"i-{number}"), open_gate, outcomes.done(f"i-{number}"))
         await venue.close()
