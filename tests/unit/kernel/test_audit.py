@@ -204,7 +204,7 @@ def test_a_line_reads_back_to_the_same_record():
     ],
 )
 def test_a_line_that_we_would_not_have_written_is_refused(spoil):
-    with pytest.raises(ValueError, match="not a record|non-hexadecimal"):
+    with pytest.raises(ValueError, match=r"not a record|non-hexadecimal"):
         from_line(spoil(to_line(chain_of(1)[0])))
 
 
