@@ -80,18 +80,22 @@ def _rejected(intent: Intent, outcome: Rejected) -> Reading:
     return Reading(state=IntentState.REJECTED, reason=told)
 
 
-def settle(intent_id: str, transactions: Iterable[Transaction]) -> Reading | None:
+def settle(
+    intent_id: str, transactions: Iterable[Transaction], orders: tuple[str, ...] = ()
+) -> Reading | None:
     """What the log says of an intent, by its client or request id; None when it does not name it.
 
-    A fill decides over a cancel (the rest of a partial fill), a cancel over a rest.
+    `orders`: ids of its orders that an earlier part of the log told. A fill decides over a cancel
+    (the rest of a partial fill), a cancel over a rest; an order told twice is one order.
     """
-    created: list[str] = []
+    created = list(orders)
     fill: Transaction | None = None
     cancel: Transaction | None = None
     reject: Transaction | None = None
     for tx in transactions:
         if tx.type.endswith("_ORDER") and _names(tx, intent_id):
-            created.append(tx.id)
+            if tx.id not in created:
+                created.append(tx.id)
         elif tx.type.endswith("_ORDER_REJECT") and _names(tx, intent_id):
             reject = reject or tx
         elif tx.type == "ORDER_FILL" and (
@@ -102,6 +106,8 @@ def settle(intent_id: str, transactions: Iterable[Transaction]) -> Reading | Non
             tx.order_id in created or tx.client_order_id == intent_id
         ):
             cancel = cancel or tx
+    if tuple(created) == orders and not (fill or cancel or reject):
+        return None
     return _judge(created, fill, cancel, reject)
 
 

@@ -145,6 +145,20 @@ def test_two_orders_of_one_intent_are_both_named():
     assert settle(NAME, (CREATE, FILL, second)).order_ids == ("11", "14")
 
 
+def test_the_log_may_come_in_pieces():
+    assert settle(NAME, (CREATE,)).order_ids == ("11",)
+    reading = settle(NAME, (FILL,), orders=("11",))
+    assert (reading.state, reading.order_ids) == (IntentState.FILLED, ("11",))
+    assert settle(NAME, (CANCEL,), orders=("11",)).state is IntentState.CANCELLED
+    assert settle(NAME, (CREATE,), orders=("11",)) is None
+    assert settle(NAME, (tx(13, "ORDER_FILL", order_id="9"),), orders=("11",)) is None
+    assert settle(NAME, (), orders=("11",)) is None
+
+
+def test_an_order_told_twice_is_one_order():
+    assert settle(NAME, (CREATE, CREATE, FILL)).order_ids == ("11",)
+
+
 def test_a_later_order_outweighs_an_earlier_reject():
     created = tx(12, "MARKET_ORDER", client_extensions=named())
     assert settle(NAME, (REJECT, created)).state is IntentState.PENDING
