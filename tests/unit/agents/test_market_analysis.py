@@ -6,13 +6,14 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from msgspec import structs
 
 from orchestrator.agents.market_analysis import MarketAnalysis
 from orchestrator.agents.market_analysis.strategies import (
-    DEMO,
     SHIPPED,
     Strategy,
     Wish,
+    demo_makers,
     maker_of,
     shipped_makers,
 )
@@ -349,10 +350,29 @@ def test_a_mistake_in_a_strategys_settings_names_the_strategy(name, kind, parame
 
 
 def test_the_shipped_and_the_demo_set_can_be_made_and_share_no_state():
-    for makers in (shipped_makers(), shipped_makers(DEMO)):
-        assert makers.keys() == SHIPPED.keys()
+    for makers in (shipped_makers(), demo_makers()):
+        assert makers.keys() >= SHIPPED.keys()
         for maker in makers.values():
             assert maker() is not maker()
+    with pytest.raises(ValueError, match="nobody"):
+        shipped_makers({"nobody": {}})
+
+
+def test_the_demonstration_speaks_within_every_two_minutes_and_the_shipped_set_has_no_pulse():
+    """Six instruments, prices that wander a little: what a newcomer sees after the start."""
+    names = ("EUR_USD", "USD_JPY", "GBP_USD", "NZD_USD", "EUR_GBP", "XAU_USD")
+    agent = MarketAnalysis(instruments=names, strategies=demo_makers())
+    for name in names:
+        assert agent.hear(structs.replace(history(120), instrument=InstrumentName(name))) == ()
+    counts = [
+        sum(
+            len(agent.hear(tick(NOON + i * MINUTE_NS + NS_PER_S, 139_000 + i % 7, instrument=name)))
+            for name in names
+        )
+        for i in range(1, 30)
+    ]
+    assert min(a + b for a, b in itertools.pairwise(counts)) >= 1
+    assert "pulse" not in shipped_makers()
 
 
 def test_the_longest_name_gives_an_id_that_fits():

@@ -18,13 +18,14 @@ from orchestrator.agents.market_analysis.strategies.base import (
 )
 from orchestrator.agents.market_analysis.strategies.mean_reversion import MeanReversion
 from orchestrator.agents.market_analysis.strategies.pullback import Pullback
+from orchestrator.agents.market_analysis.strategies.pulse import Pulse
 from orchestrator.agents.market_analysis.strategies.session_breakout import SessionBreakout
 from orchestrator.agents.market_analysis.strategies.trend_following import TrendFollowing
 
 __all__ = [
-    "DEMO", "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "Pullback",
+    "DEMO", "SHIPPED", "Bar", "Context", "InstrumentName", "MeanReversion", "Pullback", "Pulse",
     "SessionBreakout", "Side", "Strategy", "StrategyMaker", "TrendFollowing", "Wish",
-    "check_maker", "check_name", "fair", "maker_of", "shipped_makers",
+    "check_maker", "check_name", "demo_makers", "fair", "maker_of", "shipped_makers",
 ]  # fmt: skip
 
 StrategyMaker: TypeAlias = Callable[[], Strategy]  # one instance for each instrument
@@ -98,7 +99,15 @@ def shipped_makers(
 ) -> dict[str, StrategyMaker]:
     """Every shipped strategy; `parameters` by name where they differ from the defaults.
 
-    `shipped_makers(DEMO)` is the set for the paper venue.
+    ValueError for a name that is not shipped, and for parameters that a strategy does not take.
     """
     given = parameters or {}
+    unknown = sorted(given.keys() - SHIPPED.keys())
+    if unknown:
+        raise ValueError(f"strategy {unknown[0]!r} is not one of {', '.join(SHIPPED)}")
     return {name: maker_of(name, kind, given.get(name)) for name, kind in SHIPPED.items()}
+
+
+def demo_makers() -> dict[str, StrategyMaker]:
+    """The set for the paper venue where the user chose none: DEMO, and a regular `pulse`."""
+    return {**shipped_makers(DEMO), "pulse": maker_of("pulse", Pulse)}
