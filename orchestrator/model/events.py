@@ -135,12 +135,16 @@ class LiquidationSeen(Message, frozen=True, kw_only=True, gc=False, tag="c.liqui
 
 
 class Resume(Message, frozen=True, kw_only=True, gc=False, tag="c.resume"):
-    """A person reopens after a stop. `open_trades` lists what the caller knows to be still open."""
+    """A person reopens after a stop. `open_trades` lists what the caller knows to be still open.
+
+    `epoch`: a new one from the store (E3), so that no intent of before the stop is current.
+    """
 
     stop_id: str
     actor: str
     reason: str
     open_trades: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 class EnableAccount(Message, frozen=True, kw_only=True, gc=False, tag="c.enable"):
@@ -158,10 +162,13 @@ class TripBreaker(Message, frozen=True, kw_only=True, gc=False, tag="c.trip"):
 
 
 class ResetBreaker(Message, frozen=True, kw_only=True, gc=False, tag="c.reset"):
+    """`rebase`: A2 only: the peak begins anew at the NAV of now (SAFETY 4)."""
+
     breaker: str
     subject: str
     actor: str
     reason: str = ""
+    rebase: bool = False
 
 
 class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
