@@ -1,0 +1,267 @@
+"""The only place where durable state changes: one fact, one change (STYLE 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from orchestrator.kernel.engine.state import (
+    AccountRecord,
+    IntentRecord,
+    Recent,
+    SignalRecord,
+    State,
+    StopRecord,
+)
+from orchestrator.kernel.ledger.adopt import adopt
+from orchestrator.kernel.ledger.apply import apply_transaction, pass_hole
+from orchestrator.kernel.ledger.book import NO_CHANGES, Changes
+from orchestrator.kernel.ledger.day import DayBook
+from orchestrator.kernel.orders.life import is_terminal
+from orchestrator.kernel.safety.checks.c17_throttle import bucket_after
+from orchestrator.model.facts import (
+    AccountAdopted,
+    AccountReconciled,
+    AccountSwitched,
+    BreakerReset,
+    BreakerTripped,
+    DayStarted,
+    Fact,
+    IntentMoved,
+    IntentWritten,
+    ModeChanged,
+    PeakRaised,
+    Resumed,
+    ServiceStarted,
+    SignalAccepted,
+    SignalEnded,
+    SpecsLearned,
+    Stopped,
+    TransactionApplied,
+    TransactionHole,
+)
+from orchestrator.model.limits import CheckLimits
+from orchestrator.model.money import AccountId
+from orchestrator.model.time import DAY_NS, MINUTE_NS, Instant
+
+_SEEN_MAX = 100_000
+_ENDED_MAX = 10_000
+_SIZES_KEPT = 50
+_SIZE_KEYS_MAX = 500
+
+
+def apply_fact(state: State, fact: Fact, at: Instant, checks: CheckLimits) -> Changes:
+    """Facts that change no state of the kernel (decisions, alerts, outcomes) pass through."""
+    handler = _HANDLERS.get(type(fact))
+    if handler is None:
+        return NO_CHANGES
+    return handler(state, fact, at, checks) or NO_CHANGES
+
+
+def account_of(state: State, account_id: AccountId) -> AccountRecord:
+    return state.accounts.setdefault(account_id, AccountRecord())
+
+
+def _started(state: State, fact: ServiceStarted, _at: Instant, _checks: CheckLimits) -> None:
+    state.epoch = fact.epoch
+    state.generation += 1
+    for account in state.accounts.values():
+        account.reconciled = False
+        account.differences = ()
+
+
+def _mode(state: State, fact: ModeChanged, _at: Instant, _checks: CheckLimits) -> None:
+    state.mode = fact.mode
+    state.wanted_running = fact.wanted_running
+    state.generation += 1
+
+
+def _specs(state: State, fact: SpecsLearned, _at: Instant, _checks: CheckLimits) -> None:
+    account_of(state, fact.account_id).specs = {spec.name: spec for spec in fact.specs}
+    state.generation += 1
+
+
+def _adopted(state: State, fact: AccountAdopted, _at: Instant, _checks: CheckLimits) -> None:
+    account_of(state, fact.account.id).book = adopt(fact.account, state.intent_of)
+
+
+def _reconciled(state: State, fact: AccountReconciled, _at: Instant, _checks: CheckLimits) -> None:
+    account = account_of(state, fact.account_id)
+    account.reconciled = not fact.differences
+    account.differences = fact.differences
+    state.generation += 1
+
+
+def _switched(state: State, fact: AccountSwitched, _at: Instant, _checks: CheckLimits) -> None:
+    account_of(state, fact.account_id).enabled = fact.enabled
+    state.generation += 1
+
+
+def _transaction(
+    state: State, fact: TransactionApplied, _at: Instant, _checks: CheckLimits
+) -> Changes:
+    account = account_of(state, fact.account_id)
+    if account.book is None:
+        return NO_CHANGES
+    changes = apply_transaction(account.book, fact.transaction, state.intent_of)
+    if account.day is not None:
+        account.day.realized += changes.realized
+        if changes.transfer:
+            account.day.shift(changes.transfer)
+    return changes
+
+
+def _hole(state: State, fact: TransactionHole, _at: Instant, _checks: CheckLimits) -> None:
+    book = account_of(state, fact.account_id).book
+    if book is not None:
+        pass_hole(book, fact.transaction_id)
+
+
+def _day(state: State, fact: DayStarted, _at: Instant, _checks: CheckLimits) -> None:
+    account = account_of(state, fact.account_id)
+    if account.day is None:
+        account.day = DayBook(day=fact.day, equity_start=fact.equity, peak=fact.equity)
+    else:
+        account.day.start_day(fact.day, fact.equity)
+    state.generation += 1
+
+
+def _peak(state: State, fact: PeakRaised, _at: Instant, _checks: CheckLimits) -> None:
+    day = account_of(state, fact.account_id).day
+    if day is not None:
+        # Set, not raised: a person who resets A2 may have rebased it.
+        day.peak = fact.peak
+
+
+def _accepted(state: State, fact: SignalAccepted, at: Instant, _checks: CheckLimits) -> None:
+    _see(state, fact.signal.signal_id, at)
+    if fact.accounts:
+        state.signals[fact.signal.signal_id] = SignalRecord(
+            signal=fact.signal, open=list(fact.accounts)
+        )
+
+
+def _see(state: State, signal_id: str, at: Instant) -> None:
+    state.seen[signal_id] = at
+    _forget(state.seen, lambda seen_ns: at - seen_ns > DAY_NS, _SEEN_MAX)
+
+
+def _forget(memory: dict[str, Any], old: Callable[[Any], bool], bound: int) -> None:
+    """Drop from the front, which is the oldest, what is too old or too much."""
+    while memory:
+        first = next(iter(memory))
+        if len(memory) <= bound and not old(memory[first]):
+            return
+        del memory[first]
+
+
+def _ended(state: State, fact: SignalEnded, at: Instant, _checks: CheckLimits) -> None:
+    if fact.signal_id not in state.seen:
+        _see(state, fact.signal_id, at)
+    record = state.signals.get(fact.signal_id)
+    if record is None:
+        return
+    if fact.account_id in record.open:
+        record.open.remove(fact.account_id)
+    if not record.open:
+        del state.signals[fact.signal_id]
+
+
+def _written(state: State, fact: IntentWritten, at: Instant, checks: CheckLimits) -> None:
+    intent = fact.intent
+    state.intents[intent.intent_id] = IntentRecord(intent=intent, since_ns=at)
+    account = account_of(state, intent.account_id)
+    account.bucket_ns = bucket_after(account.bucket_ns, at, checks)
+    order = intent.proposal
+    account.recent = [past for past in account.recent if at - past.at_ns < MINUTE_NS]
+    account.recent.append(
+        Recent(
+            at_ns=at, intent_id=intent.intent_id, strategy=order.strategy,
+            instrument=order.instrument, side=order.side,
+        )
+    )  # fmt: skip
+    key = f"{order.strategy}|{order.instrument}"
+    sizes = account.sizes.setdefault(key, [])
+    sizes.append(abs(order.units))
+    del sizes[:-_SIZES_KEPT]
+    while len(account.sizes) > _SIZE_KEYS_MAX:
+        del account.sizes[next(iter(account.sizes))]
+
+
+def _moved(state: State, fact: IntentMoved, at: Instant, _checks: CheckLimits) -> None:
+    record = state.intents.get(fact.intent_id) or state.ended.get(fact.intent_id)
+    if record is None:
+        return
+    if record.state is not fact.state:
+        record.state, record.since_ns = fact.state, at
+    record.reason = fact.reason or record.reason
+    record.order_id = fact.order_id or record.order_id
+    record.trade_id = fact.trade_id or record.trade_id
+    if not is_terminal(fact.state) or fact.intent_id not in state.intents:
+        return
+    del state.intents[fact.intent_id]
+    record.intent = msgspec.structs.replace(record.intent, body="")
+    state.ended[fact.intent_id] = record
+    _forget(state.ended, lambda old: at - old.since_ns > DAY_NS, _ENDED_MAX)
+
+
+def _tripped(state: State, fact: BreakerTripped, at: Instant, _checks: CheckLimits) -> None:
+    state.board.trip(fact, at)
+    state.generation += 1
+
+
+def _reset(state: State, fact: BreakerReset, _at: Instant, _checks: CheckLimits) -> None:
+    state.board.reset(fact)
+    state.generation += 1
+
+
+def _stopped(state: State, fact: Stopped, at: Instant, _checks: CheckLimits) -> None:
+    """A second stop may add accounts and liquidation, never take away (SAFETY 5.4)."""
+    standing = state.stop
+    accounts = fact.accounts
+    if standing is not None:
+        whole = not standing.accounts or not fact.accounts
+        accounts = () if whole else tuple(sorted({*standing.accounts, *fact.accounts}))
+    state.stop = StopRecord(
+        stop_id=standing.stop_id if standing else fact.stop_id,
+        actor=standing.actor if standing else fact.actor,
+        reason=standing.reason if standing else fact.reason,
+        liquidate=fact.liquidate or (standing is not None and standing.liquidate),
+        accounts=accounts,
+        at_ns=standing.at_ns if standing else at,
+    )
+    for account_id, account in state.accounts.items():
+        account.stopped = not accounts or account_id in accounts
+    state.generation += 1
+
+
+def _resumed(state: State, fact: Resumed, _at: Instant, _checks: CheckLimits) -> None:
+    state.stop = None
+    state.epoch = max(state.epoch, fact.epoch)
+    state.generation += 1
+    for account in state.accounts.values():
+        account.stopped = False
+
+
+_HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes | None]] = {
+    ServiceStarted: _started,
+    ModeChanged: _mode,
+    SpecsLearned: _specs,
+    AccountAdopted: _adopted,
+    AccountReconciled: _reconciled,
+    AccountSwitched: _switched,
+    TransactionApplied: _transaction,
+    TransactionHole: _hole,
+    DayStarted: _day,
+    PeakRaised: _peak,
+    SignalAccepted: _accepted,
+    SignalEnded: _ended,
+    IntentWritten: _written,
+    IntentMoved: _moved,
+    BreakerTripped: _tripped,
+    BreakerReset: _reset,
+    Stopped: _stopped,
+    Resumed: _resumed,
+}

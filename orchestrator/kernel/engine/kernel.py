@@ -1,0 +1,374 @@
+"""The kernel: one event in, facts and acts out; pure, synchronous, readable from top to bottom."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from orchestrator.kernel.engine import accounts, losses, operators, path, prices, scene, sending
+from orchestrator.kernel.engine.applying import apply_fact
+from orchestrator.kernel.engine.state import State, first_state, welcome
+from orchestrator.kernel.engine.turn import Turn, World
+from orchestrator.kernel.ledger.book import Book
+from orchestrator.kernel.ledger.day import DayBook
+from orchestrator.kernel.ledger.quotes import Quotes
+from orchestrator.kernel.safety.board import SYSTEM
+from orchestrator.kernel.safety.breakers.t1_session import session_of, t1_session
+from orchestrator.kernel.safety.checks.c01_state import OPEN_MODES
+from orchestrator.model.acts import Act
+from orchestrator.model.events import (
+    AccountSeen,
+    Drained,
+    EmergencyStop,
+    EnableAccount,
+    Event,
+    LiquidationSeen,
+    Noted,
+    ReadFailed,
+    ResetBreaker,
+    Resume,
+    RoleHealth,
+    SendFinished,
+    SignalSeen,
+    SpecsSeen,
+    StageAnswered,
+    Started,
+    StartTrading,
+    StopTrading,
+    StorageTrouble,
+    TransactionsSeen,
+    TripBreaker,
+)
+from orchestrator.model.facts import Fact, OperatorActed, StopStep
+from orchestrator.model.limits import KernelPlan
+from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.money import AccountId, InstrumentName, Price, Side
+from orchestrator.model.orders import (
+    Answered,
+    Intent,
+    IntentState,
+    Rejected,
+    Reservation,
+    WriteOutcome,
+)
+from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.safety import AccountMode, BreakerView, Scope, SystemMode
+from orchestrator.model.signals import AccountView
+from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
+from orchestrator.model.venue import Transaction
+
+_FLATTEN_AGAIN_NS = 30 * NS_PER_S
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one event came to: facts to make durable, then acts to perform, both in order."""
+
+    facts: tuple[Fact, ...]
+    acts: tuple[Act, ...]
+
+
+class InFlight(msgspec.Struct, frozen=True, kw_only=True):
+    """An intent that is not settled, for people to see."""
+
+    intent: Intent
+    state: IntentState
+    since_ns: Instant
+    reason: str
+
+
+class DayView(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's day, home currency; None where it is unknown."""
+
+    day: str
+    equity_start: Decimal
+    peak: Decimal
+    nav: Decimal | None
+    loss: Decimal | None
+    loss_fraction: Decimal | None
+    drawdown_fraction: Decimal | None
+
+
+class Kernel:
+    """Decides; never acts. State changes only by facts, in `step` as in `apply`."""
+
+    def __init__(self, plan: KernelPlan) -> None:
+        self._world = World(plan, first_state(plan))
+
+    # -- the one way in --------------------------------------------------------------------------
+
+    def step(self, event: Event, now: Instant) -> Step:
+        """Decide on one event at one instant of the market's clock."""
+        turn = Turn(self._world, now)
+        self._hear(turn, event)
+        return Step(tuple(turn.facts), tuple(turn.acts))
+
+    def _hear(self, turn: Turn, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915 -- one table
+        match event:
+            # The market.
+            case Tick():
+                prices.on_tick(turn, event)
+            case StreamBeat(stream="prices"):
+                turn.live.prices_ns = max(turn.live.prices_ns, event.seen_ns)
+            case StreamBeat():
+                accounts.on_stream_beat(turn, event)
+            case StreamUp():
+                if event.stream != "prices":
+                    accounts.on_stream_up(turn, event.account_id)
+            case StreamDown():
+                pass  # its silence is what counts: M1 and A7 judge that
+            case Beat():
+                self._beat(turn)
+            # A signal's path.
+            case SignalSeen():
+                path.on_signal(turn, event.signal)
+            case StageAnswered():
+                path.on_answer(turn, event)
+            case SendFinished():
+                self._sent(turn, event)
+            # The venue's word.
+            case SpecsSeen():
+                accounts.on_specs(turn, event)
+            case AccountSeen():
+                accounts.on_account(turn, event)
+                operators.keep_mode(turn)
+            case TransactionsSeen():
+                accounts.take(
+                    turn, event.account_id, event.transactions, event.last_transaction_id,
+                    event.source, event.complete_to,
+                )  # fmt: skip
+                operators.keep_mode(turn)
+            case ReadFailed():
+                sending.read_failed(turn, event.account_id)
+            # The house's own condition.
+            case Started():
+                operators.on_started(turn, event)
+            case StorageTrouble():
+                operators.on_storage(turn, event)
+            case RoleHealth():
+                operators.on_role(turn, event)
+            case PatternSeen():
+                operators.on_pattern(turn, event)
+            case Drained():
+                operators.on_drained(turn)
+            # People.
+            case StartTrading():
+                operators.on_start(turn, event)
+            case StopTrading():
+                operators.on_stop(turn, event)
+            case EmergencyStop():
+                operators.on_emergency_stop(turn, event)
+            case Resume():
+                operators.on_resume(turn, event)
+            case EnableAccount():
+                operators.on_enable(turn, event)
+            case TripBreaker():
+                operators.on_trip(turn, event)
+            case ResetBreaker():
+                operators.on_reset(turn, event)
+            case LiquidationSeen():
+                turn.say(StopStep(
+                    stop_id=event.stop_id, account_id=event.account_id, state=event.state,
+                    text=event.text,
+                ))  # fmt: skip
+            case Noted():
+                turn.say(OperatorActed(actor=event.actor, action=event.action, text=event.text))
+
+    def _beat(self, turn: Turn) -> None:
+        """Each second of market time: what time alone brings about."""
+        path.keep_signals(turn)
+        _keep_session(turn)
+        losses.keep_day(turn)
+        prices.keep_prices(turn)
+        accounts.keep_accounts(turn)
+        sending.keep_orders(turn)
+        operators.keep_roles(turn)
+        operators.keep_mode(turn)
+        if turn.now - turn.live.reflatten_ns >= _FLATTEN_AGAIN_NS:
+            turn.live.reflatten_ns = turn.now
+            losses.flatten_again(turn)
+
+    def _sent(self, turn: Turn, event: SendFinished) -> None:
+        """The answer's transactions go through the door first: they may settle the intent."""
+        sending.note_sent(turn, event)
+        intent = turn.state.intent_of(event.intent_id)
+        transactions, last_id = _told_by(event.outcome)
+        if intent is not None and transactions:
+            accounts.take(turn, intent.account_id, transactions, last_id, "answer")
+        sending.on_sent(turn, event)
+
+    # -- recovery --------------------------------------------------------------------------------
+
+    def apply(self, fact: Fact, at: Instant) -> None:
+        """Take over one fact of the journal; decides nothing."""
+        apply_fact(self._world.state, fact, at, self._world.plan.checks)
+
+    def snapshot(self) -> bytes:
+        """The durable state, as JSON."""
+        return msgspec.json.encode(self._world.state)
+
+    def restore(self, data: bytes) -> None:
+        """Replace all state by a snapshot's; ValueError (of msgspec) if it cannot be read."""
+        plan = self._world.plan
+        self._world = World(plan, welcome(msgspec.json.decode(data, type=State), plan))
+
+    # -- the gate --------------------------------------------------------------------------------
+
+    def may_send(self, intent_id: str, now: Instant) -> str | None:  # noqa: PLR0911 -- a list
+        """The kernel's part of G2, asked with the socket in hand: why not, or None."""
+        state = self._world.state
+        record = state.intents.get(intent_id)
+        if record is None or record.state is not IntentState.WRITTEN:
+            return f"intent {intent_id} is not waiting to be sent"
+        intent = record.intent
+        account = self._world.record(intent.account_id)
+        if account is None or account.stopped:
+            return "the emergency stop stands"
+        if not self._world.enabled(intent.account_id):
+            return f"account {intent.account_id} is disabled"
+        if state.mode not in OPEN_MODES:
+            return f"system is {state.mode}"
+        if now > intent.expires_ns:
+            return "its time to live is over"
+        if intent.epoch != state.epoch:
+            return f"intent of epoch {intent.epoch}, now {state.epoch}"
+        age_ns = now - intent.checked_ns
+        fresh = 0 <= age_ns <= self._world.plan.checks.recheck_ms * NS_PER_MS
+        if fresh and intent.generation == state.generation:
+            return None
+        return path.may_send(Turn(self._world, now), intent)
+
+    # -- views -----------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> SystemMode:
+        return self._world.state.mode
+
+    @property
+    def wanted_running(self) -> bool:
+        return self._world.state.wanted_running
+
+    @property
+    def epoch(self) -> int:
+        return self._world.state.epoch
+
+    @property
+    def generation(self) -> int:
+        """Moves with every breaker, limit, switch and mode."""
+        return self._world.state.generation
+
+    @property
+    def stop_id(self) -> str | None:
+        stop = self._world.state.stop
+        return stop.stop_id if stop is not None else None
+
+    @property
+    def stopped_accounts(self) -> tuple[AccountId, ...]:
+        """Accounts whose gate a standing stop has closed; all of them for a stop of the system."""
+        state = self._world.state
+        return tuple(name for name, record in state.accounts.items() if record.stopped)
+
+    @property
+    def storage_blocked(self) -> bool:
+        return self._world.state.board.get("S5") is not None
+
+    @property
+    def quotes(self) -> Quotes:
+        return self._world.live.quotes
+
+    @property
+    def books(self) -> dict[AccountId, Book]:
+        """To be read only: the books of every adopted account."""
+        accounts_ = self._world.state.accounts
+        return {name: record.book for name, record in accounts_.items() if record.book is not None}
+
+    def breakers(self, now: Instant) -> tuple[BreakerView, ...]:  # noqa: ARG002 -- all views take it
+        world = self._world
+        return world.state.board.views(world.account_ids, world.plan.instruments)
+
+    def enabled(self, account_id: AccountId) -> bool:
+        return self._world.enabled(account_id)
+
+    def reconciled(self, account_id: AccountId) -> bool:
+        record = self._world.record(account_id)
+        return record is not None and record.reconciled
+
+    def account_mode(self, account_id: AccountId, now: Instant) -> AccountMode:  # noqa: ARG002
+        return scene.account_mode(self._world, account_id)
+
+    def account_blocks(self, account_id: AccountId, now: Instant) -> tuple[str, ...]:  # noqa: ARG002
+        return scene.blocks(self._world, account_id)
+
+    def account_view(
+        self,
+        account_id: AccountId,
+        now: Instant,  # noqa: ARG002
+        instrument: InstrumentName | None = None,
+        side: Side | None = None,
+        stop_distance: Price | None = None,
+    ) -> AccountView | None:
+        return scene.account_view(self._world, account_id, instrument, side, stop_distance)
+
+    def in_flight(self) -> tuple[InFlight, ...]:
+        return tuple(
+            InFlight(
+                intent=record.intent, state=record.state, since_ns=record.since_ns,
+                reason=record.reason,
+            )
+            for record in self._world.state.intents.values()
+        )  # fmt: skip
+
+    def signals_in_flight(self) -> int:
+        return len(self._world.state.signals)
+
+    def reservations(self, account_id: AccountId) -> tuple[Reservation, ...]:
+        found = scene.reservations(self._world, account_id)
+        return tuple(record.intent.reservation for record in found)
+
+    def intent(self, intent_id: str) -> Intent | None:
+        """An open intent, or an ended one of the last day (its body is gone then)."""
+        return self._world.state.intent_of(intent_id)
+
+    def nav(self, account_id: AccountId) -> Decimal | None:
+        return scene.nav_of(self._world, account_id)
+
+    def day(self, account_id: AccountId) -> DayView | None:
+        record = self._world.record(account_id)
+        if record is None or record.day is None:
+            return None
+        day, nav = record.day, scene.nav_of(self._world, account_id)
+        return _day_view(day, nav)
+
+    @property
+    def ticks_dropped(self) -> int:
+        return self._world.live.ticks_dropped
+
+    @property
+    def answers_ignored(self) -> int:
+        """Answers to no open question: late, doubled or invented."""
+        return self._world.live.answers_ignored
+
+
+def _day_view(day: DayBook, nav: Decimal | None) -> DayView:
+    return DayView(
+        day=day.day, equity_start=day.equity_start, peak=day.peak, nav=nav,
+        loss=None if nav is None else day.loss(nav),
+        loss_fraction=None if nav is None else day.loss_fraction(nav),
+        drawdown_fraction=None if nav is None else day.drawdown_fraction(nav),
+    )  # fmt: skip
+
+
+def _told_by(outcome: WriteOutcome) -> tuple[tuple[Transaction, ...], int]:
+    if isinstance(outcome, (Answered, Rejected)):
+        return outcome.transactions, outcome.last_transaction_id
+    return (), 0
+
+
+def _keep_session(turn: Turn) -> None:
+    """T1: FX hours, where the market keeps them."""
+    evidence = t1_session(session_of(turn.world.plan.calendar, turn.now))
+    trip = turn.state.board.get("T1")
+    if evidence is not None and (trip is None or (trip.evidence != evidence and not trip.latched)):
+        turn.trip("T1", Scope.SYSTEM, evidence)
+    elif evidence is None and trip is not None and not trip.latched:
+        turn.reset("T1", Scope.SYSTEM, SYSTEM, "session is open")

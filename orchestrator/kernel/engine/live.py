@@ -1,0 +1,95 @@
+"""What the kernel sees but need not remember: prices, streams, open questions; rebuilt live."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from orchestrator.kernel.ledger.door import Door
+from orchestrator.kernel.ledger.quotes import Quotes
+from orchestrator.kernel.orders.reading import Settling
+from orchestrator.kernel.safety.breakers.m2_spread import SpreadRing
+from orchestrator.kernel.safety.breakers.m5_bad_ticks import BadTicks
+from orchestrator.kernel.signals.path import Paths
+from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.signals import Role
+from orchestrator.model.time import Instant
+from orchestrator.model.venue import Account
+
+
+class Crossing(msgspec.Struct, frozen=True):
+    """A loss limit was crossed, and waits for a second witness (SAFETY B1)."""
+
+    at_ns: Instant
+    instrument: InstrumentName | None
+    tick_ns: Instant
+
+
+class Ahead(msgspec.Struct, frozen=True):
+    """A heartbeat spoke of a transaction that we have not."""
+
+    number: int
+    since_ns: Instant
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """When an order's first byte left, and how long its answer took."""
+
+    first_byte_ns: Instant
+    latency_us: int
+
+
+class AccountLive:
+    """The volatile side of one account."""
+
+    def __init__(self) -> None:
+        self.door = Door()
+        self.heard_ns: Instant | None = None
+        self.asked_ns: Instant = -(10**18)  # last FetchAccount of the regular round
+        self.reading_ns: Instant | None = None  # a read of transactions is under way since
+        self.attempt = 0  # of settling reads in a row
+        self.ahead: Ahead | None = None
+        self.mismatches = 0
+        self.compare: Account | None = None  # read at a transaction that our books have not reached
+        self.nav: Decimal | None = None
+        self.nav_known = False
+        self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
+
+
+class Live:
+    """The volatile side of the whole."""
+
+    def __init__(self) -> None:
+        self.quotes = Quotes()
+        self.prices_ns: Instant = 0  # last sign of life of the pricing stream
+        self.accounts: dict[AccountId, AccountLive] = {}
+        self.rings: dict[InstrumentName, SpreadRing] = {}
+        self.bad: dict[InstrumentName, BadTicks] = {}
+        self.calm_ns: dict[str, Instant] = {}  # breaker key -> its condition is false since
+        self.touches: dict[InstrumentName, tuple[AccountId, ...]] | None = None
+        self.crossings: dict[str, Crossing] = {}
+        self.paths = Paths()
+        self.settling: dict[str, Settling] = {}
+        self.sent: dict[str, Sent] = {}
+        self.started_ns: Instant = 0
+        self.unhealthy: set[Role] = set()
+        self.good_writes = 0
+        self.storage_failed_ns: Instant = 0
+        self.day_end_ns: Instant = 0
+        self.day = ""
+        self.rolling = False  # 16:55 to 17:10 New York: the roll's wide spread values nothing
+        self.reflatten_ns: Instant = 0
+        self.ticks_dropped = 0
+        self.answers_ignored = 0
+
+    def account(self, account_id: AccountId) -> AccountLive:
+        found = self.accounts.get(account_id)
+        if found is None:
+            found = self.accounts[account_id] = AccountLive()
+        return found
+
+    def books_moved(self, account_id: AccountId) -> None:
+        """Trades or balance changed: what was worked out of them is stale."""
+        self.touches = None
+        self.account(account_id).nav_known = False

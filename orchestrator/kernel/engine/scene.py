@@ -1,0 +1,420 @@
+"""What checks and stages may see, worked out from the books, the reservations and live prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from orchestrator.kernel.engine.state import AccountRecord, IntentRecord
+from orchestrator.kernel.engine.turn import World
+from orchestrator.kernel.ledger import valuation
+from orchestrator.kernel.ledger.book import Book, OpenTrade
+from orchestrator.kernel.safety.breakers.t1_session import session_of
+from orchestrator.kernel.safety.checks.c17_throttle import interval_ns
+from orchestrator.kernel.safety.view import Funds, Market, Totals, View, entry_price
+from orchestrator.model.conversion import Factors, links
+from orchestrator.model.money import (
+    ONE,
+    ZERO,
+    AccountId,
+    Currency,
+    InstrumentName,
+    Price,
+    Side,
+    Units,
+)
+from orchestrator.model.safety import AccountMode
+from orchestrator.model.signals import AccountView, Exposure, Proposal, TradeView
+from orchestrator.model.time import MINUTE_NS, Instant
+
+_SIZES_MIN = 10
+_NO_FACTORS = Factors(ZERO, ZERO, ZERO)
+
+# -- blocks and modes --------------------------------------------------------------------------
+
+
+def blocks(
+    world: World, account_id: AccountId, instrument: InstrumentName | None = None
+) -> tuple[str, ...]:
+    """Everything that refuses new risk there now, breakers in scope included."""
+    record = world.record(account_id)
+    if record is None or account_id not in world.plans:
+        return (f"account {account_id} is not configured",)
+    found: list[str] = []
+    stop = world.state.stop
+    if stop is not None and record.stopped:
+        found.append(f"emergency stop {stop.stop_id} by {stop.actor}: {stop.reason}")
+    if not world.enabled(account_id):
+        found.append("account is disabled")
+    if record.book is None or not record.reconciled:
+        found.append("account is not reconciled")
+    found.extend(world.state.board.blocks(account_id, instrument))
+    return tuple(found)
+
+
+def account_mode(world: World, account_id: AccountId) -> AccountMode:
+    """The strictest active rule wins (SAFETY 3)."""
+    record = world.record(account_id)
+    if record is None or record.stopped:
+        return AccountMode.HALT
+    return AccountMode.REDUCE if blocks(world, account_id) else AccountMode.OPEN
+
+
+# -- money ---------------------------------------------------------------------------------------
+
+
+def nav_of(world: World, account_id: AccountId) -> Decimal | None:
+    """NAV at closeout prices, remembered until a price or the books touch it."""
+    live = world.live.account(account_id)
+    if not live.nav_known:
+        record = world.record(account_id)
+        book = record.book if record is not None else None
+        live.nav = None if book is None else _nav(world, book)
+        live.nav_known = True
+    return live.nav
+
+
+def _nav(world: World, book: Book) -> Decimal | None:
+    if not book.trades:
+        return book.balance
+    usual = None
+    if world.live.rolling:
+        usual = {
+            name: ring.median for name, ring in world.live.rings.items() if ring.median is not None
+        }
+    return valuation.nav(book, world.live.quotes, usual)
+
+
+def reservations(world: World, account_id: AccountId, exclude: str = "") -> Iterator[IntentRecord]:
+    """Intents whose risk counts: everything in flight, what is UNKNOWN included (K5)."""
+    for intent_id, record in world.state.intents.items():
+        if intent_id != exclude and record.intent.account_id == account_id:
+            yield record
+
+
+def funds_of(world: World, account_id: AccountId, exclude: str = "") -> Funds | None:
+    """None while anything of it is unknown: prices, rules, the day's start."""
+    record = world.record(account_id)
+    if record is None or record.book is None or record.day is None:
+        return None
+    book, quotes = record.book, world.live.quotes
+    nav = nav_of(world, account_id)
+    margin = valuation.margin_used(book, quotes, record.specs)
+    risk = valuation.open_risk(book, quotes, world.plan.checks.no_stop_risk)
+    if nav is None or margin is None or risk is None:
+        return None
+    margin_reserved, count = ZERO, len(book.trades)
+    for waiting in reservations(world, account_id, exclude):
+        risk += waiting.intent.reservation.risk
+        margin_reserved += waiting.intent.reservation.margin
+        count += 1
+    return Funds(
+        balance=book.balance, nav=nav, margin_used=margin, margin_reserved=margin_reserved,
+        equity_start=record.day.equity_start, peak=record.day.peak, open_risk=risk,
+        open_count=count,
+    )  # fmt: skip
+
+
+def counted(world: World) -> tuple[AccountId, ...]:
+    """The accounts that make up the totals: those whose books were ever seen (R3)."""
+    return tuple(
+        account_id
+        for account_id in world.account_ids
+        if (record := world.state.accounts[account_id]).book is not None and record.day is not None
+    )
+
+
+def rate_of(world: World, account_id: AccountId) -> Decimal | None:
+    """What one unit of an account's home currency counts in the totals."""
+    record = world.record(account_id)
+    if record is None or record.book is None:
+        return None
+    if len(world.account_ids) == 1:
+        return ONE
+    reporting = Currency(world.plan.reporting_currency)
+    factors = world.live.quotes.factors(record.book.currency, reporting)
+    return None if factors is None else factors.value
+
+
+def totals_of(world: World, account_id: AccountId, exclude: str = "") -> Totals | None:
+    """All accounts together, with `account_id`'s rate; None while any part is unknown."""
+    accounts = counted(world)
+    own = rate_of(world, account_id)
+    if own is None or account_id not in accounts:
+        return None
+    nav = start = peak = loss = risk = ZERO
+    count = 0
+    for name in accounts:
+        funds, rate = funds_of(world, name, exclude), rate_of(world, name)
+        if funds is None or rate is None:
+            return None
+        nav += funds.nav * rate
+        start += funds.equity_start * rate
+        peak += funds.peak * rate
+        loss += funds.day_loss * rate
+        risk += funds.open_risk * rate
+        count += funds.open_count
+    return Totals(
+        rate=own, nav=nav, equity_start=start, peak=peak, day_loss=loss, open_risk=risk,
+        open_count=count, accounts=len(accounts),
+    )  # fmt: skip
+
+
+# -- the market ----------------------------------------------------------------------------------
+
+
+def market_of(world: World, instrument: InstrumentName) -> Market | None:
+    tick = world.live.quotes.tick(instrument)
+    if tick is None:
+        return None
+    ring = world.live.rings.get(instrument)
+    return Market(
+        bid=tick.bid, ask=tick.ask, venue_ns=tick.venue_ns, seen_ns=tick.seen_ns,
+        stream_ns=world.live.prices_ns, tradeable=tick.tradeable,
+        median_spread=ring.median if ring is not None else None,
+    )  # fmt: skip
+
+
+def factors_of(world: World, book: Book, instrument: InstrumentName) -> Factors | None:
+    """What the instrument's quote currency is worth at home."""
+    return world.live.quotes.factors(valuation.currencies(instrument)[1], book.currency)
+
+
+def touched_by(world: World, instrument: InstrumentName) -> tuple[AccountId, ...]:
+    """The accounts whose NAV moves with this instrument: traded in it, or converted by it."""
+    live = world.live
+    if live.touches is None:
+        live.touches = _touches(world)
+    return live.touches.get(instrument, ())
+
+
+def _touches(world: World) -> dict[InstrumentName, tuple[AccountId, ...]]:
+    found: dict[InstrumentName, dict[AccountId, None]] = {}
+    for account_id, record in world.state.accounts.items():
+        for trade in record.book.trades.values() if record.book is not None else ():
+            home = record.book.currency if record.book is not None else Currency("")
+            quote = valuation.currencies(trade.instrument)[1]
+            for name in (trade.instrument, *links(quote, home, world.instruments)):
+                found.setdefault(name, {})[account_id] = None
+    return {name: tuple(accounts) for name, accounts in found.items()}
+
+
+# -- the checks' view ------------------------------------------------------------------------------
+
+
+def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: str = "") -> View:
+    """`own`: the intent whose reservation and throttle are left out, when it is checked again."""
+    plan, account_id = world.plan, order.account_id
+    record = world.record(account_id) or AccountRecord()
+    book = record.book
+    spec = record.specs.get(order.instrument)
+    past = [recent for recent in record.recent if recent.intent_id != own]
+    configured = account_id in world.plans
+    return View(
+        now=now,
+        limits=world.limits(account_id) if configured else plan.total,
+        total_limits=plan.total,
+        checks=plan.checks,
+        breakers=plan.breakers,
+        mode=world.state.mode,
+        blocks=blocks(world, account_id, order.instrument),
+        configured=configured,
+        live=plan.live,
+        live_allowed=plan.live_allowed,
+        account_seen_ns=world.live.account(account_id).heard_ns,
+        session=session_of(plan.calendar, now),
+        spec=spec,
+        market=market_of(world, order.instrument),
+        factors=None if book is None else factors_of(world, book, order.instrument),
+        funds=funds_of(world, account_id, own),
+        totals=totals_of(world, account_id, own),
+        scale=world.state.board.scale(account_id, order.instrument),
+        margin_rate=(ONE if book is None or spec is None else valuation.margin_rate_of(book, spec)),
+        position_units=_position(world, account_id, order.instrument, order.side, own),
+        seen_before=intent_id != own and world.state.intent_of(intent_id) is not None,
+        alike_ns=max(
+            (
+                recent.at_ns
+                for recent in past
+                if recent.strategy == order.strategy
+                and recent.instrument == order.instrument
+                and recent.side is order.side
+            ),
+            default=None,
+        ),
+        median_units=_median(record, order),
+        strategy_order_ns=max(
+            (
+                recent.at_ns
+                for recent in past
+                if recent.strategy == order.strategy and recent.instrument == order.instrument
+            ),
+            default=None,
+        ),
+        bucket_ns=record.bucket_ns - (interval_ns(plan.checks) if own else 0),
+        orders_last_minute=_last_minute(record, now, own),
+        orders_last_minute_total=sum(
+            _last_minute(other, now, own) for other in world.state.accounts.values()
+        ),
+    )
+
+
+def _last_minute(record: AccountRecord, now: Instant, own: str) -> int:
+    return sum(
+        1 for past in record.recent if now - past.at_ns < MINUTE_NS and past.intent_id != own
+    )
+
+
+def _median(record: AccountRecord, order: Proposal) -> Decimal | None:
+    sizes = record.sizes.get(f"{order.strategy}|{order.instrument}", [])
+    if len(sizes) < _SIZES_MIN:
+        return None
+    return sorted(sizes)[len(sizes) // 2]
+
+
+def _position(
+    world: World, account_id: AccountId, instrument: InstrumentName, side: Side, own: str
+) -> Units:
+    """Held, and in flight at its worst: what would reduce counts only once it is filled."""
+    record = world.record(account_id)
+    total = ZERO
+    for trade in record.book.trades.values() if record and record.book else ():
+        if trade.instrument == instrument:
+            total += trade.units
+    for waiting in reservations(world, account_id, own):
+        order = waiting.intent.proposal
+        if order.instrument == instrument and order.side is side:
+            total += order.units
+    return Units(total)
+
+
+# -- the stages' view -----------------------------------------------------------------------------
+
+
+def account_view(
+    world: World,
+    account_id: AccountId,
+    instrument: InstrumentName | None = None,
+    side: Side | None = None,
+    stop_distance: Price | None = None,
+) -> AccountView | None:
+    """None while the account's money is unknown. Headroom 0 unless side and stop are given."""
+    record, funds = world.record(account_id), funds_of(world, account_id)
+    if record is None or record.book is None or funds is None or account_id not in world.plans:
+        return None
+    book = record.book
+    exposures = valuation.exposures(book, world.live.quotes)
+    factors = None if instrument is None else factors_of(world, book, instrument)
+    spec = record.specs.get(instrument) if instrument is not None else None
+    scale = world.state.board.scale(account_id, instrument)
+    worth = factors or _NO_FACTORS
+    return AccountView(
+        account_id=account_id,
+        currency=book.currency,
+        balance=book.balance,
+        nav=funds.nav,
+        margin_used=funds.margin_used + funds.margin_reserved,
+        margin_available=max(ZERO, funds.nav - funds.margin_used - funds.margin_reserved),
+        risk_per_trade=world.limits(account_id).risk_per_trade * scale,
+        open_risk=funds.open_risk,
+        open_trades=tuple(_trade_view(world, book, trade) for trade in book.trades.values()),
+        exposures=_with_flight(world, account_id, exposures or ()),
+        day_loss_fraction=_fraction(funds.day_loss, funds.equity_start),
+        drawdown_fraction=_fraction(funds.fallen, funds.peak),
+        loss_factor=worth.loss,
+        gain_factor=worth.gain,
+        value_factor=worth.value,
+        margin_rate=ONE if spec is None else valuation.margin_rate_of(book, spec),
+        headroom_units=headroom(world, account_id, instrument, side, stop_distance),
+        blocked_by=blocks(world, account_id, instrument),
+    )
+
+
+def _fraction(part: Decimal, base: Decimal) -> Decimal:
+    return ONE if base <= 0 else part / base
+
+
+def _trade_view(world: World, book: Book, trade: OpenTrade) -> TradeView:
+    quotes = world.live.quotes
+    risk = valuation.trade_risk(trade, quotes, book.currency, world.plan.checks.no_stop_risk)
+    return TradeView(
+        trade_id=trade.trade_id, instrument=trade.instrument, units=trade.units, price=trade.price,
+        stop_price=trade.worst_exit,
+        unrealized_pl=valuation.unrealized(trade, quotes, book.currency) or ZERO,
+        risk=risk or ZERO, strategy=trade.strategy, signal_id=trade.signal_id, ours=trade.ours,
+    )  # fmt: skip
+
+
+def _with_flight(
+    world: World, account_id: AccountId, held: tuple[Exposure, ...]
+) -> tuple[Exposure, ...]:
+    """Held exposures and the legs of what is in flight."""
+    legs = {exposure.currency: exposure.amount for exposure in held}
+    for waiting in reservations(world, account_id):
+        order = waiting.intent.proposal
+        base, quote = valuation.currencies(order.instrument)
+        value = waiting.intent.reservation.notional * order.side.sign
+        legs[base] = legs.get(base, ZERO) + value
+        legs[quote] = legs.get(quote, ZERO) - value
+    return tuple(Exposure(currency=name, amount=legs[name]) for name in sorted(legs))
+
+
+def headroom(
+    world: World,
+    account_id: AccountId,
+    instrument: InstrumentName | None,
+    side: Side | None,
+    stop_distance: Price | None,
+) -> Units:
+    """The largest unsigned size that C09 to C14 leave; 0 where anything is unknown."""
+    record, funds = world.record(account_id), funds_of(world, account_id)
+    if instrument is None or side is None or stop_distance is None or record is None:
+        return Units(ZERO)
+    market, spec, book = market_of(world, instrument), record.specs.get(instrument), record.book
+    totals = totals_of(world, account_id)
+    if not (market and spec and book and funds and totals):
+        return Units(ZERO)
+    factors = factors_of(world, book, instrument)
+    if factors is None or _places(world, account_id, funds, totals) <= 0:
+        return Units(ZERO)
+    risk_a_unit = (stop_distance + market.spread) * factors.loss
+    value_a_unit = entry_price(side, market) * factors.value
+    scale = world.state.board.scale(account_id, instrument)
+    risk = _risk_left(world, account_id, funds, totals, scale)
+    checks = world.plan.checks
+    value = min(checks.notional_nav_max * funds.nav, checks.order_notional_max)
+    margin = checks.margin_used_max * funds.nav - funds.margin_used - funds.margin_reserved
+    margin_a_unit = value_a_unit * valuation.margin_rate_of(book, spec)
+    if min(risk, value, margin) <= 0 or risk_a_unit <= 0 or margin_a_unit <= 0:
+        return Units(ZERO)
+    units = min(
+        risk / risk_a_unit, value / value_a_unit, margin / margin_a_unit, spec.maximum_order_units
+    )
+    return spec.round_units_to_zero(units)
+
+
+def _places(world: World, account_id: AccountId, funds: Funds, totals: Totals) -> int:
+    """C11: how many more trades."""
+    own = world.limits(account_id).max_concurrent_trades - funds.open_count
+    every = totals.accounts * world.plan.total.max_concurrent_trades - totals.open_count
+    return min(own, every)
+
+
+def _risk_left(
+    world: World, account_id: AccountId, funds: Funds, totals: Totals, scale: Decimal
+) -> Decimal:
+    """C10, C12, C13: the home money that one more trade may lose."""
+    limits, total = world.limits(account_id), world.plan.total
+    own = min(
+        limits.risk_per_trade * scale * min(funds.balance, funds.nav),
+        limits.max_daily_loss * funds.equity_start - funds.day_loss - funds.open_risk,
+        limits.max_drawdown * funds.peak - funds.fallen - funds.open_risk,
+    )
+    if totals.rate <= 0:
+        return ZERO
+    fallen = max(ZERO, totals.peak - totals.nav)
+    every = min(
+        total.max_daily_loss * totals.equity_start - totals.day_loss - totals.open_risk,
+        total.max_drawdown * totals.peak - fallen - totals.open_risk,
+    )
+    return min(own, every / totals.rate)

@@ -1,0 +1,106 @@
+"""One step of the kernel: what it may read, what it says, what it asks to be done."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from orchestrator.kernel.engine.applying import apply_fact
+from orchestrator.kernel.engine.live import Live
+from orchestrator.kernel.engine.state import AccountRecord, State
+from orchestrator.kernel.ledger.book import Changes
+from orchestrator.kernel.safety.board import SYSTEM
+from orchestrator.model.acts import Act, SendAlert
+from orchestrator.model.facts import AlertRaised, BreakerReset, BreakerTripped, Fact
+from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
+from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.safety import Alert, Effect, Scope, Severity
+from orchestrator.model.time import Instant
+
+
+class World:
+    """The plan, what is remembered, what is seen."""
+
+    def __init__(self, plan: KernelPlan, state: State) -> None:
+        self.plan = plan
+        self.state = state
+        self.live = Live()
+        self.plans: dict[AccountId, AccountPlan] = {a.account_id: a for a in plan.accounts}
+        self.account_ids: tuple[AccountId, ...] = tuple(self.plans)
+        self.instruments: frozenset[InstrumentName] = frozenset(plan.instruments)
+
+    def enabled(self, account_id: AccountId) -> bool:
+        """A person's switch decides over the settings."""
+        plan, record = self.plans.get(account_id), self.state.accounts.get(account_id)
+        if plan is None or record is None:
+            return False
+        return plan.enabled if record.enabled is None else record.enabled
+
+    def limits(self, account_id: AccountId) -> AccountLimits:
+        return self.plans[account_id].limits
+
+    def record(self, account_id: AccountId) -> AccountRecord | None:
+        return self.state.accounts.get(account_id)
+
+
+class Turn:
+    """The facts and acts of one event. Every durable change goes through `say`."""
+
+    __slots__ = ("acts", "facts", "live", "now", "state", "world")
+
+    def __init__(self, world: World, now: Instant) -> None:
+        self.world = world
+        self.state = world.state
+        self.live = world.live
+        self.now = now
+        self.facts: list[Fact] = []
+        self.acts: list[Act] = []
+
+    def say(self, fact: Fact) -> Changes:
+        self.facts.append(fact)
+        return apply_fact(self.state, fact, self.now, self.world.plan.checks)
+
+    def do(self, act: Act) -> None:
+        self.acts.append(act)
+
+    def alert(self, key: str, severity: Severity, title: str, text: str, subject: str = "") -> None:
+        alert = Alert(
+            key=key, severity=severity, title=title, text=text, at_ns=self.now, subject=subject
+        )
+        self.say(AlertRaised(alert=alert))
+        self.do(SendAlert(alert=alert))
+
+    def trip(
+        self,
+        breaker: str,
+        scope: Scope,
+        evidence: str,
+        *,
+        subject: str = SYSTEM,
+        effect: Effect = Effect.BLOCK,
+        latched: bool = False,
+        until_ns: Instant | None = None,
+        scale: Decimal | None = None,
+        actor: str = "kernel",
+    ) -> None:
+        self.say(
+            BreakerTripped(
+                breaker=breaker, scope=scope, subject=subject, effect=effect, evidence=evidence,
+                latched=latched, until_ns=until_ns, scale=scale, actor=actor,
+            )
+        )  # fmt: skip
+        if effect is Effect.SCALE:
+            return
+        severe = effect in (Effect.FLATTEN, Effect.STOP) or latched
+        severity = Severity.CRITICAL if severe else Severity.WARNING
+        where = "" if subject == SYSTEM else f" for {subject}"
+        self.alert(
+            f"breaker:{breaker}:{subject}", severity, f"{breaker} tripped{where}", evidence, subject
+        )
+
+    def reset(self, breaker: str, scope: Scope, subject: str, reason: str) -> None:
+        self.say(
+            BreakerReset(
+                breaker=breaker, scope=scope, subject=subject, actor="kernel", reason=reason
+            )
+        )
+        self.live.calm_ns.pop(f"{breaker}:{subject}", None)

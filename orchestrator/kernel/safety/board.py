@@ -1,0 +1,134 @@
+"""Which breakers are tripped: the durable board, and what it blocks and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
+
+from orchestrator.kernel.safety.breakers import TABLE
+from orchestrator.model.facts import BreakerReset, BreakerTripped
+from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.safety import BreakerState, BreakerView, Effect, Scope
+from orchestrator.model.time import Instant
+
+SYSTEM = "system"
+ONE = Decimal(1)
+
+
+class Trip(msgspec.Struct):
+    """A breaker that is not armed. `actor` "kernel", or the person who tripped it."""
+
+    breaker: str
+    scope: Scope
+    subject: str
+    effect: Effect
+    evidence: str
+    since_ns: Instant
+    until_ns: Instant | None
+    latched: bool
+    scale: Decimal | None
+    actor: str
+
+    @property
+    def by_hand(self) -> bool:
+        return self.actor != "kernel"
+
+    @property
+    def blocks(self) -> bool:
+        return self.effect is not Effect.SCALE
+
+    @property
+    def state(self) -> BreakerState:
+        if self.latched:
+            return BreakerState.LATCHED
+        # A breaker whose trip blocks, now only scaling, is on its way back (SAFETY B2).
+        if not self.blocks and TABLE[self.breaker].cools:
+            return BreakerState.PROBING
+        return BreakerState.TRIPPED
+
+
+class Board(msgspec.Struct):
+    """All trips by key. Changed only by `trip` and `reset`, which apply facts."""
+
+    trips: dict[str, Trip] = {}
+
+    def get(self, breaker: str, subject: str = SYSTEM) -> Trip | None:
+        return self.trips.get(key_of(breaker, subject))
+
+    def in_scope(
+        self, account_id: AccountId | None, instrument: InstrumentName | None
+    ) -> Iterator[Trip]:
+        for trip in self.trips.values():
+            if (
+                trip.scope is Scope.SYSTEM
+                or (trip.scope is Scope.ACCOUNT and trip.subject == account_id)
+                or (trip.scope is Scope.INSTRUMENT and trip.subject == instrument)
+            ):
+                yield trip
+
+    def blocks(
+        self, account_id: AccountId | None, instrument: InstrumentName | None
+    ) -> tuple[str, ...]:
+        """Texts of the breakers that refuse new risk there; empty: none does."""
+        return tuple(
+            f"{trip.breaker} {TABLE[trip.breaker].name}: {trip.evidence}"
+            for trip in self.in_scope(account_id, instrument)
+            if trip.blocks
+        )
+
+    def scale(self, account_id: AccountId, instrument: InstrumentName | None) -> Decimal:
+        """The product of all scales in scope, 0 < s <= 1."""
+        scale = ONE
+        for trip in self.in_scope(account_id, instrument):
+            if trip.scale is not None and not trip.blocks:
+                scale *= trip.scale
+        return scale
+
+    def trip(self, fact: BreakerTripped, at: Instant) -> None:
+        self.trips[key_of(fact.breaker, fact.subject)] = Trip(
+            breaker=fact.breaker, scope=fact.scope, subject=fact.subject, effect=fact.effect,
+            evidence=fact.evidence, since_ns=at, until_ns=fact.until_ns, latched=fact.latched,
+            scale=fact.scale, actor=fact.actor,
+        )  # fmt: skip
+
+    def reset(self, fact: BreakerReset) -> None:
+        self.trips.pop(key_of(fact.breaker, fact.subject), None)
+
+    def views(
+        self, accounts: tuple[AccountId, ...], instruments: tuple[InstrumentName, ...]
+    ) -> tuple[BreakerView, ...]:
+        """Every breaker of the table for every subject, armed ones too."""
+        subjects: dict[Scope, tuple[str, ...]] = {
+            Scope.SYSTEM: (SYSTEM,), Scope.ACCOUNT: accounts, Scope.INSTRUMENT: instruments,
+        }  # fmt: skip
+        seen = [
+            self._view(breaker, row.scope, subject)
+            for breaker, row in TABLE.items()
+            for subject in subjects[row.scope]
+        ]
+        known = {(view.breaker, view.subject) for view in seen}
+        seen.extend(
+            self._view(trip.breaker, trip.scope, trip.subject)
+            for trip in self.trips.values()
+            if (trip.breaker, trip.subject) not in known
+        )
+        return tuple(seen)
+
+    def _view(self, breaker: str, scope: Scope, subject: str) -> BreakerView:
+        row, trip = TABLE[breaker], self.get(breaker, subject)
+        if trip is None:
+            return BreakerView(
+                breaker=breaker, name=row.name, scope=scope, subject=subject,
+                state=BreakerState.ARMED, effect=row.effect, reset=row.reset,
+            )  # fmt: skip
+        return BreakerView(
+            breaker=breaker, name=row.name, scope=trip.scope, subject=subject, state=trip.state,
+            effect=trip.effect, reset="manual" if trip.latched else row.reset,
+            since_ns=trip.since_ns, until_ns=trip.until_ns, evidence=trip.evidence,
+        )  # fmt: skip
+
+
+def key_of(breaker: str, subject: str) -> str:
+    return f"{breaker}:{subject}"

@@ -1,0 +1,50 @@
+"""M2: the spread against its own median of the last hour, kept incrementally."""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from orchestrator.model.limits import BreakerLimits
+from orchestrator.model.time import NS_PER_S, Instant
+
+_SAMPLE_NS = 10 * NS_PER_S
+_SAMPLES_MAX = 360  # one hour
+_SAMPLES_MIN = 30
+# Before there is a median only a spread far beyond the smallest seen can be called blown out.
+_EARLY_FACTOR = Decimal(10)
+
+
+class SpreadRing:
+    """One sample of an instrument's spread every 10 s for an hour; bounded, live view only."""
+
+    __slots__ = ("_due_ns", "_samples", "median", "smallest")
+
+    def __init__(self) -> None:
+        self._samples: deque[Decimal] = deque(maxlen=_SAMPLES_MAX)
+        self._due_ns: Instant = 0
+        self.median: Decimal | None = None
+        self.smallest: Decimal | None = None
+
+    def add(self, spread: Decimal, at: Instant) -> None:
+        """Cheap but for one tick in 10 s, which sorts at most 360 numbers."""
+        if self.smallest is None or spread < self.smallest:
+            self.smallest = spread
+        if at < self._due_ns:
+            return
+        self._due_ns = at + _SAMPLE_NS
+        self._samples.append(spread)
+        if len(self._samples) >= _SAMPLES_MIN:
+            ordered = sorted(self._samples)
+            self.median = ordered[len(ordered) // 2]
+
+
+def m2_spread(spread: Decimal, ring: SpreadRing, limits: BreakerLimits) -> str | None:
+    """> 4 x the 1 h median; with fewer than 30 samples, > 10 x the smallest seen."""
+    if ring.median is not None:
+        if spread > limits.spread_factor * ring.median:
+            return f"spread {spread} is over {limits.spread_factor} x its median {ring.median}"
+        return None
+    if ring.smallest is not None and spread > _EARLY_FACTOR * ring.smallest:
+        return f"spread {spread} is over {_EARLY_FACTOR} x the smallest seen {ring.smallest}"
+    return None

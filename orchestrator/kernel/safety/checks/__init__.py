@@ -1,0 +1,68 @@
+"""The pre-trade checks in their order: all are evaluated, the first objection decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from orchestrator.kernel.safety.checks.c01_state import c01_state
+from orchestrator.kernel.safety.checks.c02_sanity import c02_sanity
+from orchestrator.kernel.safety.checks.c03_freshness import c03_freshness
+from orchestrator.kernel.safety.checks.c04_duplicate import c04_duplicate
+from orchestrator.kernel.safety.checks.c05_price_age import c05_price_age
+from orchestrator.kernel.safety.checks.c06_spread import c06_spread
+from orchestrator.kernel.safety.checks.c07_collar import c07_collar
+from orchestrator.kernel.safety.checks.c08_stop import c08_stop
+from orchestrator.kernel.safety.checks.c09_size import c09_size
+from orchestrator.kernel.safety.checks.c10_risk import c10_risk
+from orchestrator.kernel.safety.checks.c11_count import c11_count
+from orchestrator.kernel.safety.checks.c12_daily_loss import c12_daily_loss
+from orchestrator.kernel.safety.checks.c13_drawdown import c13_drawdown
+from orchestrator.kernel.safety.checks.c14_margin import c14_margin
+from orchestrator.kernel.safety.checks.c17_throttle import c17_throttle
+from orchestrator.kernel.safety.checks.c18_hours import c18_hours
+from orchestrator.kernel.safety.view import View
+from orchestrator.model.signals import Proposal
+
+Check: TypeAlias = Callable[[Proposal, View], str | None]
+
+ALL_CHECKS: tuple[Check, ...] = (
+    c01_state,
+    c02_sanity,
+    c03_freshness,
+    c04_duplicate,
+    c05_price_age,
+    c06_spread,
+    c07_collar,
+    c08_stop,
+    c09_size,
+    c10_risk,
+    c11_count,
+    c12_daily_loss,
+    c13_drawdown,
+    c14_margin,
+    c17_throttle,
+    c18_hours,
+)
+
+
+def id_of(check: Check) -> str:
+    """`c05_price_age` -> `C05`."""
+    return check.__name__.partition("_")[0].upper()
+
+
+def evaluate(order: Proposal, view: View, checks: tuple[Check, ...]) -> tuple[str, ...]:
+    """Every objection, in the order of the checks; empty: the order may be reserved and sent.
+
+    ValueError for an empty list of checks. A check that cannot compute objects (K1).
+    """
+    if not checks:
+        raise ValueError("no pre-trade checks: refusing to work")
+    return tuple(text for text in (_ask(check, order, view) for check in checks) if text)
+
+
+def _ask(check: Check, order: Proposal, view: View) -> str | None:
+    try:
+        return check(order, view)
+    except ArithmeticError as exc:  # NaN and overflow of decimals
+        return f"{id_of(check)} cannot be computed: {type(exc).__name__}"

@@ -1,0 +1,1 @@
+"""A signal's path: strangers' words judged, stages in order, one outcome per account (SPEC 2)."""
