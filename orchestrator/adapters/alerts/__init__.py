@@ -1,0 +1,1 @@
+"""Where alerts go so that a person sees them."""

@@ -1,0 +1,1 @@
+"""Broadcast of facts to whoever listens."""
