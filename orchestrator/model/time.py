@@ -44,6 +44,8 @@ def parse_time(text: str) -> Instant:
     head, dot, rest = text.partition(".")
     if not dot:
         return _second_of(text) * NS_PER_S
+    if len(rest) == 10 and rest[9] == "Z" and rest[:9].isascii() and rest[:9].isdigit():
+        return _second_of(head + "Z") * NS_PER_S + int(rest[:9])  # OANDA's own form, quickly
     digits = 0
     while digits < len(rest) and rest[digits].isdigit():
         digits += 1
