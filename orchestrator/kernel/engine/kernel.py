@@ -10,6 +10,7 @@ from orchestrator.kernel.engine import accounts, losses, operators, path, prices
 from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.state import State, first_state, welcome
 from orchestrator.kernel.engine.turn import Turn, World
+from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.ledger.day import DayBook
 from orchestrator.kernel.ledger.quotes import Quotes
@@ -41,7 +42,7 @@ from orchestrator.model.events import (
     TripBreaker,
 )
 from orchestrator.model.facts import Fact, OperatorActed, StopStep
-from orchestrator.model.limits import KernelPlan
+from orchestrator.model.limits import AccountLimits, KernelPlan
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName, Price, Side
 from orchestrator.model.orders import (
@@ -54,7 +55,7 @@ from orchestrator.model.orders import (
 )
 from orchestrator.model.outcomes import PatternSeen
 from orchestrator.model.safety import AccountMode, BreakerView, Scope, SystemMode
-from orchestrator.model.signals import AccountView
+from orchestrator.model.signals import AccountView, Exposure
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
 from orchestrator.model.venue import Transaction
 
@@ -85,7 +86,7 @@ class DayView(msgspec.Struct, frozen=True, kw_only=True):
     peak: Decimal
     nav: Decimal | None
     loss: Decimal | None
-    loss_fraction: Decimal | None
+    day_loss_fraction: Decimal | None
     drawdown_fraction: Decimal | None
 
 
@@ -258,6 +259,19 @@ class Kernel:
         return self._world.state.generation
 
     @property
+    def account_ids(self) -> tuple[AccountId, ...]:
+        """The configured accounts, in the order of the settings."""
+        return self._world.account_ids
+
+    @property
+    def instruments(self) -> tuple[InstrumentName, ...]:
+        return self._world.plan.instruments
+
+    def limits_of(self, account_id: AccountId) -> AccountLimits:
+        """KeyError for an account that is not configured."""
+        return self._world.limits(account_id)
+
+    @property
     def stop_id(self) -> str | None:
         stop = self._world.state.stop
         return stop.stop_id if stop is not None else None
@@ -329,10 +343,22 @@ class Kernel:
         """An open intent, or an ended one of the last day (its body is gone then)."""
         return self._world.state.intent_of(intent_id)
 
+    def margin_used(self, account_id: AccountId) -> Decimal | None:
+        """Of the open trades, home currency; None while prices or rules are missing."""
+        record = self._world.record(account_id)
+        if record is None or record.book is None:
+            return None
+        return valuation.margin_used(record.book, self._world.live.quotes, record.specs)
+
+    def exposures(self, account_id: AccountId) -> tuple[Exposure, ...]:
+        """Signed currency legs of trades and of what is in flight; empty while unknown."""
+        return scene.exposures_of(self._world, account_id)
+
     def nav(self, account_id: AccountId) -> Decimal | None:
         return scene.nav_of(self._world, account_id)
 
-    def day(self, account_id: AccountId) -> DayView | None:
+    def day_values(self, account_id: AccountId) -> DayView | None:
+        """None until the account's first trading day has begun."""
         record = self._world.record(account_id)
         if record is None or record.day is None:
             return None
@@ -353,7 +379,7 @@ def _day_view(day: DayBook, nav: Decimal | None) -> DayView:
     return DayView(
         day=day.day, equity_start=day.equity_start, peak=day.peak, nav=nav,
         loss=None if nav is None else day.loss(nav),
-        loss_fraction=None if nav is None else day.loss_fraction(nav),
+        day_loss_fraction=None if nav is None else day.loss_fraction(nav),
         drawdown_fraction=None if nav is None else day.drawdown_fraction(nav),
     )  # fmt: skip
 

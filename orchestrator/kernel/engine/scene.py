@@ -303,7 +303,6 @@ def account_view(
     if record is None or record.book is None or funds is None or account_id not in world.plans:
         return None
     book = record.book
-    exposures = valuation.exposures(book, world.live.quotes)
     factors = None if instrument is None else factors_of(world, book, instrument)
     spec = record.specs.get(instrument) if instrument is not None else None
     scale = world.state.board.scale(account_id, instrument)
@@ -318,7 +317,7 @@ def account_view(
         risk_per_trade=world.limits(account_id).risk_per_trade * scale,
         open_risk=funds.open_risk,
         open_trades=tuple(_trade_view(world, book, trade) for trade in book.trades.values()),
-        exposures=_with_flight(world, account_id, exposures or ()),
+        exposures=exposures_of(world, account_id),
         day_loss_fraction=_fraction(funds.day_loss, funds.equity_start),
         drawdown_fraction=_fraction(funds.fallen, funds.peak),
         loss_factor=worth.loss,
@@ -345,11 +344,12 @@ def _trade_view(world: World, book: Book, trade: OpenTrade) -> TradeView:
     )  # fmt: skip
 
 
-def _with_flight(
-    world: World, account_id: AccountId, held: tuple[Exposure, ...]
-) -> tuple[Exposure, ...]:
+def exposures_of(world: World, account_id: AccountId) -> tuple[Exposure, ...]:
     """Held exposures and the legs of what is in flight."""
-    legs = {exposure.currency: exposure.amount for exposure in held}
+    record = world.record(account_id)
+    book = record.book if record is not None else None
+    held = valuation.exposures(book, world.live.quotes) if book is not None else None
+    legs = {exposure.currency: exposure.amount for exposure in held or ()}
     for waiting in reservations(world, account_id):
         order = waiting.intent.proposal
         base, quote = valuation.currencies(order.instrument)
