@@ -15,6 +15,7 @@ MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 3600 * NS_PER_S
 DAY_NS = 24 * HOUR_NS
 
+_FRACTION_Z = len("123456789Z")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NEW_YORK = ZoneInfo("America/New_York")
 _LONDON = ZoneInfo("Europe/London")
@@ -44,7 +45,7 @@ def parse_time(text: str) -> Instant:
     head, dot, rest = text.partition(".")
     if not dot:
         return _second_of(text) * NS_PER_S
-    if len(rest) == 10 and rest[9] == "Z" and rest[:9].isascii() and rest[:9].isdigit():
+    if len(rest) == _FRACTION_Z and rest[-1] == "Z" and rest[:9].isascii() and rest[:9].isdigit():
         return _second_of(head + "Z") * NS_PER_S + int(rest[:9])  # OANDA's own form, quickly
     digits = 0
     while digits < len(rest) and rest[digits].isdigit():
