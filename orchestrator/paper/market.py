@@ -1,0 +1,174 @@
+"""The venue at work: feed, clock, exchange and candles together, and whoever listens to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from orchestrator.model.conversion import factors
+from orchestrator.model.market import Tick
+from orchestrator.model.money import Currency, InstrumentName, InstrumentSpec, Price
+from orchestrator.model.ports import VenueClock
+from orchestrator.model.time import NS_PER_S, Instant
+from orchestrator.paper.candles import CandleStore
+from orchestrator.paper.clock import VenueTime
+from orchestrator.paper.exchange.clockwork import Clockwork
+from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.exchange import Exchange
+from orchestrator.paper.feeds.base import Feed
+from orchestrator.paper.instruments import REFERENCE_MIDS, SPECS, spec_of
+
+TickSink = Callable[[Sequence[Tick]], None]
+
+_USD = Currency("USD")
+_DEEPEST_WAIT_NS = NS_PER_S  # market time between two looks at expiries, when nothing is quoted
+
+
+class Market:
+    """One venue. `references`: constant quotes, published once, for conversions alone."""
+
+    def __init__(self, feed: Feed, time: VenueTime, *, calendar: str = "fx") -> None:
+        self.feed = feed
+        self.time = time
+        self.calendar = calendar
+        self.finished = False
+        self.ticks = 0
+        self.instruments = feed.instruments
+        self.references: tuple[InstrumentName, ...] = ()
+        self.fixed: set[InstrumentName] = set()  # priced by hand: the feed's prices are ignored
+        self.candles = CandleStore()
+        specs = dict(SPECS) | {name: spec_of(name) for name in feed.instruments}
+        self.exchange = Exchange(specs)
+        self._clockwork = Clockwork(self.exchange, time.now())
+        self._sinks: list[TickSink] = []
+        self._released = asyncio.Event()
+        for name, period, bars in feed.history():
+            self.candles.put_history(name, bars, period)
+
+    def prepare(self, configs: Sequence[AccountConfig]) -> None:
+        """Publish reference quotes for currencies that the feed cannot convert."""
+        wanted = set(self.feed.instruments)
+        for config in configs:
+            for spec in (spec_of(name) for name in self.feed.instruments):
+                self._cover(spec.quote, config.currency, wanted)
+            self._cover(config.currency, _USD, wanted)
+        self.references = tuple(sorted(wanted - set(self.feed.instruments)))
+        self.instruments = (*self.feed.instruments, *self.references)
+        self.publish([self._reference(name) for name in self.references])
+
+    def _cover(self, frm: Currency, to: Currency, wanted: set[InstrumentName]) -> None:
+        def known(name: InstrumentName) -> tuple[Decimal, Decimal] | None:
+            return (Decimal(1), Decimal(1)) if name in wanted else None
+
+        def listed(name: InstrumentName) -> tuple[Decimal, Decimal] | None:
+            return (Decimal(1), Decimal(1)) if name in REFERENCE_MIDS else known(name)
+
+        if factors(frm, to, known) is not None or factors(frm, to, listed) is None:
+            return
+        for currency in (frm, to):
+            for name in (f"{currency}_USD", f"USD_{currency}"):
+                if InstrumentName(name) in REFERENCE_MIDS:
+                    wanted.add(InstrumentName(name))
+
+    def _reference(self, name: InstrumentName) -> Tick:
+        spec, mid = self.exchange.specs[name], REFERENCE_MIDS[name]
+        now = self.time.now()
+        return Tick(
+            instrument=name,
+            bid=Price(mid - spec.tick),
+            ask=Price(mid + spec.tick),
+            venue_ns=now,
+            seen_ns=now,
+            tradeable=False,
+        )
+
+    def spec(self, name: InstrumentName) -> InstrumentSpec:
+        return self.exchange.specs[name]
+
+    # --- time --------------------------------------------------------------------------------
+
+    def clock(self) -> VenueClock:
+        """What GET /control/clock tells."""
+        return VenueClock(
+            now_ns=self.time.now(),
+            speed=self.time.speed,
+            calendar=self.calendar,
+            finished=self.finished,
+            ticks=self.ticks,
+            start_ns=self.time.start_ns,
+        )
+
+    def release(self) -> None:
+        """Start a held market; harmless when it runs."""
+        self.time.release()
+        self._released.set()
+
+    async def run(self) -> None:
+        """Publish the feed's prices as market time reaches them, until cancelled."""
+        if self.time.held:
+            await self._released.wait()
+        while True:
+            due = self.feed.next_ns()
+            if due is None and not self.finished:
+                self.finished = True
+            now = self.time.now()
+            beat = now + _DEEPEST_WAIT_NS
+            target = beat if due is None else min(due, beat)
+            # At full speed only prices move time on; without any, the machine's pace will do.
+            pause = 1.0 if self.time.speed == 0 and due is None else 0.0
+            await asyncio.sleep(max(pause, self.time.machine_seconds_until(target)))
+            self._advance(due if self.time.speed == 0 and due is not None else target, due)
+
+    def _advance(self, target: Instant, due: Instant | None) -> None:
+        if due is not None and due <= target:
+            self.time.advance_to(due)
+        now = max(self.time.now(), target if self.time.speed else 0)
+        ticks = self.feed.due(now) if due is not None else []
+        if ticks:
+            self.publish(ticks)
+        else:
+            self._clockwork.on_time(now)
+
+    # --- prices ------------------------------------------------------------------------------
+
+    def publish(self, ticks: Sequence[Tick]) -> None:
+        """Into the books and candles first, then to whoever listens."""
+        if self.fixed:
+            ticks = [tick for tick in ticks if tick.instrument not in self.fixed]
+        candles, clockwork = self.candles, self._clockwork
+        for tick in ticks:
+            if tick.tradeable:
+                candles.on_tick(tick)
+            clockwork.on_tick(tick)
+        self.ticks += len(ticks)
+        for sink in tuple(self._sinks):
+            sink(ticks)
+
+    def put_price(
+        self, name: InstrumentName, bid: Decimal, ask: Decimal, *, tradeable: bool = True
+    ) -> Tick:
+        """A price by hand; it stays put until `let_go`."""
+        spec, now = self.exchange.specs[name], self.time.now()
+        tick = Tick(
+            instrument=name,
+            bid=Price(bid.quantize(spec.tick)),
+            ask=Price(ask.quantize(spec.tick)),
+            venue_ns=now,
+            seen_ns=now,
+            tradeable=tradeable,
+        )
+        self.fixed.discard(name)
+        self.publish([tick])
+        self.fixed.add(name)
+        return tick
+
+    def let_go(self, name: InstrumentName) -> None:
+        """The feed prices this instrument again."""
+        self.fixed.discard(name)
+
+    def listen(self, sink: TickSink) -> None:
+        self._sinks.append(sink)
+
+    def unlisten(self, sink: TickSink) -> None:
+        self._sinks.remove(sink)

@@ -1,0 +1,75 @@
+"""GET accounts, account, summary, instruments; PATCH configuration."""
+
+from __future__ import annotations
+
+from orchestrator.model.money import InstrumentSpec
+from orchestrator.paper.call import Answer, Call, answer_of, instruments_of, ok
+from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.clockwork import DAYS_CHARGED
+from orchestrator.paper.exchange.requests import ConfigureBody, read_body
+from orchestrator.paper.exchange.valuation import margin_rate
+from orchestrator.paper.exchange.views import account_of
+
+_DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+
+
+def list_accounts(call: Call) -> Answer:
+    return ok(accounts=[{"id": name, "tags": []} for name in call.exchange.accounts])
+
+
+def account(call: Call) -> Answer:
+    return _account(call, full=True)
+
+
+def summary(call: Call) -> Answer:
+    return _account(call, full=False)
+
+
+def _account(call: Call, *, full: bool) -> Answer:
+    books = call.account
+    return ok(
+        account=account_of(call.exchange, books, full=full), lastTransactionID=str(books.last_id)
+    )
+
+
+def instruments(call: Call) -> Answer:
+    wanted = instruments_of(call) or call.market.instruments
+    return ok(
+        instruments=[instrument(call.market.spec(name), call.account) for name in wanted],
+        lastTransactionID=str(call.account.last_id),
+    )
+
+
+def instrument(spec: InstrumentSpec, books: Books) -> dict[str, object]:
+    """OANDA's `Instrument`; the margin rate shown is the larger one (section 5)."""
+    days = [
+        {"dayOfWeek": day, "daysCharged": charged}
+        for day, charged in zip(_DAYS, DAYS_CHARGED, strict=True)
+    ]
+    return {
+        "name": spec.name,
+        "type": spec.type,
+        "displayName": spec.display_name or spec.name.replace("_", "/"),
+        "pipLocation": spec.pip_location,
+        "displayPrecision": spec.display_precision,
+        "tradeUnitsPrecision": spec.trade_units_precision,
+        "minimumTradeSize": spec.minimum_trade_size,
+        "maximumTrailingStopDistance": spec.maximum_trailing_stop_distance,
+        "minimumTrailingStopDistance": spec.minimum_trailing_stop_distance,
+        "maximumPositionSize": spec.maximum_position_size,
+        "maximumOrderUnits": spec.maximum_order_units,
+        "marginRate": margin_rate(books, spec),
+        "guaranteedStopLossOrderMode": "DISABLED",
+        "tags": [{"type": "ASSET_CLASS", "name": spec.type}],
+        "financing": {
+            "longRate": spec.financing_long_rate,
+            "shortRate": spec.financing_short_rate,
+            "financingDaysOfWeek": days,
+        },
+    }
+
+
+def configure(call: Call) -> Answer:
+    body = read_body(call.body, ConfigureBody)
+    reply = call.exchange.configure(call.account, body, call.request_id, call.now)
+    return answer_of(call, reply)

@@ -1,0 +1,131 @@
+"""Transactions: pages, one, by range, since an id. They are kept encoded and answered as they are."""
+
+from __future__ import annotations
+
+import bisect
+
+import msgspec
+
+from orchestrator.model.time import Instant, format_time, parse_time
+from orchestrator.paper.call import Answer, Call, Refused, bad, encode, whole_number
+from orchestrator.paper.exchange.books import Books
+
+PAGE_MAX = 1000
+_FUNDING = frozenset({"TRANSFER_FUNDS", "TRANSFER_FUNDS_REJECT", "DAILY_FINANCING"})
+_ADMIN = frozenset({"CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE", "CLIENT_CONFIGURE_REJECT"})
+
+
+class _Stamped(msgspec.Struct):
+    time: str
+
+
+def time_of(books: Books, number: int) -> Instant:
+    """When transaction `number` was made."""
+    return parse_time(msgspec.json.decode(books.history[number - 1], type=_Stamped).time)
+
+
+def get(call: Call) -> Answer:
+    books, text = call.account, call.rest[0]
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0  # noqa: PLR2004
+    if not 1 <= number <= books.last_id:
+        raise Refused(404, "The transaction ID specified does not exist", "NO_SUCH_TRANSACTION")
+    body = b'{"transaction":%b,"lastTransactionID":"%d"}' % (
+        books.history[number - 1], books.last_id,
+    )  # fmt: skip
+    return Answer(200, body)
+
+
+def since(call: Call) -> Answer:
+    if "id" not in call.query:
+        raise bad("id")
+    last = whole_number(call, "id", 0, 0, 10**17)
+    if last > call.account.last_id:
+        raise Refused(416, "The transaction ID specified is beyond the account's history")
+    return _several(call, last + 1, call.account.last_id)
+
+
+def by_range(call: Call) -> Answer:
+    if "from" not in call.query or "to" not in call.query:
+        raise bad("from" if "from" not in call.query else "to")
+    first = whole_number(call, "from", 1, 1, 10**17)
+    last = whole_number(call, "to", 1, 1, 10**17)
+    if first > last:
+        raise bad("from")
+    if last > call.account.last_id:
+        raise Refused(416, "The transaction ID range cannot be served")
+    return _several(call, first, last)
+
+
+def _several(call: Call, first: int, last: int) -> Answer:
+    books = call.account
+    kinds = _types(call)
+    chosen = (
+        books.history[first - 1 : last]
+        if kinds is None
+        else [books.history[n - 1] for n in range(first, last + 1) if _is(books, n, kinds)]
+    )
+    body = b'{"transactions":[%b],"lastTransactionID":"%d"}' % (b",".join(chosen), books.last_id)
+    return Answer(200, body)
+
+
+def _types(call: Call) -> frozenset[str] | None:
+    text = call.query.get("type", "")
+    return frozenset(part.strip() for part in text.split(",")) if text else None
+
+
+def _is(books: Books, number: int, kinds: frozenset[str]) -> bool:
+    kind = books.kinds[number - 1]
+    return (
+        kind in kinds
+        or ("ORDER" in kinds and "ORDER" in kind)
+        or ("FUNDING" in kinds and kind in _FUNDING)
+        or ("ADMIN" in kinds and kind in _ADMIN)
+    )
+
+
+def pages(call: Call) -> Answer:
+    """The urls of the pages that hold the range of time; no transactions inside (section 3)."""
+    books = call.account
+    if call.query.get("pageSize", "1").isdigit() and int(call.query.get("pageSize", "1")) > PAGE_MAX:
+        raise Refused(400, "The page size specified is invalid", "INVALID_PAGESIZE")
+    size = whole_number(call, "pageSize", 100, 1, PAGE_MAX)
+    start = _time(call, "from", parse_time(books.created_time))
+    end = _time(call, "to", call.now)
+    if "to" in call.query and end > call.now:
+        raise bad("to", ". Time is in the future")
+    if start > end:
+        raise bad("from")
+    numbers = range(1, books.last_id + 1)
+    first = bisect.bisect_left(numbers, start, key=lambda n: time_of(books, n)) + 1
+    last = bisect.bisect_right(numbers, end, key=lambda n: time_of(books, n))
+    kinds = _types(call)
+    url = f"/v3/accounts/{books.account_id}/transactions/idrange"
+    body: dict[str, object] = {
+        "from": format_time(start),
+        "to": format_time(end),
+        "pageSize": size,
+        "count": sum(1 for n in range(first, last + 1) if kinds is None or _is(books, n, kinds)),
+        "pages": [
+            f"{url}?from={n}&to={min(last, n + size - 1)}"
+            + (f"&type={call.query['type']}" if kinds else "")
+            for n in range(first, last + 1, size)
+        ],
+        "lastTransactionID": str(books.last_id),
+    }
+    if kinds is not None:
+        body["type"] = sorted(kinds)
+    return Answer(200, encode(body))
+
+
+def _time(call: Call, name: str, default: Instant) -> Instant:
+    text = call.query.get(name)
+    if text is None:
+        return default
+    try:
+        at_ns = parse_time(text)
+        format_time(at_ns)
+    except (ValueError, ArithmeticError) as error:
+        raise bad(name) from error
+    return at_ns
+
+

@@ -1,0 +1,56 @@
+"""The venue's memory in a file: one line a batch, written before the answer; a torn line is cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from orchestrator.model.errors import FeedError
+from orchestrator.model.money import AccountId
+from orchestrator.model.venue import Transaction
+from orchestrator.paper.exchange.books import Books
+
+
+class _Line(msgspec.Struct):
+    account: AccountId
+    transactions: list[Transaction]
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class StateFile:
+    """Appends; every line ends with a newline, or it was never answered."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def load(self) -> dict[AccountId, list[Transaction]]:
+        """All transactions by account. FeedError names the line that cannot be read."""
+        data = self._path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.ftruncate(self._fd, whole)
+        found: dict[AccountId, list[Transaction]] = {}
+        for number, line in enumerate(data[:whole].splitlines(), 1):
+            try:
+                read = _decoder.decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError) as error:
+                raise FeedError(f"{self._path}: line {number}: {error}") from error
+            found.setdefault(read.account, []).extend(read.transactions)
+        return found
+
+    def listen(self, books: Books, _made: Sequence[Transaction], encoded: Sequence[bytes]) -> None:
+        """Write a batch as one line, in one call: it is there whole, or not at all."""
+        account = msgspec.json.encode(books.account_id)
+        line = b'{"account":%b,"transactions":[%b]}\n' % (account, b",".join(encoded))
+        view = memoryview(line)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def close(self) -> None:
+        os.close(self._fd)
