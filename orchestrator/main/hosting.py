@@ -8,7 +8,7 @@ import hmac
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def app_of(make: Callable[[], Service]) -> FastAPI:
         return bool(current) and current[0].token_ok(token)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         service = make()
         current[:] = [service]
         async with asyncio.TaskGroup() as tasks:

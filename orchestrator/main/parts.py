@@ -27,13 +27,13 @@ from orchestrator.kernel.engine import Kernel
 from orchestrator.model.base import Message
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
-from orchestrator.model.ports import MarketStore, Venue
-from orchestrator.model.queries import Queries
+from orchestrator.model.ports import Clock, MarketStore, Venue
+from orchestrator.model.queries import Page, Queries
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, load_class
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
-from orchestrator.service.front_desk import About, FrontDesk, SteeredClock
+from orchestrator.service.front_desk import About, FrontDesk
 from orchestrator.service.gate import Gate
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
@@ -117,7 +117,7 @@ def _market_analysis(settings: Settings) -> Callable[[], Agent]:
 
 
 def build_system(
-    settings: Settings, venue: Venue, clock: SteeredClock, store: SqliteStore, gate: Gate,
+    settings: Settings, venue: Venue, clock: Clock, store: SqliteStore, gate: Gate,
     market_store: MarketStore, hosting: Hosting,
 ) -> System:  # fmt: skip
     """A System of real parts; nothing of it has started."""
@@ -142,7 +142,7 @@ def build_system(
         environment=settings.oanda_environment, version=__version__, node=node,
         calendar=hosting.calendar,
     )  # fmt: skip
-    desk = FrontDesk(engine, agents, safety, bus, store, store, telemetry, clock, about)
+    desk = FrontDesk(engine, agents, safety, bus, store, store.queries, telemetry, clock, about)
     plan = Plan(
         version=__version__, node=node, config_digest=settings.fingerprint(),
         accounts=account_ids, instruments=instruments, auto_start=settings.starts_by_itself,
@@ -150,11 +150,11 @@ def build_system(
     )  # fmt: skip
     return System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
-        clock, speed=lambda: clock.speed, past=partial(_past_outcomes, store),
+        clock, speed=lambda: clock.speed, past=partial(_past_outcomes, store.queries),
     )  # fmt: skip
 
 
 def _past_outcomes(queries: Queries) -> Iterable[Message]:
     """The latest trade outcomes, oldest first."""
-    rows = queries.outcomes(limit=_OUTCOMES_REMEMBERED)
+    rows = queries.outcomes(page=Page(limit=_OUTCOMES_REMEMBERED))
     return tuple(row.outcome for row in reversed(rows))

@@ -36,6 +36,11 @@ class Clock(Protocol):
         """Machine time."""
         ...
 
+    @property
+    def speed(self) -> float:
+        """Market seconds per machine second."""
+        ...
+
 
 class VenueClock(Message, frozen=True, kw_only=True, gc=False, tag="venue_clock"):
     """The paper venue's market clock (DESIGN, decision 12), as its control endpoint tells it.

@@ -114,7 +114,7 @@ class AgentManager:
         if not isinstance(seat.agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's factory
             raise TypeError(f"{seat.agent!r} is not an Agent")
         kind = type(seat.agent)
-        seat.agent_id = f"{kind.name}-{1 + sum(1 for s in self._by_role.get(kind.role, ()))}"
+        seat.agent_id = f"{kind.name}-{1 + len(self._by_role.get(kind.role, ()))}"
         if seat.agent_id in self._seats:
             raise ValueError(f"an agent named {seat.agent_id} is registered already")
         seat.since_ns = self._clock.now()

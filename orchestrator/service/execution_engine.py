@@ -28,12 +28,13 @@ from orchestrator.model.events import (
     AccountSeen,
     Event,
     ReadFailed,
+    RoleHealth,
     SendFinished,
     SignalSeen,
     StorageTrouble,
     TransactionsSeen,
 )
-from orchestrator.model.facts import AgentChanged, Fact
+from orchestrator.model.facts import AgentChanged, AlertRaised, Fact
 from orchestrator.model.journal import Record
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
@@ -270,6 +271,9 @@ class ExecutionEngine:
             self._inbox.append(said)
         elif isinstance(said, _SAID_FACTS):
             self.note(said)
+        elif isinstance(said, Alert):
+            self.note(AlertRaised(alert=said))
+            self.hooks.alert(said)
         else:
             self._agents.blame(seat, f"said {type(said).__name__}, which nobody here takes unasked")
 
@@ -296,6 +300,12 @@ class ExecutionEngine:
     def _agent_changed(self, changed: AgentChanged) -> None:
         log.info("agent.changed", agent=changed.agent_id, state=changed.state, why=changed.reason)
         self.note(changed)
+        self.handle(
+            RoleHealth(
+                role=changed.role, healthy=self._agents.healthy(changed.role),
+                reason=f"{changed.agent_id} is {changed.state}: {changed.reason}",
+            )
+        )  # fmt: skip
 
     # -- acts -----------------------------------------------------------------------------------
 

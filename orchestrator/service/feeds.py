@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from orchestrator.model.acts import FetchTransactions
-from orchestrator.model.events import Event, TransactionsSeen
+from orchestrator.model.events import Drained, Event, TransactionsSeen
 from orchestrator.model.market import Beat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.ports import Clock, StreamItem, VenueReader
+from orchestrator.model.safety import SystemMode
 from orchestrator.model.venue import Transaction
 from orchestrator.service.execution_engine import ExecutionEngine
 
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 
 # Beats come each market second, but never more often than this on the machine's clock.
 _BEAT_S_MIN = 0.02
+_DRAIN_NS = 10_000_000_000
 
 
 class Feeds:
@@ -38,6 +40,7 @@ class Feeds:
         self._instruments = instruments
         self._keep_ticks = keep_ticks
         self.last_tick_mono_ns = 0
+        self._drain_mono_ns = 0
 
     async def prices(self) -> None:
         """Runs until cancelled. All accounts of an owner see the same book, so one stream does."""
@@ -87,7 +90,19 @@ class Feeds:
             await self._clock.sleep(max(_BEAT_S_MIN, 1.0 / max(speed(), 1e-6)))
             self._engine.retry_commit()
             self._engine.handle(Beat(now_ns=self._clock.now()))
+            self._keep_draining()
             self._engine.maybe_snapshot()
+
+    def _keep_draining(self) -> None:
+        """A drain ends when nothing is in flight, or its time is over."""
+        if self._engine.kernel.mode is not SystemMode.DRAINING:
+            self._drain_mono_ns = 0
+            return
+        now = self._clock.mono_ns()
+        self._drain_mono_ns = self._drain_mono_ns or now
+        idle = not self._engine.kernel.in_flight() and not self._engine.kernel.signals_in_flight()
+        if idle or now - self._drain_mono_ns > _DRAIN_NS:
+            self._engine.handle(Drained())
 
 
 def _log_stream(items: tuple[StreamItem, ...]) -> None:

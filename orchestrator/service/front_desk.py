@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import prometheus_client as prom
@@ -15,6 +14,7 @@ import prometheus_client as prom
 from orchestrator.kernel.audit import verify
 from orchestrator.kernel.ledger import valuation
 from orchestrator.model.events import (
+    Drained,
     EnableAccount,
     Event,
     Noted,
@@ -28,7 +28,7 @@ from orchestrator.model.events import (
 from orchestrator.model.facts import Fact, OperatorActed, SignalAccepted, SignalEnded
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.money import AccountId, Price, Side, Units
-from orchestrator.model.ports import Bus, Store
+from orchestrator.model.ports import Bus, Clock, Store
 from orchestrator.model.queries import Queries
 from orchestrator.model.safety import BreakerState, StopReceipt, SystemMode
 from orchestrator.model.signals import STAGES, Signal
@@ -65,23 +65,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str
 
 
-class SteeredClock(Protocol):
-    """A clock that knows how fast its market runs."""
-
-    def now(self) -> int: ...
-
-    def mono_ns(self) -> int: ...
-
-    @property
-    def speed(self) -> float: ...
-
-
 class FrontDesk:
     """Meets `service.desk.Desk`. `drain` stops new signals and waits for what is in flight."""
 
     def __init__(
         self, engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, bus: Bus,
-        store: Store, queries: Queries, telemetry: Telemetry, clock: SteeredClock, about: About,
+        store: Store, queries: Queries, telemetry: Telemetry, clock: Clock, about: About,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._kernel = engine.kernel
@@ -162,6 +151,7 @@ class FrontDesk:
             if not self._kernel.in_flight() and not (close and self.open_trades()):
                 break
             await asyncio.sleep(_DRAIN_POLL_S)
+        self._engine.handle(Drained())
         trades, orders = self.open_trades(), self.pending_orders()
         text = f"stopped: {len(trades)} trades stay open, with their stops at the venue"
         return Done(
@@ -187,7 +177,10 @@ class FrontDesk:
         verified = await self.verify_audit()
         if isinstance(verified, Refused):
             return verified
-        event = Resume(stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades)
+        event = Resume(
+            stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades,
+            epoch=self._store.next_epoch(),
+        )  # fmt: skip
         answer = self._command(event, "resumed; the system is ready, start it to trade")
         if isinstance(answer, Done):
             try:

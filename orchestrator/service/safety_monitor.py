@@ -49,7 +49,7 @@ class SafetyMonitor:
         )
         engine.hooks.liquidate = self._liquidate
         engine.hooks.stop = self._stop_by_kernel
-        engine.hooks.alert = self.alert
+        engine.hooks.alert = tell
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """The group whose tasks do the liquidating."""
@@ -182,16 +182,15 @@ class SafetyMonitor:
     # -- alerts ---------------------------------------------------------------------------------
 
     def _note_alert(self, key: str, title: str, text: str) -> None:
-        self.alert(
+        self.raise_alert(
             Alert(key=key, severity=Severity.CRITICAL, title=title, text=text,
                   at_ns=self._clock.now())
         )  # fmt: skip
 
-    def alert(self, alert: Alert) -> None:
-        """To the log and the record; delivery to people is an adapter's."""
-        level = log.error if alert.severity is Severity.CRITICAL else log.warning
-        level("alert.raised", title=alert.title, text=alert.text, subject=alert.subject)
+    def raise_alert(self, alert: Alert) -> None:
+        """An alert of the service's own: into the record, and told."""
         self._engine.note(AlertRaised(alert=alert))
+        tell(alert)
 
     # -- the receipt ----------------------------------------------------------------------------
 
@@ -230,6 +229,12 @@ class SafetyMonitor:
         self._gate.reopen()
         self._latch, self._persisted, self._took_us = None, False, 0
         self._accounts.clear()
+
+
+def tell(alert: Alert) -> None:
+    """To the log; delivery to people is an adapter's."""
+    level = log.error if alert.severity is Severity.CRITICAL else log.warning
+    level("alert.raised", title=alert.title, text=alert.text, subject=alert.subject)
 
 
 def _event_of(latch: Latch) -> EmergencyStop:

@@ -93,10 +93,10 @@ class System:
 
     async def run(self) -> None:
         """Start in SAFETY's order (R1), serve until `shutdown`, end in reverse order."""
-        self._begin_life()
         async with asyncio.TaskGroup() as tasks:
             self.engine.attach(tasks)
             self.safety.attach(tasks)
+            self._begin_life()
             works = [tasks.create_task(self._watch(), name="watch")]
             works.extend(tasks.create_task(c(), name="companion") for c in self._companions)
             try:
