@@ -1,1 +1,1 @@
-"""The pretend venue: an exchange that speaks OANDA v20, with feeds, books and a server of its own."""
+"""The pretend venue: an exchange that speaks OANDA v20, its feeds and its server."""

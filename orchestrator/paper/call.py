@@ -50,7 +50,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.market.time.now()
 
 
-class Refused(Exception):  # noqa: N818  # it is an answer, not a failure
+class Refused(Exception):  # it is an answer, not a failure
     """An answer that ends the handling of a request."""
 
     def __init__(self, status: int, message: str, code: str = "") -> None:

@@ -102,9 +102,7 @@ class _Series:
         self.h1_now = self._carry(bar, self.h1_now, HOUR_NS, self.h1.append)
 
     @staticmethod
-    def _carry(
-        bar: Bar, running: Bar | None, period: int, close: Callable[[Bar], None]
-    ) -> Bar:
+    def _carry(bar: Bar, running: Bar | None, period: int, close: Callable[[Bar], None]) -> Bar:
         start = bar.start_ns - bar.start_ns % period
         if running is not None and running.start_ns == start:
             running.merge(bar)

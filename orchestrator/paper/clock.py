@@ -15,12 +15,18 @@ class VenueTime:
     """
 
     def __init__(
-        self, start_ns: Instant, speed: float, mono: Callable[[], int], *, held: bool = False
+        self,
+        start_ns: Instant,
+        speed: float,
+        mono: Callable[[], int],
+        *,
+        held: bool = False,
+        mono_start: int | None = None,
     ) -> None:
         self.start_ns = start_ns
         self.speed = speed
         self._mono = mono
-        self._mono_start = mono()
+        self._mono_start = mono() if mono_start is None else mono_start
         self._held = held
         self._last = start_ns
 

@@ -90,14 +90,20 @@ def make_feed(config: PaperConfig, wall_ns: int) -> Feed:
     return ReplayFeed(config.files)
 
 
-def make_market(config: PaperConfig, feed: Feed, mono: Callable[[], int]) -> Market:
+def make_market(
+    config: PaperConfig, feed: Feed, mono: Callable[[], int], mono_start: int | None = None
+) -> Market:
     """The market without its accounts: `config.hold` keeps it still until it is listened to."""
-    venue_time = VenueTime(feed.start_ns, config.speed, mono, held=config.hold)
+    venue_time = VenueTime(
+        feed.start_ns, config.speed, mono, held=config.hold, mono_start=mono_start
+    )
     calendar = "fx" if config.feed == "replay" or config.hours == "fx" else "always"
     return Market(feed, venue_time, calendar=calendar)
 
 
-def open_accounts(market: Market, configs: Sequence[AccountConfig], state: StateFile | None) -> None:
+def open_accounts(
+    market: Market, configs: Sequence[AccountConfig], state: StateFile | None
+) -> None:
     """From the state file where it knows them, else new. FlagError when the two disagree."""
     market.prepare(configs)
     known = state.load() if state is not None else {}
@@ -147,7 +153,11 @@ async def serve(config: PaperConfig) -> None:
     state = StateFile(config.state) if config.state is not None else None
     log = WriteLog(config.log) if config.log is not None else None
     try:
-        market = make_market(config, make_feed(config, time.time_ns()), time.monotonic_ns)
+        wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        feed = make_feed(config, wall_ns)
+        # A market of today starts when we did, not when its history was made.
+        mono_start = None if config.feed == "replay" else mono_ns
+        market = make_market(config, feed, time.monotonic_ns, mono_start)
         open_accounts(market, config.accounts, state)
         server = Server(
             market, config.token, with_control=config.control, log=log,
@@ -184,12 +194,9 @@ async def _listen(
 
 def _announce(config: PaperConfig, market: Market, port: int) -> None:
     names = ", ".join(market.feed.instruments)
-    lines = [
-        f"paper venue: http://{config.host}:{port} feed={config.feed} speed={config.speed:g} "
-        f"seed={config.seed} calendar={market.calendar} "
-        f"market time {format_time(market.time.now())}",
-        f"instruments: {names}",
-    ]
+    what = f"feed={config.feed} speed={config.speed:g} seed={config.seed}"
+    when = f"calendar={market.calendar} market time {format_time(market.time.now())}"
+    lines = [f"paper venue: http://{config.host}:{port} {what} {when}", f"instruments: {names}"]
     if market.references:
         quotes = ", ".join(
             f"{name} {tick.bid}/{tick.ask}"
@@ -219,10 +226,21 @@ def _parser() -> _Parser:
     add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
     add("--token", default="", help="bearer token that clients must send (required)")
-    add("--account", action="append", default=[], metavar="ID:CURRENCY:BALANCE[:hedging]",
-        help=f"an account, may be repeated (required), for example {EXAMPLE}")
-    add("--feed", action="append", nargs="+", default=[], metavar="FEED",
-        help="synthetic (default), manual, or replay:FILE [FILE...]; replay may be repeated")
+    add(
+        "--account",
+        action="append",
+        default=[],
+        metavar="ID:CURRENCY:BALANCE[:hedging]",
+        help=f"an account, may be repeated (required), for example {EXAMPLE}",
+    )
+    add(
+        "--feed",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="FEED",
+        help="synthetic (default), manual, or replay:FILE [FILE...]; replay may be repeated",
+    )
     add("--speed", default="1", help="market seconds per second, or max (default 1)")
     add("--seed", default="1", help="seed of the synthetic market (default 1)")
     add("--hours", default="always", help="always, or fx: the synthetic market keeps FX hours")

@@ -215,10 +215,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, method: str, request_id: str) -> Answer | None:
         """None when a stream has taken the connection over."""
         try:
-            if self._too_big:
-                raise Refused(413, "The request is too large")
-            if not self._server.authorised(self._headers.get(b"authorization", b"")):
-                raise Refused(401, "Insufficient authorization to perform request.")
+            self._admit()
             path, _, query = self._url.decode("ascii").partition("?")
             return self._dispatch(method, path, _query(query), request_id)
         except Refused as error:
@@ -227,6 +224,12 @@ class Connection(asyncio.Protocol):
             return refused(400, str(error))
         except UnicodeDecodeError:
             return refused(400, "The request could not be parsed")
+
+    def _admit(self) -> None:
+        if self._too_big:
+            raise Refused(413, "The request is too large")
+        if not self._server.authorised(self._headers.get(b"authorization", b"")):
+            raise Refused(401, "Insufficient authorization to perform request.")
 
     def _dispatch(
         self, method: str, path: str, query: dict[str, str], request_id: str
@@ -337,5 +340,3 @@ def _unix(body: bytes) -> bytes:
         return b'"%b"' % format_time_unix(parse_time(match[1].decode())).encode()
 
     return _RFC3339.sub(change, body)
-
-

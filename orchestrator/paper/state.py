@@ -22,6 +22,14 @@ class _Line(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Line)
 
 
+_transactions = msgspec.json.Decoder(tuple[Transaction, ...])
+
+
+def read_transactions(encoded: Sequence[bytes]) -> tuple[Transaction, ...]:
+    """Transactions of a history, decoded."""
+    return _transactions.decode(b"[" + b",".join(encoded) + b"]")
+
+
 class StateFile:
     """Appends; every line ends with a newline, or it was never answered."""
 

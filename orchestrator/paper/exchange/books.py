@@ -131,7 +131,7 @@ class Books:
     def move_trailing_stop(self, order: Order, value: Decimal) -> Order:
         """Moving a trailing stop makes no transaction (fact sheet, section 9)."""
         moved = _replace(order, trailing_stop_value=value)
-        self._put_pending(moved)
+        self.put_pending(moved)
         return moved
 
     def note_creation(self, order: Order, tick: Tick | None) -> Order:
@@ -140,7 +140,7 @@ class Books:
             return order
         buying = order.units is not None and order.units > 0
         noted = _replace(order, initial_market_price=tick.ask if buying else tick.bid)
-        self._put_pending(noted)
+        self.put_pending(noted)
         return noted
 
     def note_missing(self, order: Order, tick: Tick) -> Order:
@@ -148,14 +148,14 @@ class Books:
         missing = order.type == "MARKET_IF_TOUCHED" and order.initial_market_price is None
         return self.note_creation(order, tick) if missing else order
 
-    # --- parts of apply --------------------------------------------------------------------
+    # --- parts of apply, called by the handlers below and nobody else ------------------------
 
-    def _put_pending(self, order: Order) -> None:
+    def put_pending(self, order: Order) -> None:
         self.pending[order.id] = order
         if order.type != "MARKET":
             self.orders_in.setdefault(self.instrument_of(order), {})[order.id] = order
 
-    def _put_trade(self, trade: Trade) -> None:
+    def put_trade(self, trade: Trade) -> None:
         self.trades[trade.id] = trade
         self.trades_in.setdefault(trade.instrument, {})[trade.id] = trade
 
@@ -169,7 +169,7 @@ class Books:
         if client_id and self.trade_by_client_id.get(client_id) == trade.id:
             del self.trade_by_client_id[client_id]
 
-    def _drop_order(self, order: Order, finished: Order) -> None:
+    def drop_order(self, order: Order, finished: Order) -> None:
         self.pending.pop(order.id, None)
         self.expiries.pop(order.id, None)
         if order.type != "MARKET":
@@ -195,13 +195,13 @@ class Books:
         field = DEPENDENT_FIELDS.get(order.type)
         trade = self.trades.get(order.trade_id or "") if field else None
         if field and trade is not None and getattr(trade, field) == order.id:
-            self._put_trade(_replace(trade, **{field: None}))
+            self.put_trade(_replace(trade, **{field: None}))
 
-    def _open(self, tx: Transaction) -> None:
+    def open_trade(self, tx: Transaction) -> None:
         opened, instrument = tx.trade_opened, tx.instrument
         assert opened is not None
         assert instrument is not None
-        self._put_trade(
+        self.put_trade(
             Trade(
                 id=opened.trade_id,
                 instrument=instrument,
@@ -219,15 +219,15 @@ class Books:
             self.trade_by_client_id[opened.client_extensions.id] = opened.trade_id
         self.positions.setdefault(instrument, PositionTotals())
 
-    def _reduce(self, part: TradeReduce, tx: Transaction) -> None:
+    def reduce_trade(self, part: TradeReduce, tx: Transaction) -> None:
         trade = self.trades[part.trade_id]
         realized, financing = part.realized_pl or ZERO, part.financing or ZERO
         closed_before = abs(trade.initial_units) - abs(trade.current_units)
         closed_now = abs(part.units)
         price = part.price or tx.price or ZERO
-        average = (
-            (trade.average_close_price or ZERO) * closed_before + price * closed_now
-        ) / (closed_before + closed_now)
+        average = ((trade.average_close_price or ZERO) * closed_before + price * closed_now) / (
+            closed_before + closed_now
+        )
         remaining = trade.current_units + part.units
         side = self.positions[trade.instrument].side_of(trade.initial_units)
         side.pl += realized
@@ -243,20 +243,20 @@ class Books:
             close_time=None if remaining else tx.time,
         )
         if remaining:
-            self._put_trade(reduced)
+            self.put_trade(reduced)
         else:
             self._drop_trade(trade)
             _remember(self.closed_trades, trade.id, reduced)
 
-    def _rename_trade(self, trade: Trade, extensions: ClientExtensions | None) -> None:
+    def rename_trade(self, trade: Trade, extensions: ClientExtensions | None) -> None:
         old = trade.client_extensions.id if trade.client_extensions else None
         if old:
             self.trade_by_client_id.pop(old, None)
         if extensions and extensions.id:
             self.trade_by_client_id[extensions.id] = trade.id
-        self._put_trade(_replace(trade, client_extensions=extensions))
+        self.put_trade(_replace(trade, client_extensions=extensions))
 
-    def _rename_order(self, order: Order, tx: Transaction) -> None:
+    def rename_order(self, order: Order, tx: Transaction) -> None:
         changed = order
         if tx.client_extensions_modify is not None:
             old = order.client_extensions.id if order.client_extensions else None
@@ -267,7 +267,7 @@ class Books:
             changed = _replace(changed, client_extensions=tx.client_extensions_modify)
         if tx.trade_client_extensions_modify is not None:
             changed = _replace(changed, trade_client_extensions=tx.trade_client_extensions_modify)
-        self._put_pending(changed)
+        self.put_pending(changed)
 
 
 _Kept = Order | Trade
@@ -313,8 +313,8 @@ def _on_order(books: Books, tx: Transaction) -> None:
     field = DEPENDENT_FIELDS.get(order.type)
     if field is not None:
         trade = books.trades[order.trade_id or ""]
-        books._put_trade(_replace(trade, **{field: order.id}))  # noqa: SLF001  # same module
-    books._put_pending(order)  # noqa: SLF001
+        books.put_trade(_replace(trade, **{field: order.id}))
+    books.put_pending(order)
     if tx.client_extensions and tx.client_extensions.id:
         books.order_by_client_id[tx.client_extensions.id] = order.id
     if tx.time_in_force == "GTD" and tx.gtd_time:
@@ -326,11 +326,11 @@ def _on_order(books: Books, tx: Transaction) -> None:
 def _on_fill(books: Books, tx: Transaction) -> None:
     order = books.pending[tx.order_id or ""]
     for part in tx.trades_closed or ():
-        books._reduce(part, tx)  # noqa: SLF001
+        books.reduce_trade(part, tx)
     if tx.trade_reduced is not None:
-        books._reduce(tx.trade_reduced, tx)  # noqa: SLF001
+        books.reduce_trade(tx.trade_reduced, tx)
     if tx.trade_opened is not None:
-        books._open(tx)  # noqa: SLF001
+        books.open_trade(tx)
     books.balance = tx.account_balance if tx.account_balance is not None else books.balance
     books.pl += tx.pl or ZERO
     books.financing += tx.financing or ZERO
@@ -345,7 +345,7 @@ def _on_fill(books: Books, tx: Transaction) -> None:
         trade_reduced_id=tx.trade_reduced.trade_id if tx.trade_reduced else None,
         trade_closed_ids=tuple(t.trade_id for t in tx.trades_closed) if tx.trades_closed else None,
     )
-    books._drop_order(order, filled)  # noqa: SLF001
+    books.drop_order(order, filled)
 
 
 def _on_cancel(books: Books, tx: Transaction) -> None:
@@ -357,7 +357,7 @@ def _on_cancel(books: Books, tx: Transaction) -> None:
         cancelled_time=tx.time,
         replaced_by_order_id=tx.replaced_by_order_id,
     )
-    books._drop_order(order, cancelled)  # noqa: SLF001
+    books.drop_order(order, cancelled)
 
 
 def _on_create(books: Books, tx: Transaction) -> None:
@@ -379,9 +379,7 @@ def _on_financing(books: Books, tx: Transaction) -> None:
     for position in tx.position_financings or ():
         for part in position.open_trade_financings:
             trade = books.trades[part.trade_id]
-            books._put_trade(  # noqa: SLF001
-                _replace(trade, financing=(trade.financing or ZERO) + part.financing)
-            )
+            books.put_trade(_replace(trade, financing=(trade.financing or ZERO) + part.financing))
             totals = books.positions[position.instrument]
             totals.side_of(trade.initial_units).financing += part.financing
 
@@ -397,13 +395,13 @@ def _on_call_exit(books: Books, _tx: Transaction) -> None:
 def _on_order_extensions(books: Books, tx: Transaction) -> None:
     order = books.pending.get(tx.order_id or "")
     if order is not None:
-        books._rename_order(order, tx)  # noqa: SLF001
+        books.rename_order(order, tx)
 
 
 def _on_trade_extensions(books: Books, tx: Transaction) -> None:
     trade = books.trades.get(tx.trade_id or "")
     if trade is not None:
-        books._rename_trade(trade, tx.trade_client_extensions_modify)  # noqa: SLF001
+        books.rename_trade(trade, tx.trade_client_extensions_modify)
 
 
 _HANDLERS: dict[str, Callable[[Books, Transaction], None]] = {

@@ -164,9 +164,7 @@ class Clockwork:
     ) -> PositionFinancing:
         exchange = self._exchange
         spec, tick = exchange.specs[name], exchange.quotes.get(name)
-        found = exchange.quotes.factors(
-            spec.quote, books.currency, books.config.conversion_charge
-        )
+        found = exchange.quotes.factors(spec.quote, books.currency, books.config.conversion_charge)
         trades: list[TradeFinancing] = []
         for trade in books.trades_in[name].values():
             amount = ZERO

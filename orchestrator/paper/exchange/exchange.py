@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, AccountId, InstrumentName, InstrumentSpec, round_money
 from orchestrator.model.time import Instant, format_time, parse_time, trading_day
 from orchestrator.model.venue import (
@@ -227,7 +226,7 @@ class Exchange:
     def trade_orders(
         self, books: Books, specifier: str, body: TradeOrdersBody, request_id: str, now: Instant
     ) -> Reply:
-        """PUT trades/{spec}/orders: key absent leaves, null cancels, an object creates or replaces."""
+        """PUT trades/{spec}/orders: absent leaves, null cancels, an object creates or replaces."""
         batch = self._batch(books, request_id, now)
         trade = books.trade(specifier)
         wishes = [
@@ -366,8 +365,7 @@ class Exchange:
             return refusal(400, _MISSING, "CLOSEOUT_POSITION_INCOMPLETE_SPECIFICATION",
                            books.last_id)  # fmt: skip
         objections = {
-            side: self._side_objection(instrument, held[side], units)
-            for side, units, _ in asked
+            side: self._side_objection(instrument, held[side], units) for side, units, _ in asked
         }
         if any(objections.values()):
             return self._sides_rejected(batch, instrument, asked, objections, held)
@@ -501,9 +499,7 @@ class Exchange:
         key = key[0].lower() + key[1:]
         if objection is not None:
             status = 404 if objection.endswith("DOESNT_EXIST") else 400
-            return self._rejected(
-                batch, kind, f"{key}RejectTransaction", status, objection, fields
-            )
+            return self._rejected(batch, kind, f"{key}RejectTransaction", status, objection, fields)
         return self._done(batch, 200, [(f"{key}Transaction", batch.add(kind, **fields))])
 
     def _refused(
@@ -659,7 +655,11 @@ class Exchange:
         ]
 
     def market_close(
-        self, batch: Batch, instrument: InstrumentName, units: Decimal, **fields: Any  # noqa: ANN401
+        self,
+        batch: Batch,
+        instrument: InstrumentName,
+        units: Decimal,
+        **fields: Any,  # noqa: ANN401
     ) -> None:
         """A market order of the venue's own: margin closeout."""
         self._close_order(batch, instrument, units, "MARGIN_CLOSEOUT", fields, "order")
@@ -758,7 +758,7 @@ def _not_finite(request: OrderRequest) -> str:
     return next((name for name, v in numbers if v is not None and not v.is_finite()), "")
 
 
-def _units_of(value: str | Decimal) -> Decimal | None | str:
+def _units_of(value: str | Decimal) -> Decimal | str | None:
     """None for ALL, a number, or the text that is neither."""
     if value == "ALL":
         return None

@@ -171,7 +171,7 @@ def _on_fill_ids(request: OrderRequest) -> str | None:
 
 
 def _entry(
-    books: Books, request: OrderRequest, kind: str, spec: InstrumentSpec, now: Instant
+    request: OrderRequest, kind: str, spec: InstrumentSpec, now: Instant
 ) -> Iterator[str | None]:
     yield units_objection(request.units, spec)
     if kind != "MARKET":
@@ -198,7 +198,7 @@ def entry_objection(
     replaced: str | None = None,
 ) -> str | None:
     """The first reject reason of a market, limit, stop or market-if-touched order, if any."""
-    for objection in _entry(books, request, kind, spec, now):
+    for objection in _entry(request, kind, spec, now):
         if objection is not None:
             return objection
     return next((o for o in _shared(books, request, kind, now, replaced) if o is not None), None)

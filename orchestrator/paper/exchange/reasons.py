@@ -8,7 +8,7 @@ _TEXTS = {
     "UNITS_PRECISION_EXCEEDED": "The units specified contain more precision than is allowed for "
     "the Order's instrument",
     "UNITS_LIMIT_EXCEEDED": "The units specified exceeds the maximum number of units allowed",
-    "UNITS_MIMIMUM_NOT_MET": "The units specified is less than the minimum number of units required",
+    "UNITS_MIMIMUM_NOT_MET": "The units specified are less than the minimum of the instrument",
     "PRICE_MISSING": "The Order's price is required",
     "PRICE_INVALID": "The price specified is invalid",
     "PRICE_PRECISION_EXCEEDED": "The price specified contains more precision than is allowed for "

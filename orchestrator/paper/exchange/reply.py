@@ -1,4 +1,4 @@
-"""What a write came to: a status, the transactions under OANDA's keys, and the account's last id."""
+"""What a write came to: a status, the transactions under OANDA's keys, the last id."""
 
 from __future__ import annotations
 

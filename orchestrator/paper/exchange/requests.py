@@ -68,9 +68,9 @@ class ClosePositionBody(Body, frozen=True, kw_only=True, gc=False):
 class TradeOrdersBody(Body, frozen=True, kw_only=True, gc=False):
     """A key absent leaves the order, null cancels it, an object creates or replaces it."""
 
-    take_profit: OnFillRequest | None | msgspec.UnsetType = msgspec.UNSET
-    stop_loss: OnFillRequest | None | msgspec.UnsetType = msgspec.UNSET
-    trailing_stop_loss: OnFillRequest | None | msgspec.UnsetType = msgspec.UNSET
+    take_profit: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
+    stop_loss: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
+    trailing_stop_loss: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ExtensionsBody(Body, frozen=True, kw_only=True, gc=False):

@@ -1,4 +1,4 @@
-"""Recorded ticks, several files merged by time: "ms since midnight,bid,ask", UTC date in the name."""
+"""Recorded ticks, files merged by time: "ms since midnight,bid,ask", UTC date in the name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _File:
         number, last_ms = 0, 0
         try:
             with self._open() as lines:
-                for number, line in enumerate(lines, 1):  # noqa: B007  # named in errors below
+                for number, line in enumerate(lines, 1):  # named in errors below
                     tick, last_ms = self._tick(line, number, last_ms)
                     if tick is not None:
                         yield tick

@@ -57,7 +57,7 @@ _ACTIVITY = (
     0.8, 0.8, 0.75, 0.75, 0.75, 0.8, 0.95, 1.15, 1.25, 1.2, 1.1, 1.1,
     1.25, 1.35, 1.35, 1.25, 1.15, 1.0, 0.95, 0.9, 0.85, 0.75, 0.75, 0.8,
 )  # fmt: skip
-_WIDTH = tuple(1.6 if hour == 21 else 1.3 if hour in {20, 22} else 1.0 for hour in range(24))
+_WIDTH = (1.0,) * 20 + (1.3, 1.6, 1.3, 1.0)
 
 # What a regime does: its share of time, the noise it leaves, its drift per minute in units of a
 # minute's standard deviation, and the half-life in minutes with which prices return to its anchor.
@@ -87,11 +87,8 @@ class Path:
 
     def enter(self, dice: random.Random) -> None:
         """Draw the next regime, for 10 to 60 minutes."""
-        point = dice.random()
-        for name, share, noise, drift, half_life in _REGIMES:
-            point -= share
-            if point <= 0:
-                break
+        shares = [regime[1] for regime in _REGIMES]
+        name, _, noise, drift, half_life = dice.choices(_REGIMES, weights=shares)[0]
         self.regime, self.noise = name, noise
         self.left_s = dice.uniform(600.0, 3600.0)
         self.anchor = self.value
@@ -123,7 +120,7 @@ class SyntheticFeed:
         self.start_ns = start_ns
         self.hours = hours
         self.instruments: tuple[InstrumentName, ...] = tuple(SPECS)
-        self._dice = random.Random(seed)  # noqa: S311  # prices, not secrets
+        self._dice = random.Random(seed)  # prices, not secrets
         self._paths = {name: Path(loads) for name, loads in _LOADS.items()}
         self._logs = {
             name: math.log(float(REFERENCE_MIDS[InstrumentName(name)])) for name in _LOADS

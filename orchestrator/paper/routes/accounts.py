@@ -14,7 +14,8 @@ _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SU
 
 
 def list_accounts(call: Call) -> Answer:
-    return ok(accounts=[{"id": name, "tags": []} for name in call.exchange.accounts])
+    tags: list[str] = []
+    return ok(accounts=[{"id": name, "tags": tags} for name in call.exchange.accounts])
 
 
 def account(call: Call) -> Answer:

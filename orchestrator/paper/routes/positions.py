@@ -11,9 +11,7 @@ from orchestrator.paper.exchange.views import position_of, positions_of
 
 def list_positions(call: Call) -> Answer:
     books = call.account
-    return ok(
-        positions=positions_of(call.exchange, books), lastTransactionID=str(books.last_id)
-    )
+    return ok(positions=positions_of(call.exchange, books), lastTransactionID=str(books.last_id))
 
 
 def open_positions(call: Call) -> Answer:

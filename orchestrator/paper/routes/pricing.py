@@ -7,7 +7,16 @@ from decimal import Decimal
 from orchestrator.model.market import Tick
 from orchestrator.model.money import Currency, InstrumentName
 from orchestrator.model.time import Instant, format_time, parse_time
-from orchestrator.paper.call import Answer, Call, Refused, bad, instruments_of, ok, whole_number, yes
+from orchestrator.paper.call import (
+    Answer,
+    Call,
+    Refused,
+    bad,
+    instruments_of,
+    ok,
+    whole_number,
+    yes,
+)
 from orchestrator.paper.candles import (
     GRANULARITIES,
     WEEKDAYS,
@@ -52,7 +61,9 @@ def prices(call: Call) -> Answer:
     }
     if yes(call, "includeHomeConversions", default=False):
         currencies = dict.fromkeys(
-            c for name in wanted for c in (call.market.spec(name).base, call.market.spec(name).quote)
+            c
+            for name in wanted
+            for c in (call.market.spec(name).base, call.market.spec(name).quote)
         )
         body["homeConversions"] = [h for c in currencies if (h := _conversion(call, c)) is not None]
     return ok(**body)

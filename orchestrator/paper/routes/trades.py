@@ -62,17 +62,13 @@ def get(call: Call) -> Answer:
 
 def close(call: Call) -> Answer:
     body = read_body(call.body, CloseTradeBody)
-    reply = call.exchange.close_trade(
-        call.account, call.rest[0], body, call.request_id, call.now
-    )
+    reply = call.exchange.close_trade(call.account, call.rest[0], body, call.request_id, call.now)
     return answer_of(call, reply)
 
 
 def orders(call: Call) -> Answer:
     body = read_body(call.body, TradeOrdersBody)
-    reply = call.exchange.trade_orders(
-        call.account, call.rest[0], body, call.request_id, call.now
-    )
+    reply = call.exchange.trade_orders(call.account, call.rest[0], body, call.request_id, call.now)
     return answer_of(call, reply)
 
 

@@ -1,4 +1,4 @@
-"""Transactions: pages, one, by range, since an id. They are kept encoded and answered as they are."""
+"""Transactions: pages, one, by range, since an id; kept encoded and answered as they are."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def _is(books: Books, number: int, kinds: frozenset[str]) -> bool:
 def pages(call: Call) -> Answer:
     """The urls of the pages that hold the range of time; no transactions inside (section 3)."""
     books = call.account
-    if call.query.get("pageSize", "1").isdigit() and int(call.query.get("pageSize", "1")) > PAGE_MAX:
+    if (
+        call.query.get("pageSize", "1").isdigit()
+        and int(call.query.get("pageSize", "1")) > PAGE_MAX
+    ):
         raise Refused(400, "The page size specified is invalid", "INVALID_PAGESIZE")
     size = whole_number(call, "pageSize", 100, 1, PAGE_MAX)
     start = _time(call, "from", parse_time(books.created_time))
@@ -127,5 +130,3 @@ def _time(call: Call, name: str, default: Instant) -> Instant:
     except (ValueError, ArithmeticError) as error:
         raise bad(name) from error
     return at_ns
-
-
