@@ -98,6 +98,7 @@ def test_a_market_order_and_its_fill_open_a_trade_that_knows_its_intent():
     assert created.orders_created == ("11",)
     assert created.strangers == ()
     assert held.orders["11"].client_id == NAME
+    assert (held.orders["11"].units, held.orders["11"].price) == (1000, None)
     changes = apply_transaction(held, opening_fill(), OURS)
     assert held.orders == {}
     opened = changes.opened[0]
@@ -231,6 +232,23 @@ def test_a_reduced_trade_keeps_the_rest(units, part, left):
     assert changes.problems == ()
 
 
+@pytest.mark.parametrize("units", [1, -1])
+def test_a_trade_of_one_unit_can_be_reduced_by_a_part_of_it(units):
+    held = book(trades={"12": trade(units=units)}, last_id=19)
+    part = Decimal("-0.6") * units
+    changes = apply_transaction(
+        held,
+        closing_fill(
+            units=part,
+            trades_closed=None,
+            trade_reduced=TradeReduce(trade_id="12", units=part, realized_pl=Decimal("-5.0000")),
+        ),
+        nobody,
+    )
+    assert held.trades["12"].units == Decimal("0.4") * units
+    assert changes.problems == ()
+
+
 @pytest.mark.parametrize("part", [-1000, -1001, 400])
 def test_a_reduction_that_does_not_leave_a_smaller_trade_is_a_problem(part):
     held = book(trades={"12": trade()}, last_id=19)
@@ -303,6 +321,18 @@ def test_closing_other_units_than_we_hold_is_a_problem():
     assert held.trades == {}
 
 
+def test_a_part_without_a_price_has_the_fills_or_its_average():
+    part = TradeReduce(trade_id="12", units=Decimal(-1000), realized_pl=Decimal("-5.0000"))
+    for fields, price in (
+        ({"price": Decimal("1.2"), "full_vwap": Decimal("1.3")}, "1.2"),
+        ({"price": None, "full_vwap": Decimal("1.3")}, "1.3"),
+        ({"price": None}, "0"),
+    ):
+        held = book(trades={"12": trade()}, last_id=19)
+        changes = apply_transaction(held, closing_fill(trades_closed=(part,), **fields), nobody)
+        assert changes.closed[0].price == Decimal(price)
+
+
 def test_a_trade_that_opens_twice_is_a_problem():
     held = book(trades={"12": trade()}, last_id=11)
     changes = apply_transaction(held, opening_fill(), nobody)
@@ -318,6 +348,9 @@ def test_a_trade_without_a_price_has_none_that_could_be_valued():
     )
     assert held.trades["12"].price == 0
     assert changes.problems == ("transaction 12 opens trade 12 without instrument or price",)
+    nameless = apply_transaction(book(last_id=11), opening_fill(instrument=None), nobody)
+    assert nameless.opened[0].instrument == ""
+    assert nameless.problems == changes.problems
 
 
 def test_the_same_transaction_twice_changes_nothing_the_second_time():
@@ -427,6 +460,9 @@ def test_a_renamed_order_answers_to_its_new_name():
         client_extensions_modify=named("other"),
     )
     apply_transaction(held, renaming, OURS)
+    assert held.orders["11"].client_id == "other"
+    apply_transaction(held, tx(13, "ORDER_CLIENT_EXTENSIONS_MODIFY", order_id="11"), OURS)
+    apply_transaction(held, msgspec.structs.replace(renaming, id="14", order_id="9"), OURS)
     assert held.orders["11"].client_id == "other"
 
 

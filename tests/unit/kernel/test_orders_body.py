@@ -108,6 +108,20 @@ def test_what_is_no_number_of_units_is_refused(text):
         units_text(Decimal(text), EUR_USD)
 
 
+def test_one_unit_and_a_price_below_one_can_be_traded():
+    assert units_text(dec(1), EUR_USD) == "1"
+    assert price_text(dec("0.65"), EUR_USD) == "0.65000"
+    one = proposal(units=dec(1))
+    assert '"units":"1"' in order_request(one, NAME, 7, EUR_USD, None).body
+    sold = proposal(units=dec(-1), side=Side.SELL)
+    assert '"units":"-1"' in order_request(sold, NAME, 7, EUR_USD, None).body
+
+
+def test_what_no_account_can_hold_is_no_number():
+    with pytest.raises(ValueError, match="no number of units"):
+        units_text(Decimal(10) ** 15, EUR_USD)
+
+
 def test_protecting_a_trade_names_its_stop_and_leaves_its_target_alone():
     request = protect(ACCOUNT, "12", EUR_USD, dec("1.095"))
     assert (request.kind, request.target, request.urgent) == (WriteKind.PROTECT, "12", True)

@@ -88,6 +88,7 @@ def test_silence_is_unknown_and_never_failed():
 def test_a_rejected_order_says_why():
     reading = read_outcome(intent(), refused())
     assert (reading.state, reading.credentials) == (IntentState.REJECTED, False)
+    assert (reading.order_id, reading.transaction_id) == ("", 0)
     assert reading.reason == "HTTP 400 UNITS_INVALID bad units"
 
 
@@ -136,6 +137,8 @@ def test_the_log_settles_by_client_id_by_request_id_and_by_the_fills_own_name():
 
 def test_a_log_that_does_not_name_it_settles_nothing():
     assert settle(NAME, ()) is None
+    assert settle(NAME, (tx(11, "MARKET_ORDER_REJECT"), tx(12, "LIMIT_ORDER_REJECT"))) is None
+    assert settle(NAME, (tx(11, "ORDER_CANCEL_REJECT", client_order_id=NAME),)) is None
     assert settle(NAME, (FILL, CANCEL)) is None
     assert settle(NAME, (tx(12, "ORDER_FILL"), tx(13, "ORDER_CANCEL"))) is None
 
@@ -209,6 +212,13 @@ def test_a_read_that_is_not_in_the_books_yet_does_not_count():
     search.count(at(1), 12, applied_to=11)
     assert search.counted_ns == []
     assert search.highest == 12
+
+
+def test_the_very_first_read_counts():
+    search = Settling(ended_ns=at(5))
+    assert search.highest == 0
+    search.count(at(5), 0, 0)
+    assert search.counted_ns == [at(5)]
 
 
 def test_a_read_from_before_the_request_ended_does_not_count():
