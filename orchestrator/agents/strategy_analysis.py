@@ -19,6 +19,7 @@ from orchestrator.model.time import DAY_NS, HOUR_NS, NS_PER_S, Instant
 _STRATEGIES_MAX = 500
 _REGIMES_MAX = 20
 _INSTRUMENTS_MAX = 500
+_OTHER_REGIME = 0.5  # what a trade of another regime counts
 _R_MAX = 10.0  # one outcome must not teach more than a whole run of them
 _YEAR_S = 365 * 86_400
 _SPREAD_OF_R = 1.0  # deviation of R that a strategy is given before it has shown its own
@@ -122,8 +123,8 @@ class StrategyAnalysis(Agent):
     """Approves what is expected to earn more than it costs.
 
     - Win rate: Beta posterior. Prior: the signal's confidence c, worth `prior_trades` trades,
-      a = c n0, b = (1 - c) n0; updated by the strategy's other regimes, then, as a prior of the
-      same strength, by this regime.
+      a = c n0, b = (1 - c) n0; updated by the strategy's other regimes (half weight, at most
+      n0), then, as a prior of the same strength n0, by this regime.
     - Mean R: shrunk in the same way to p b - (1 - p) - costs, b the reward to risk. Outcomes
       are net of their costs already, so costs are taken from the prior's part, and from the
       outcomes' part only as far as the spread is wider now than it usually is.
@@ -258,9 +259,9 @@ class StrategyAnalysis(Agent):
         )
 
     def _capped(self, keep: float, cells: list[_Cell]) -> tuple[float, float, float]:
-        """The other regimes' record; its weight is bounded by the prior's strength."""
+        """The other regimes' record: counts half, and at most as much as the prior."""
         count = keep * sum(cell.count for cell in cells)
-        scale = keep * min(1.0, self._prior / count) if count else 0.0
+        scale = keep * min(_OTHER_REGIME, self._prior / count) if count else 0.0
         return (
             scale * sum(cell.count for cell in cells),
             scale * sum(cell.wins for cell in cells),

@@ -33,7 +33,7 @@ class Disagreement(Agent):
         dissent_half_life_s: float = 300.0,
         dissent_weight: float = 1.0,
         pair_correlation_max: float = 0.70,
-        currency_exposure_max: float = 8.0,
+        currency_exposure_max: float = 10.0,
         weight_min: float = 0.10,
         fairness: float = 0.5,
         covariance_step_s: float = 300.0,

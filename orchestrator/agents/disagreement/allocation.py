@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 import msgspec
 
@@ -12,12 +13,13 @@ from orchestrator.agents.disagreement.returns import AccountReturns
 from orchestrator.agents.disagreement.risk import CurrencyRisk
 from orchestrator.agents.statistics import Recent, clamp
 from orchestrator.model.conversion import factors
-from orchestrator.model.money import ONE, ZERO, AccountId, InstrumentName
+from orchestrator.model.money import ZERO, AccountId, InstrumentName, ratio
 from orchestrator.model.signals import AccountView, AskAllocation, Share, Signal
 
 _ACCOUNTS_MAX = 200
 _DEFICIT_MAX = 5.0
-_CENT = Decimal("0.01")
+_WEIGHT_DIGITS = 2
+_DUST = 1e-9  # 0.29 x 100 is 28.999999999999996
 _SHRINK_FLOOR = 0.25  # weight just below the correlation limit
 
 
@@ -33,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class _Seat:
     """An account while one signal is shared out; `book` grows as it is given its part."""
 
-    __slots__ = ("book", "order", "view")
+    __slots__ = ("_wish", "book", "order", "view")
 
     def __init__(self, view: AccountView, signal: Signal) -> None:
         nav = float(view.nav)
@@ -44,13 +46,26 @@ class _Seat:
                 self.book.get(exposure.currency, 0.0) + float(exposure.amount) / nav
             )
         base, quote = signal.instrument.split("_", 1)
-        size = _leverage(view, signal) * signal.side.sign
-        self.order = {base: size, quote: -size}
+        # |u| d k = r E gives N / E = r p / d; never above what the kernel's headroom leaves.
+        price = signal.reference_price
+        self._wish = float(view.risk_per_trade * price / signal.stop_distance)
+        room = float(view.headroom_units * price * view.value_factor / view.nav)
+        size = max(0.0, min(self._wish, room)) * signal.side.sign
+        self.order = {base: size, quote: -size}  # at full weight
+
+    def part(self, weight: float) -> float:
+        """The part of the full order that is left at a weight: headroom may cut both alike."""
+        full = max(map(abs, self.order.values()))
+        return min(1.0, weight * self._wish / full) if full else 0.0
+
+    def weight_of(self, part: float) -> float:
+        """The weight that gives a part of the full order: the inverse of `part`."""
+        return part * max(map(abs, self.order.values())) / self._wish
 
     def with_order(self, weight: float) -> dict[str, float]:
-        book = dict(self.book)
+        book, part = dict(self.book), self.part(weight)
         for currency, amount in self.order.items():
-            book[currency] = book.get(currency, 0.0) + weight * amount
+            book[currency] = book.get(currency, 0.0) + part * amount
         return book
 
 
@@ -59,17 +74,6 @@ class _Judgement(msgspec.Struct, frozen=True):
     weight: float
     cost: float
     reason: str
-
-
-def _leverage(view: AccountView, signal: Signal) -> float:
-    """The order's size as a multiple of NAV, if the whole risk per trade is used.
-
-    |u| d k = r E gives N / E = r p / d; never above what the kernel's headroom leaves.
-    """
-    price = signal.reference_price
-    wish = view.risk_per_trade * price / signal.stop_distance
-    room = view.headroom_units * price * view.value_factor / view.nav
-    return float(min(wish, room))
 
 
 def _readable(view: AccountView) -> bool:
@@ -143,10 +147,10 @@ class Allocator:
             judged = [self._judge(seat, seats) for seat in waiting]
             best = min(judged, key=lambda j: (j.weight == 0, round(j.cost, 6), _tie(j, seed)))
             account = best.seat.view.account_id
-            weight = Decimal(repr(best.weight)).quantize(_CENT, rounding=ROUND_DOWN)
-            if weight > ZERO:
-                best.seat.book = best.seat.with_order(float(weight))
-            given[account] = Share(account_id=account, weight=min(ONE, weight), reason=best.reason)
+            if best.weight > 0:
+                best.seat.book = best.seat.with_order(best.weight)
+            weight = ratio(best.weight, _WEIGHT_DIGITS)
+            given[account] = Share(account_id=account, weight=weight, reason=best.reason)
             waiting.remove(best.seat)
         self._settle([seat.view.account_id for seat in asked], given)
 
@@ -167,6 +171,7 @@ class Allocator:
         if objection:
             return _Judgement(seat, 0.0, cost, objection)
         weight, why = self._weight(seat, others, alike)
+        weight = _floor(weight)
         if weight < self._limits.weight_min:
             return _Judgement(seat, 0.0, cost, f"{why}; less than {self._limits.weight_min} skips")
         reason = (
@@ -219,8 +224,8 @@ class Allocator:
             )
             step = parts[0] * amount
             room = limit - total if step > 0 else limit + total
-            if abs(step) * weight > room:
-                weight = max(0.0, room / abs(step))
+            if abs(step) * seat.part(weight) > room:
+                weight = max(0.0, seat.weight_of(room / abs(step)))
                 why = (
                     f"{currency} in all accounts stands at {total:+.2f} times their NAV,"
                     f" limit {limit:.2f}, which leaves weight {weight:.2f}"
@@ -240,6 +245,11 @@ class Allocator:
 
     def _quote(self, instrument: InstrumentName) -> tuple[Decimal, Decimal] | None:
         return self._risk.quote_of(instrument)
+
+
+def _floor(weight: float) -> float:
+    """To two digits, never up."""
+    return math.floor(min(1.0, weight) * 10**_WEIGHT_DIGITS + _DUST) / 10**_WEIGHT_DIGITS
 
 
 def _skip(account: AccountId, reason: str) -> Share:
