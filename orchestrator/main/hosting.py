@@ -71,8 +71,9 @@ class Service:
         connection = self.connection = await connect(self.settings, self.wishes.replay)
         try:
             hosting = Hosting(
-                calendar=connection.calendar, threads=True, history=self.wishes.replay is None
-            )
+                calendar=connection.calendar, threads=True, history=self.wishes.replay is None,
+                taste=self._taste(),
+            )  # fmt: skip
             self.system = build_system(
                 self.settings, connection.venue, connection.clock, self.store, self._gate,
                 self._market, hosting,
@@ -86,6 +87,11 @@ class Service:
             await self.system.run()
         finally:
             await connection.close()
+
+    def _taste(self) -> str:
+        if self.wishes.replay is not None:
+            return "replay"
+        return "demo" if self.connection is not None and self.connection.paper is not None else ""
 
     def _until_replay_ends(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         return (self._end_with_replay,) if self.wishes.exit_at_end else ()

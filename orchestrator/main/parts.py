@@ -17,8 +17,15 @@ from orchestrator.agents.continuous_improvement import ContinuousImprovement
 from orchestrator.agents.data_collection import DataCollection
 from orchestrator.agents.disagreement import Disagreement
 from orchestrator.agents.learning_safety import LearningSafety
-from orchestrator.agents.market_analysis import SHIPPED, MarketAnalysis
-from orchestrator.agents.market_analysis.strategies.base import Strategy
+from orchestrator.agents.market_analysis import (
+    DEMO,
+    SHIPPED,
+    MarketAnalysis,
+    demo_makers,
+    maker_of,
+    shipped_makers,
+)
+from orchestrator.agents.market_analysis.strategies import Strategy, StrategyMaker
 from orchestrator.agents.parameter_optimization import ParameterOptimization
 from orchestrator.agents.pattern_detection import PatternDetection
 from orchestrator.agents.strategy_analysis import StrategyAnalysis
@@ -30,7 +37,7 @@ from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.ports import Clock, MarketStore, Venue
 from orchestrator.model.queries import Page, Queries
 from orchestrator.model.signals import Role
-from orchestrator.service.agent_manager import AgentManager, load_class
+from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import About, FrontDesk
@@ -60,8 +67,8 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str
     history: bool
     threads: bool
+    taste: str = ""  # which strategies are run when none are chosen: demo | replay | ""
     node: str = ""
-    price_age_s_max: int | None = None
 
 
 def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
@@ -82,12 +89,12 @@ def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
     )  # fmt: skip
 
 
-def register_agents(settings: Settings, agents: AgentManager) -> None:
+def register_agents(settings: Settings, agents: AgentManager, taste: str) -> None:
     """The eight, each replaced by the user's own where the settings name one.
 
     PluginError names the setting when a user's class cannot be loaded or built.
     """
-    agents.register(_market_analysis(settings))
+    agents.register(_market_analysis(settings, taste))
     for role, shipped in _SHIPPED_AGENTS.items():
         own = settings.agents.get(role)
         kind = shipped if own is None or own.path is None else _own(f"agents.{role}", own.path, Agent)
@@ -99,21 +106,44 @@ def _own(setting: str, path: ClassFile, base: type[Any]) -> type[Any]:
     return load_class(setting, str(path), base)
 
 
-def _market_analysis(settings: Settings) -> Callable[[], Agent]:
+def _market_analysis(settings: Settings, taste: str) -> Callable[[], Agent]:
     own = settings.agents.get(Role.MARKET_ANALYSIS)
     if own is not None and own.path is not None:
         return partial(_own("agents.market_analysis", own.path, Agent), **own.params)
-    kinds: dict[str, Callable[[], Strategy]] = {}
-    for name in (*SHIPPED, *(n for n in settings.strategies if n not in SHIPPED)):
-        chosen = settings.strategies.get(name)
-        if chosen is not None and not chosen.enabled:
-            continue
-        path = None if chosen is None else chosen.path
-        kind = SHIPPED[name] if path is None else _own(f"strategies.{name}", path, Strategy)
-        kinds[name] = partial(kind, **({} if chosen is None else chosen.params))
     params: dict[str, Any] = {} if own is None else dict(own.params)
     instruments = tuple(InstrumentName(name) for name in settings.instruments)
-    return partial(MarketAnalysis, instruments=instruments, strategies=kinds, **params)
+    makers = strategy_makers(settings, taste)
+    return partial(MarketAnalysis, instruments=instruments, strategies=makers, **params)
+
+
+def strategy_makers(settings: Settings, taste: str) -> dict[str, StrategyMaker]:
+    """What `[strategies]` says; without it the shipped ones, by `taste` of the deployment.
+
+    `demo`: busy, for a synthetic market; `replay`: on minutes, since a day of ticks warms nothing
+    slower; else the defaults. ValueError names a strategy that cannot be made.
+    """
+    if not settings.strategies and taste in _TASTES:
+        return _TASTES[taste]()
+    makers = shipped_makers()
+    for name, chosen in settings.strategies.items():
+        if not chosen.enabled:
+            makers.pop(name, None)
+            continue
+        kind = SHIPPED.get(name)
+        if chosen.path is not None:
+            kind = _own(f"strategies.{name}", chosen.path, Strategy)
+        if kind is None:
+            raise PluginError(
+                f"strategies.{name}: is not shipped ({', '.join(SHIPPED)}); give its path"
+            )
+        makers[name] = maker_of(name, kind, chosen.params)
+    return makers
+
+
+_TASTES: Mapping[str, Callable[[], dict[str, StrategyMaker]]] = {
+    "demo": demo_makers,
+    "replay": partial(shipped_makers, DEMO),
+}
 
 
 def build_system(
@@ -127,7 +157,7 @@ def build_system(
     chain = AuditChain(store.installation_id(), store.last_record())
     bus = InProcessBus()
     agents = AgentManager(clock)
-    register_agents(settings, agents)
+    register_agents(settings, agents, hosting.taste)
     engine = ExecutionEngine(
         kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=node
     )

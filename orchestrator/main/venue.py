@@ -20,6 +20,7 @@ from orchestrator.settings import Settings
 log = structlog.get_logger()
 
 _FOLLOW_S = 2.0
+_FOLLOW_QUICK_S = (0.02, 0.25)
 _WATCH_S = 0.5
 
 
@@ -51,7 +52,8 @@ class Connection:
         if not isinstance(clock, FollowingClock):
             return
         while True:
-            await clock.sleep(_FOLLOW_S if clock.speed <= 1 else 0.25)
+            # A held market begins to run at any moment; a quick one drifts quickly.
+            await clock.sleep(_FOLLOW_S if clock.speed == 1 else _FOLLOW_QUICK_S[clock.speed > 0])
             try:
                 told = await self.venue.clock()
             except VenueError as exc:
@@ -86,8 +88,9 @@ def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> 
     if replay is None:
         words += ["--feed", "synthetic"]
     else:
-        words += ["--feed", "replay:" + ",".join(str(f) for f in replay.files)]
-        words += ["--speed", f"{replay.speed:g}"]
+        first, *others = (str(file.resolve()) for file in replay.files)
+        words += ["--feed", f"replay:{first}", *others]
+        words += ["--speed", f"{replay.speed:g}", "--hold"]
     return words
 
 

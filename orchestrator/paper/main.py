@@ -225,7 +225,8 @@ def _parser() -> _Parser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
-    add("--token", default="", help="bearer token that clients must send (required)")
+    token = "bearer token that clients must send (or in PAPER_TOKEN, which no one sees in a list)"
+    add("--token", default=os.environ.get("PAPER_TOKEN", ""), help=token)
     add(
         "--account",
         action="append",

@@ -92,7 +92,7 @@ class Market:
         """What GET /control/clock tells."""
         return VenueClock(
             now_ns=self.time.now(),
-            speed=self.time.speed,
+            speed=0.0 if self.time.held else self.time.speed,
             calendar=self.calendar,
             finished=self.finished,
             ticks=self.ticks,

@@ -92,7 +92,7 @@ class PaperProcess:
                 (sys.executable, "-m", "orchestrator.paper", *self._arguments,
                  "--port", str(port), "--port-file", str(port_file)),
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _import_path(), "TSO_PAPER_TOKEN": self._token},
+                env={**os.environ, "PYTHONPATH": _import_path(), "PAPER_TOKEN": self._token},
             )  # fmt: skip
         listening = await self._port_of(port_file, output)
         self._record = ChildRecord(

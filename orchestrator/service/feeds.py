@@ -9,7 +9,8 @@ import structlog
 from orchestrator.model.acts import FetchTransactions
 from orchestrator.model.events import Drained, Event, TransactionsSeen
 from orchestrator.model.market import Beat, StreamDown, StreamUp, Tick
-from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.conversion import links
+from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.model.ports import Clock, StreamItem, VenueReader
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.venue import Transaction
@@ -45,6 +46,7 @@ class Feeds:
     async def prices(self) -> None:
         """Runs until cancelled. All accounts of an owner see the same book, so one stream does."""
         account_id = self._accounts[0]
+        wanted = self._wanted()
 
         def sink(items: tuple[StreamItem, ...]) -> None:
             self._engine.handle(*(i for i in items if not isinstance(i, Transaction)))
@@ -54,7 +56,17 @@ class Feeds:
                 self._keep_ticks(ticks)
             _log_stream(items)
 
-        await self._reader.stream_prices(account_id, self._instruments, sink)
+        await self._reader.stream_prices(account_id, wanted, sink)
+
+    def _wanted(self) -> tuple[InstrumentName, ...]:
+        """What we trade, and what converts its currencies into the accounts' home currencies."""
+        known = self._engine.kernel.known_instruments()
+        wanted = dict.fromkeys(self._instruments)
+        for book in self._engine.kernel.books.values():
+            for name in (*self._instruments, *book.sides()):
+                for currency in name.split("_"):
+                    wanted.update(dict.fromkeys(links(Currency(currency), book.currency, known)))
+        return tuple(wanted)
 
     async def transactions(self, account_id: AccountId) -> None:
         """Runs until cancelled; each (re)connection is followed by a read of what was missed."""
@@ -87,7 +99,7 @@ class Feeds:
     async def beat(self, speed: Callable[[], float]) -> None:
         """Runs until cancelled: a Beat each market second."""
         while True:
-            await self._clock.sleep(max(_BEAT_S_MIN, 1.0 / max(speed(), 1e-6)))
+            await self._clock.sleep(max(_BEAT_S_MIN, 1.0 / max(speed(), 1.0)))
             self._engine.retry_commit()
             self._engine.handle(Beat(now_ns=self._clock.now()))
             self._keep_draining()

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Callable
 
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import NS_PER_S, Instant
@@ -100,14 +101,14 @@ class FollowingClock:
 
 
 class VirtualClock:
-    """Market and machine time of a virtual-time loop: both are the loop's."""
+    """A virtual-time loop's clock: machine time is the loop's, market time the venue's."""
 
-    def __init__(self, start_ns: Instant, loop: asyncio.AbstractEventLoop) -> None:
-        self._start = start_ns
+    def __init__(self, market_now: Callable[[], Instant], loop: asyncio.AbstractEventLoop) -> None:
+        self._market_now = market_now
         self._loop = loop
 
     def now(self) -> Instant:
-        return self._start + self.mono_ns()
+        return self._market_now()
 
     def mono_ns(self) -> int:
         return round(self._loop.time() * NS_PER_S)

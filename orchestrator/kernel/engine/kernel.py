@@ -267,6 +267,11 @@ class Kernel:
     def instruments(self) -> tuple[InstrumentName, ...]:
         return self._world.plan.instruments
 
+    def known_instruments(self) -> frozenset[InstrumentName]:
+        """Every instrument whose rules the venue has told for some account."""
+        records = self._world.state.accounts.values()
+        return frozenset(name for record in records for name in record.specs)
+
     def limits_of(self, account_id: AccountId) -> AccountLimits:
         """KeyError for an account that is not configured."""
         return self._world.limits(account_id)
