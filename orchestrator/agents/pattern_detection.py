@@ -32,6 +32,8 @@ _ENDS = frozenset(
     {IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.ABSENT}
 )
 
+_TradeKey = tuple[AccountId, str]
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -158,7 +160,8 @@ class PatternDetection(Agent):
         self._entries = _Windows[tuple[InstrumentName, Side], AccountId](herd_s, 500)
         self._losing = _Windows[AccountId, Decimal](losses_s, losses)
         self._ends: Recent[AccountId, deque[IntentState]] = Recent(_KEYS_MAX)
-        self._open: Recent[tuple[AccountId, str], TradeOpened] = Recent(_OPEN_TRADES_MAX)
+        self._open: Recent[_TradeKey, InstrumentName] = Recent(_OPEN_TRADES_MAX)
+        self._held: Recent[InstrumentName, Recent[_TradeKey, TradeOpened]] = Recent(_KEYS_MAX)
         self._once = Once()
 
     @hears(Beat)
@@ -207,20 +210,34 @@ class PatternDetection(Agent):
         self._now_ns = max(self._now_ns, opened.opened_ns)
         side = Side.BUY if opened.units > 0 else Side.SELL
         said = self._offsetting(opened, side)
-        self._open.set(key, opened)
+        self._remember(key, opened)
         return self._herding(opened, side) + said if opened.ours else said
 
     @hears(TransactionApplied)
     def on_transaction(self, fact: TransactionApplied) -> Says:
         transaction = fact.transaction
         for trade_id in _closed_trades(transaction):
-            self._open.pop((fact.account_id, trade_id))
+            self._forget((fact.account_id, trade_id))
         if transaction.pl is None or not _closes(transaction):
             return NOTHING
         if not self._once.is_new(("transaction", fact.account_id, transaction.id)):
             return NOTHING
         at_ns = parse_time(transaction.time)
         return self._loss(fact.account_id, transaction.pl, at_ns) if transaction.pl < 0 else NOTHING
+
+    def _remember(self, key: _TradeKey, opened: TradeOpened) -> None:
+        held = self._held.get(opened.instrument)
+        if held is None:
+            held = Recent[_TradeKey, TradeOpened](_OPEN_TRADES_MAX // 10)
+            self._held.set(opened.instrument, held)
+        held.set(key, opened)
+        self._open.set(key, opened.instrument)
+
+    def _forget(self, key: _TradeKey) -> None:
+        instrument = self._open.pop(key)
+        held = self._held.get(instrument) if instrument is not None else None
+        if held is not None:
+            held.pop(key)
 
     def _account_rate(self, intent: Intent) -> Says:
         account, limits = intent.account_id, self._limits
@@ -297,10 +314,9 @@ class PatternDetection(Agent):
         return self._say("herding", Severity.WARNING, text, instrument=instrument)
 
     def _offsetting(self, opened: TradeOpened, side: Side) -> Says:
-        for other in self._open.values():
-            if other.instrument != opened.instrument or other.account_id == opened.account_id:
-                continue
-            if other.units * side.sign < 0:
+        held = self._held.get(opened.instrument)
+        for other in held.values() if held else ():
+            if other.account_id != opened.account_id and other.units * side.sign < 0:
                 text = (
                     f"account {opened.account_id} opened {opened.units} {opened.instrument} while"
                     f" account {other.account_id} holds {other.units} (trade {other.trade_id})"

@@ -237,5 +237,5 @@ def test_every_memory_is_bounded() -> None:
     agent = PatternDetection()
     for i in range(3_000):
         agent.hear(opened(str(i), account_id=AccountId(f"a{i}"), opened_ns=at(i * 100)))
-    assert len(agent._accounts) <= 2_000
-    assert len(agent._open) <= 10_000
+    assert len(agent._accounts) == 2_000
+    assert len(agent._held.get(InstrumentName("EUR_USD"))) == 1_000
