@@ -105,16 +105,20 @@ def margin_rate_of(book: Book, spec: InstrumentSpec) -> Decimal:
 
 
 def margin_used(book: Book, quotes: Quotes, specs: Specs) -> Decimal | None:
-    """Net units (hedging: the larger side) x mid x rate. The venue's own figure may differ by
-    half a spread, since it takes the opening side's price (fact sheet, 17.3)."""
+    """Net units (hedging: the larger side) x the price at which they would be opened x rate.
+
+    Source: fact sheet, 11, and its recorded account (17.3): the opening side's price, not the mid.
+    """
     total = ZERO
     for name, (long, short) in book.sides().items():
         spec, pair = specs.get(name), quotes.bid_ask(name)
         if spec is None or pair is None:
             return None
-        units = max(long, -short) if book.hedging else abs(long + short)
-        mid = spec.round_price((pair[0] + pair[1]) / 2)
-        value = notional(name, units, mid, book.currency, quotes)
+        units = long + short
+        if book.hedging:
+            units = long if long >= -short else short
+        price = pair[1] if units > 0 else pair[0]
+        value = notional(name, units, price, book.currency, quotes)
         if value is None:
             return None
         total += round_money(value * margin_rate_of(book, spec))

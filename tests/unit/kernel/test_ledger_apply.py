@@ -185,6 +185,14 @@ def test_a_stop_by_distance_counts_from_the_trades_price(units, price):
     assert held.orders["13"].price == Decimal(price)
 
 
+def test_a_stop_by_distance_from_an_unknown_price_is_unknown():
+    for price, expected in (("0", None), ("0.5", Decimal("0.49"))):
+        held = book(trades={"12": trade(price=price)}, last_id=12)
+        order = tx(13, "STOP_LOSS_ORDER", trade_id="12", distance=Decimal("0.01"), reason="ON_FILL")
+        apply_transaction(held, order, nobody)
+        assert held.trades["12"].stop_price == expected
+
+
 def test_a_later_stop_by_distance_has_an_unknown_price():
     held = book(trades={"12": trade()}, last_id=12)
     order = tx(
