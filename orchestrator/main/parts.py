@@ -177,10 +177,11 @@ def build_system(
         version=__version__, node=node, config_digest=settings.fingerprint(),
         accounts=account_ids, instruments=instruments, auto_start=settings.starts_by_itself,
         history=hosting.history, health_interval_s=settings.agent_health_check_interval,
+        real_time=hosting.threads,
     )  # fmt: skip
     return System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
-        clock, speed=lambda: clock.speed, past=partial(_past_outcomes, store.queries),
+        clock, telemetry, speed=lambda: clock.speed, past=partial(_past_outcomes, store.queries),
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.model.ports import Store
+from orchestrator.model.time import NS_PER_S, Instant, format_time
 from orchestrator.service.supervisor import System
 from orchestrator.service.telemetry import Telemetry
 
@@ -60,7 +62,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def stages_of(telemetry: Telemetry) -> dict[str, StageSummary]:
     return {
         stage: StageSummary(
-            passed=telemetry.stages[stage, True], rejected=telemetry.stages[stage, False],
+            passed=telemetry.passed[stage], rejected=sum(_reasons(telemetry, stage).values()),
             reasons=_reasons(telemetry, stage),
         )
         for stage in STAGES
@@ -131,3 +133,24 @@ def as_text(summary: Summary) -> str:
 
 def _latency_rows(summary: Summary) -> list[tuple[str, dict[str, Any]]]:
     return [(name, figures) for name, figures in summary.latency.items() if figures.get("n")]
+
+
+def summarise(
+    system: System, *, started_ns: Instant, recorded: int, wall_ns: int,
+    began: dict[str, Decimal], state: Path, store: Store,
+) -> Summary:  # fmt: skip
+    """At the end of a run, while the system's last state is still in memory."""
+    telemetry = system.telemetry
+    last = store.last_record()
+    return Summary(
+        market_from=format_time(started_ns), market_to=format_time(system.clock.now()),
+        wall_s=round(wall_ns / NS_PER_S, 2), ticks_recorded=recorded,
+        ticks_heard=telemetry.ticks_heard, signals=telemetry.counts["signal.accepted"],
+        stages=stages_of(telemetry), other_rejections=others_of(telemetry),
+        outcomes=dict(sorted(telemetry.outcomes.items())), orders=telemetry.counts["orders"],
+        fills=telemetry.outcomes["filled"], trades_closed=telemetry.counts["trade.closed"],
+        accounts=accounts_of(system, began),
+        latency={name: kept.summary() for name, kept in sorted(telemetry.latency.items())},
+        journal_records=0 if last is None else last.seq,
+        audit_head="" if last is None else last.hash.hex(), state_dir=str(state),
+    )  # fmt: skip

@@ -180,8 +180,7 @@ class ExecutionEngine:
             else:
                 acts.append(act)
         if type(event) is Tick:
-            self._telemetry.ticks.inc()
-            self._telemetry.took("kernel_tick", (mono_ns() - began) / 1000)
+            self._telemetry.tick((mono_ns() - began) / 1000)
             if self.kernel.quotes.tick(event.instrument) is event:
                 self._tell(event)
         elif type(event) is Beat:
@@ -300,6 +299,8 @@ class ExecutionEngine:
     def _agent_changed(self, changed: AgentChanged) -> None:
         log.info("agent.changed", agent=changed.agent_id, state=changed.state, why=changed.reason)
         self.note(changed)
+        if self._closing:
+            return
         self.handle(
             RoleHealth(
                 role=changed.role, healthy=self._agents.healthy(changed.role),

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 _LATCH_WAIT_S = 0.06  # the answer may take 100 ms in all, whatever the disk does
 _LATCH_RETRY_S = 1.0
 _WATCH_S = 0.05
+_WATCH_VIRTUAL_S = 10.0  # of virtual time, which flies
 
 
 class SafetyMonitor:
@@ -128,7 +129,7 @@ class SafetyMonitor:
     async def watch_gate(self) -> None:
         """Runs until cancelled: a gate closed by another process becomes a full stop."""
         while True:
-            await self._clock.sleep(_WATCH_S)
+            await self._clock.sleep(_WATCH_S if self._threads else _WATCH_VIRTUAL_S)
             if self._gate.closed and (self._latch is None or self._latch.accounts):
                 await self._adopt_latch()
 

@@ -32,6 +32,7 @@ from orchestrator.service.front_desk import FrontDesk
 from orchestrator.service.gate import Gate
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
+from orchestrator.service.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -52,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = True  # candles from the venue warm the agents; a replay warms from its ticks
     health_interval_s: float = 30.0
     shutdown_s: float = 8.0
+    real_time: bool = True  # false on a virtual-time loop, which cannot lag
 
 
 class System:
@@ -61,6 +63,7 @@ class System:
         self, plan: Plan, kernel: Kernel, chain: AuditChain, store: Store, gate: Gate,
         engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, feeds: Feeds,
         recorder: Recorder, desk: FrontDesk, reader: VenueReader, clock: Clock,
+        telemetry: Telemetry,
         *, speed: Callable[[], float], past: Callable[[], Iterable[Message]],
     ) -> None:  # fmt: skip
         self.plan = plan
@@ -70,6 +73,7 @@ class System:
         self.safety = safety
         self.desk = desk
         self.clock = clock
+        self.telemetry = telemetry
         self._chain = chain
         self._store = store
         self._gate = gate
@@ -230,7 +234,8 @@ class System:
     async def _watch(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.safety.watch_gate(), name="gate")
-            tasks.create_task(self._measure_lag(), name="lag")
+            if self.plan.real_time:
+                tasks.create_task(self._measure_lag(), name="lag")
 
     async def _measure_lag(self) -> None:
         while True:

@@ -9,12 +9,11 @@ import prometheus_client as prom
 from orchestrator.model.facts import (
     ChecksDecided,
     Fact,
-    IntentMoved,
     IntentWritten,
     SignalEnded,
     StageDecided,
 )
-from orchestrator.model.orders import IntentState
+from orchestrator.model.signals import Allocation, Outcome
 
 _BUCKETS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 
@@ -58,7 +57,7 @@ class Telemetry:
         self.latency: dict[str, Latencies] = {}
         self.counts: Counter[str] = Counter()
         self.rejections: Counter[tuple[str, str]] = Counter()
-        self.stages: Counter[tuple[str, bool]] = Counter()
+        self.passed: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self._stage_seconds = prom.Histogram(
             "tso_stage_seconds", "Time that a stage of a signal's path took", ["stage"],
@@ -71,7 +70,8 @@ class Telemetry:
             "tso_signal_outcomes", "How signals ended, per account", ["outcome", "stage"],
             registry=self.registry,
         )  # fmt: skip
-        self.ticks = prom.Counter("tso_ticks", "Prices heard", registry=self.registry)
+        self._ticks = prom.Counter("tso_ticks", "Prices heard", registry=self.registry)
+        self.ticks_heard = 0
         self.loop_lag = prom.Gauge(
             "tso_event_loop_lag_seconds", "Latest event loop lag", registry=self.registry
         )
@@ -80,6 +80,12 @@ class Telemetry:
     def gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> prom.Gauge:
         """A gauge on this service's registry."""
         return prom.Gauge(name, text, labels, registry=self.registry)
+
+    def tick(self, us: float) -> None:
+        """A price was heard; the kernel's work on it took `us` microseconds."""
+        self.ticks_heard += 1
+        self._ticks.inc()
+        self.took("kernel_tick", us)
 
     def took(self, stage: str, us: float) -> None:
         """Record a duration of a stage, microseconds."""
@@ -113,28 +119,27 @@ class Telemetry:
     def _saw(self, fact: Fact) -> None:
         match fact:
             case StageDecided():
-                self.stages[fact.stage.value, fact.passed] += 1
-                if not fact.passed:
-                    self.rejections[fact.stage.value, _short(fact.reason)] += 1
-            case ChecksDecided():
-                self.stages["checks", fact.passed] += 1
-                if not fact.passed:
-                    self.rejections["checks", _short(fact.objections[0])] += 1
+                self.took(fact.stage.value, fact.latency_us)
+                self.passed[fact.stage.value] += _passed(fact)
+            case ChecksDecided(passed=True):
+                self.passed["checks"] += 1
             case SignalEnded():
                 self.outcomes[fact.outcome.value] += 1
                 self._count(self._outcomes, fact.outcome.value, fact.stage)
-                if fact.stage not in self.STAGES_WITH_FACTS and fact.outcome != "filled":
+                if fact.outcome is not Outcome.FILLED:
                     self.rejections[fact.stage or "venue", _short(fact.reason)] += 1
-            case IntentMoved(state=IntentState.FILLED):
-                self.counts["fills"] += 1
             case IntentWritten():
                 self.counts["orders"] += 1
             case _:
                 pass
 
-    STAGES_WITH_FACTS = frozenset(
-        ("checks", "disagreement", "strategy_analysis", "parameter_optimization", "learning_safety")
-    )
+
+def _passed(fact: StageDecided) -> int:
+    """For how many accounts a stage let its signal pass."""
+    if not fact.passed:
+        return 0
+    answer = fact.answer
+    return sum(s.weight > 0 for s in answer.shares) if isinstance(answer, Allocation) else 1
 
 
 def _short(reason: str) -> str:
