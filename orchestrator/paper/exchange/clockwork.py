@@ -112,9 +112,11 @@ class Clockwork:
             exchange.finish(batch)
         if value.closeout_percent >= 1:
             self._closeout(books, now)
-        room = float(value.closeout_nav - value.closeout_margin)
+        # To the call, or its end, and to the closeout: a quarter of the nearer one may pass unseen.
+        to_call = abs(float(value.closeout_nav - value.closeout_margin))
+        to_closeout = abs(float(value.closeout_nav - value.closeout_margin / 2))
         held = float(value.closeout_value)
-        slack = _QUARTER * abs(room) / held if held else 1.0
+        slack = _QUARTER * min(to_call, to_closeout) / held if held else 1.0
         bands = {name: self._band(name, slack) for name in books.trades_in}
         self._calm[books.account_id] = _Calm(books.last_id, now + _MARGIN_EVERY_NS, bands)
 

@@ -758,12 +758,12 @@ def _not_finite(request: OrderRequest) -> str:
     return next((name for name, v in numbers if v is not None and not v.is_finite()), "")
 
 
-def _units_of(value: str | Decimal) -> Decimal | str | None:
+def _units_of(value: str | float) -> Decimal | str | None:
     """None for ALL, a number, or the text that is neither."""
     if value == "ALL":
         return None
     try:
-        number = Decimal(value)
+        number = Decimal(str(value))
     except InvalidOperation:
         return str(value)
     return number if number.is_finite() else str(value)

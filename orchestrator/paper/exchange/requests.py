@@ -55,12 +55,12 @@ class OrderBody(Body, frozen=True, kw_only=True, gc=False):
 
 
 class CloseTradeBody(Body, frozen=True, kw_only=True, gc=False):
-    units: str | Decimal | None = None
+    units: str | int | float | None = None
 
 
 class ClosePositionBody(Body, frozen=True, kw_only=True, gc=False):
-    long_units: str | Decimal | None = None
-    short_units: str | Decimal | None = None
+    long_units: str | int | float | None = None
+    short_units: str | int | float | None = None
     long_client_extensions: ClientExtensions | None = None
     short_client_extensions: ClientExtensions | None = None
 
