@@ -31,13 +31,6 @@ class DayBook(msgspec.Struct, kw_only=True):
         self.peak += amount
         self.transfers += amount
 
-    def book(self, result: Decimal) -> None:
-        """What a transaction booked to the balance by trading (`Changes.realized`)."""
-        self.realized += result
-
-    def raise_peak(self, peak: Decimal) -> None:
-        self.peak = max(self.peak, peak)
-
     def new_peak(self, nav: Decimal) -> Decimal | None:
         """The peak that is worth a record, or None."""
         return nav if nav > self.peak and nav - self.peak >= PEAK_STEP * self.peak else None

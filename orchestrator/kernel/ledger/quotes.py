@@ -48,6 +48,3 @@ class Quotes:
         if key not in self._factors:
             self._factors[key] = factors(frm, home, self.bid_ask)
         return self._factors[key]
-
-    def names(self) -> tuple[InstrumentName, ...]:
-        return tuple(self._ticks)

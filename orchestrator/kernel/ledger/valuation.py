@@ -17,7 +17,6 @@ from orchestrator.model.money import (
     Currency,
     InstrumentName,
     InstrumentSpec,
-    Price,
     round_money,
 )
 from orchestrator.model.signals import Exposure
@@ -142,21 +141,6 @@ def exposures(book: Book, quotes: Quotes) -> tuple[Exposure, ...] | None:
     return tuple(Exposure(currency=name, amount=legs[name]) for name in sorted(legs))
 
 
-def gross(book: Book, quotes: Quotes) -> Decimal | None:
-    """Sum of the trades' notional values at mid, opposite sides not netted."""
-    total = ZERO
-    for name, (long, short) in book.sides().items():
-        pair = quotes.bid_ask(name)
-        if pair is None:
-            return None
-        mid = (pair[0] + pair[1]) / 2
-        value = notional(name, long - short, mid, book.currency, quotes)
-        if value is None:
-            return None
-        total += value
-    return total
-
-
 def trade_risk(
     trade: OpenTrade, quotes: Quotes, home: Currency, no_stop: Decimal = NO_STOP_RISK
 ) -> Decimal | None:
@@ -182,10 +166,3 @@ def open_risk(book: Book, quotes: Quotes, no_stop: Decimal = NO_STOP_RISK) -> De
             return None
         total += part
     return total
-
-
-def entry_risk(
-    units: Decimal, price: Price, stop: Price, spread: Decimal, loss_factor: Decimal
-) -> Decimal:
-    """risk(u) = |u| x (|p - s| + spread) x kappa_loss(quote), SAFETY 6; not rounded."""
-    return abs(units) * (abs(price - stop) + spread) * loss_factor

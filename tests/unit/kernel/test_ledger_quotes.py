@@ -18,7 +18,6 @@ def test_the_last_tick_counts():
     assert found.bid_ask("EUR_USD") == (Decimal("1.2"), Decimal("1.3"))
     assert found.seen_ns("EUR_USD") == 8
     assert found.tick("EUR_USD").ask == Decimal("1.3")
-    assert found.names() == ("EUR_USD",)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import pytest
 from orchestrator.kernel.ledger.valuation import (
     closing_price,
     currencies,
-    entry_risk,
     exposures,
-    gross,
     margin_used,
     nav,
     notional,
@@ -84,7 +82,6 @@ def test_without_a_price_the_value_is_unknown():
     assert nav(held, live) is None
     assert margin_used(held, live, SPECS) is None
     assert exposures(held, live) is None
-    assert gross(held, live) is None
     assert open_risk(held, live) is None
 
 
@@ -94,7 +91,6 @@ def test_without_a_conversion_the_value_is_unknown():
     assert nav(held, live) is None
     assert margin_used(held, live, SPECS) is None
     assert exposures(held, live) is None
-    assert gross(held, live) is None
     assert open_risk(held, live) is None
     assert notional("EUR_USD", dec(5), dec("1.1"), "CHF", live) is None
 
@@ -154,11 +150,6 @@ def test_exposure_has_a_leg_in_each_currency():
     assert found == {"EUR": dec("1100.1000"), "USD": dec("-3100.1000"), "JPY": dec("2000.0000")}
 
 
-def test_gross_counts_both_sides():
-    trades = {"1": trade(), "2": trade("2", -400)}
-    assert gross(book(trades=trades), quotes(EUR_USD=("1.10000", "1.10020"))) == dec("1540.1400")
-
-
 def test_risk_is_the_way_from_now_to_the_stop_and_the_spread():
     live = quotes(EUR_USD=("1.10100", "1.10120"))
     long = trade(stop_price=dec("1.09900"))
@@ -186,11 +177,6 @@ def test_open_risk_is_the_sum():
         trades={"1": trade(stop_price=dec("1.09900")), "2": trade("2", stop_price=dec("1.10000"))}
     )
     assert open_risk(held, live) == dec("3.4000")
-
-
-def test_an_entry_risks_its_stop_distance_and_the_spread():
-    risk = entry_risk(dec(-1000), dec("1.1"), dec("1.105"), dec("0.0002"), dec("0.9"))
-    assert risk == dec("4.68")
 
 
 def test_at_the_roll_the_usual_spread_values_a_trade():
