@@ -138,6 +138,22 @@ def test_the_accounts_margin_rate_counts_where_it_is_larger():
     assert margin_used(held, live, SPECS) == dec("22.0040")
 
 
+def test_a_foreign_quote_currency_is_converted_at_its_value():
+    live = quotes(USD_JPY=("149.000", "151.000"))
+    assert notional("USD_JPY", dec(-1000), dec("149"), "USD", live) == dec("993.3333")
+    held = book(trades={"1": trade(units=-1000, price="150", instrument="USD_JPY")})
+    assert margin_used(held, live, SPECS) == dec("39.7333")
+
+
+def test_one_unit_is_long_or_short_as_any_other():
+    live = quotes(EUR_USD=("1.10000", "1.20000"))
+    assert unrealized(trade(units=1), live, "USD") == 0
+    assert unrealized(trade(units=-1), live, "USD") == dec("-0.1")
+    assert trade_risk(trade(units=1, stop_price=dec("1.05")), live, "USD") == dec("0.15")
+    assert margin_used(book(trades={"1": trade(units=1)}), live, SPECS) == dec("0.0240")
+    assert closing_price(trade(units=1), live, {"EUR_USD": dec("0.02")}) == dec("1.14")
+
+
 def test_exposure_has_a_leg_in_each_currency():
     live = quotes(EUR_USD=("1.10000", "1.10020"), USD_JPY=("150.000", "150.100"))
     held = book(
