@@ -78,8 +78,13 @@ class Settings(Fields):
         return rows
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that is not secret: the configuration's digest in the audit trail."""
-        plain = {row.name: row.value for row in self.describe() if row.value != "***"}
+        """SHA-256 of what decides: the configuration's digest in the audit trail.
+
+        Secrets are left out, and the places (folder, files, ports): where a service runs does not
+        change what it does.
+        """
+        rows = (row for row in self.describe() if row.value != "***" and row.name not in PLACES)
+        plain = {row.name: row.value for row in rows}
         canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
