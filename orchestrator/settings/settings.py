@@ -15,6 +15,13 @@ from orchestrator.settings.fields import TABLES, Fields
 from orchestrator.settings.kinds import ClassFile, PaperAccount, is_loopback
 
 
+# Where a service runs and what it keeps where: not a part of what it decides.
+PLACES = frozenset(
+    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "DATABASE_URL", "TIMESCALE_URL", "LOG_LEVEL",
+     "PAPER_PORT", "ORCHESTRATOR_CONFIG")
+)  # fmt: skip
+
+
 class Row(NamedTuple):
     """One setting as people see it; a secret's value is "***"."""
 
