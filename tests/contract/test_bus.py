@@ -1,0 +1,92 @@
+"""What every bus must do: one suite, run against each implementation of the port."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from orchestrator.adapters.bus.in_process import InProcessBus
+from orchestrator.model.errors import ListenerTooSlow
+from tests.unit.adapters.store import samples
+
+FACTS = [samples.note("a"), samples.tripped(), samples.note("b"), samples.alert()]
+ENTRIES = list(zip(samples.chained(FACTS), FACTS, strict=True))
+
+
+@pytest.fixture(params=["in_process"])
+def bus(request: pytest.FixtureRequest) -> Any:
+    return {"in_process": InProcessBus}[request.param]()
+
+
+async def some(listener: Any, count: int) -> list[Any]:
+    async with asyncio.timeout(5):
+        return [await anext(listener) for _ in range(count)]
+
+
+def publish(bus: Any, entries: list[Any]) -> None:
+    for entry in entries:
+        bus.publish(*entry)
+
+
+async def test_every_listener_hears_everything_in_order(bus: Any) -> None:
+    one, two = bus.listen(), bus.listen()
+    publish(bus, ENTRIES)
+    assert await some(one, 4) == ENTRIES
+    assert await some(two, 4) == ENTRIES
+
+
+async def test_a_listener_hears_from_its_coming_on(bus: Any) -> None:
+    bus.publish(*ENTRIES[0])
+    late = bus.listen()
+    publish(bus, ENTRIES[1:])
+    assert await some(late, 3) == ENTRIES[1:]
+
+
+async def test_a_waiting_listener_is_woken(bus: Any) -> None:
+    listener = bus.listen()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(some(listener, 1))
+        await asyncio.sleep(0)
+        bus.publish(*ENTRIES[0])
+    assert waiting.result() == ENTRIES[:1]
+
+
+async def test_a_slow_listener_is_cut_off_and_told_and_the_others_go_on(bus: Any) -> None:
+    slow, quick = bus.listen(limit=2), bus.listen()
+    publish(bus, ENTRIES)
+    assert await some(slow, 2) == ENTRIES[:2]
+    with pytest.raises(ListenerTooSlow) as cut:
+        await anext(slow)
+    assert cut.value.last_seq == 2
+    with pytest.raises(StopAsyncIteration):
+        await anext(slow)
+    assert await some(quick, 4) == ENTRIES
+
+
+async def test_a_listener_that_was_cut_has_no_hole_in_what_it_got(bus: Any) -> None:
+    slow = bus.listen(limit=1)
+    publish(bus, ENTRIES[:2])
+    assert await some(slow, 1) == ENTRIES[:1]
+    publish(bus, ENTRIES[2:])  # there would be room again, but its place is lost
+    with pytest.raises(ListenerTooSlow):
+        await anext(slow)
+
+
+async def test_a_listener_may_choose_types(bus: Any) -> None:
+    chosen = bus.listen(limit=1, types=frozenset({"breaker.tripped"}))
+    publish(bus, ENTRIES)
+    assert await some(chosen, 1) == [ENTRIES[1]]
+
+
+async def test_publishing_to_nobody_is_no_trouble(bus: Any) -> None:
+    publish(bus, ENTRIES)
+
+
+async def test_closing_ends_the_listeners_after_what_waits(bus: Any) -> None:
+    listener = bus.listen()
+    publish(bus, ENTRIES[:1])
+    bus.close()
+    async with asyncio.timeout(5):
+        assert [entry async for entry in listener] == ENTRIES[:1]
