@@ -9,10 +9,13 @@ from orchestrator.agents.disagreement.allocation import Allocator, Limits
 from orchestrator.agents.disagreement.dissent import Dissent
 from orchestrator.agents.disagreement.returns import AccountReturns
 from orchestrator.agents.disagreement.risk import CurrencyRisk
+from orchestrator.agents.statistics import Recent
 from orchestrator.model.market import History, Tick
 from orchestrator.model.money import ZERO
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.signals import Allocation, AskAllocation, Share, Signal
+
+_ANSWERS_MAX = 500
 
 
 class Disagreement(Agent):
@@ -55,6 +58,7 @@ class Disagreement(Agent):
             fairness=fairness,
         )
         self._allocator = Allocator(limits, self._risk, self._returns)
+        self._answers: Recent[str, tuple[AskAllocation, Allocation]] = Recent(_ANSWERS_MAX)
 
     @hears(Tick)
     def on_tick(self, tick: Tick) -> Says:
@@ -79,17 +83,22 @@ class Disagreement(Agent):
 
     @hears(AskAllocation)
     def on_ask(self, ask: AskAllocation) -> Says:
+        before = self._answers.get(ask.signal.signal_id)
+        if before is None or before[0] != ask:
+            before = (ask, self._answer(ask))
+            self._answers.set(ask.signal.signal_id, before)
+        return (before[1],)  # a question that is delivered twice is answered alike
+
+    def _answer(self, ask: AskAllocation) -> Allocation:
         signal = ask.signal
         self._dissent.note(signal)
         self._returns.sample(signal.created_ns, ask.accounts)
         confidence, reason = self._dissent.lowered(signal)
-        return (
-            Allocation(
-                signal_id=signal.signal_id,
-                confidence=confidence,
-                shares=self._shares(ask),
-                reason=reason or "no strategy dissents",
-            ),
+        return Allocation(
+            signal_id=signal.signal_id,
+            confidence=confidence,
+            shares=self._shares(ask),
+            reason=reason or "no strategy dissents",
         )
 
     def _shares(self, ask: AskAllocation) -> tuple[Share, ...]:

@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator.agents.disagreement.returns import AccountReturns
 from orchestrator.agents.disagreement.risk import CurrencyRisk
-from orchestrator.agents.statistics import Recent, clamp
+from orchestrator.agents.statistics import Once, Recent, clamp
 from orchestrator.model.conversion import factors
 from orchestrator.model.money import ZERO, AccountId, InstrumentName, ratio
 from orchestrator.model.signals import AccountView, AskAllocation, Share, Signal
@@ -124,6 +124,7 @@ class Allocator:
         self._risk = risk
         self._returns = returns
         self._deficits: Recent[AccountId, float] = Recent(_ACCOUNTS_MAX)
+        self._once = Once()
 
     def shares(self, ask: AskAllocation) -> tuple[Share, ...]:
         """One for each account that was asked about, in the question's order."""
@@ -137,6 +138,8 @@ class Allocator:
                 given[view.account_id] = _skip(view.account_id, objection)
         waiting = [seat for seat in seats if seat.view.account_id not in given]
         self._share_out(waiting, seats, given, ask.seed)
+        if self._once.is_new(ask.signal.signal_id):  # a question may be delivered twice
+            self._settle([seat.view.account_id for seat in waiting], given)
         return tuple(given[view.account_id] for view in ask.accounts)
 
     def _share_out(
@@ -152,7 +155,6 @@ class Allocator:
             weight = ratio(best.weight, _WEIGHT_DIGITS)
             given[account] = Share(account_id=account, weight=weight, reason=best.reason)
             waiting.remove(best.seat)
-        self._settle([seat.view.account_id for seat in asked], given)
 
     def _settle(self, asked: list[AccountId], given: dict[AccountId, Share]) -> None:
         """Deficit round robin: all gain an equal part of what was given, takers pay theirs."""

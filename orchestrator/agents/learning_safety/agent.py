@@ -27,10 +27,11 @@ _HALF = Decimal("0.5")
 class LearningSafety(Agent):
     """Refuses in unusual markets and under breakers; halves where caution is due.
 
-    An anomaly on an instrument refuses it for `cooldown_s` (gap and flash: `shock_cooldown_s`),
-    and three instruments at once refuse everything. A tripped breaker in scope refuses (one that
-    scales does not: the kernel has scaled already); after its reset sizes are halved for
-    `calm_s`. A strategy whose results drifted is halved, then refused.
+    An anomaly on an instrument refuses it for `cooldown_s` (gap and flash: `shock_cooldown_s`;
+    silence: until a price comes, and `stale_clear_s`), three instruments at once refuse all. A
+    tripped breaker in scope refuses (one that scales does not: the kernel has scaled already);
+    after its reset sizes are halved for `calm_s`. A strategy whose results drifted is halved,
+    then refused.
     """
 
     role: ClassVar[Role] = Role.LEARNING_SAFETY
@@ -47,6 +48,7 @@ class LearningSafety(Agent):
         flash_sigmas: float = 8.0,
         flash_min: float = 0.0040,
         stale_s: float = 60.0,
+        stale_clear_s: float = 10.0,
         bad_ticks: int = 3,
         bad_ticks_window_s: float = 10.0,
         bad_tick_off: float = 0.05,
@@ -61,9 +63,10 @@ class LearningSafety(Agent):
         """`spread_factor`: times its median. `gap_sigmas`, `gap_spreads`, `gap_min`: a move from
         tick to tick is a gap above the largest of them (deviations over the time passed, usual
         spreads, fraction of price). `flash_sigmas`, `flash_min`: the same within a minute.
-        `stale_s`: seconds without a price. `bad_ticks` within `bad_ticks_window_s` seconds; one is
-        bad when it is no quote, older than the last, or off by `bad_tick_off` (fraction).
-        `cooldown_s`, `shock_cooldown_s`, `calm_s`: seconds of market time.
+        `stale_s`: seconds without a price that are too many, `stale_clear_s`: what passes after.
+        `bad_ticks` within `bad_ticks_window_s` seconds; one is bad when it is no quote, older
+        than the last, or off by `bad_tick_off` (fraction). `cooldown_s`, `shock_cooldown_s`,
+        `calm_s`: seconds of market time.
         `market_wide`: so many unusual instruments refuse all. `drift_threshold`,
         `drift_tolerance`: in R; `drift_rest_h`: hours.
         """
@@ -80,7 +83,9 @@ class LearningSafety(Agent):
             bad_tick_off=bad_tick_off,
         )
         self._cooldown_ns = round(cooldown_s * NS_PER_S)
-        self._shock_cooldown_ns = round(shock_cooldown_s * NS_PER_S)
+        shock = round(shock_cooldown_s * NS_PER_S)
+        silence = round(stale_clear_s * NS_PER_S)
+        self._lasts = {"gap": shock, "flash": shock, "stale": silence}
         self._calm_ns = round(calm_s * NS_PER_S)
         self._market_wide = market_wide
         self._drift = Drift(
@@ -157,8 +162,7 @@ class LearningSafety(Agent):
 
     def _say(self, instrument: InstrumentName, found: Finding) -> Says:
         """Once for each episode; said again while it lasts, when half its time is over."""
-        shock = found.kind in ("gap", "flash")
-        lasts = self._shock_cooldown_ns if shock else self._cooldown_ns
+        lasts = self._lasts.get(found.kind, self._cooldown_ns)
         before = self._anomalies.get((instrument, found.kind))
         anomaly = AnomalySeen(
             instrument=instrument,

@@ -155,6 +155,17 @@ def test_over_many_signals_empty_accounts_take_equal_parts() -> None:
     assert max(taken.values()) - min(taken.values()) <= 1
 
 
+def test_a_question_that_comes_twice_has_the_same_answer_and_is_charged_once() -> None:
+    agent = Disagreement()
+    ask = ask_allocation(account("001"), account("002"), seed=3)
+    first = answer(ask, agent)
+    assert [answer(ask, agent) for _ in range(3)] == [first] * 3
+    other = answer(ask_allocation(account("001"), account("002"), signal_id="s-2"), agent)
+    taker = max(first.shares, key=lambda share: share.weight).account_id
+    assert max(other.shares, key=lambda share: share.weight).account_id != taker
+    assert "fairness +0.50" in "".join(share.reason for share in other.shares)
+
+
 def test_what_an_account_holds_of_the_orders_risk_counts_against_it() -> None:
     """It holds EUR 5 times its NAV, the order adds 1.1 times."""
     full = account("001", exposures=exposures(EUR=50_000, USD=-50_000), headroom_units=D(10_000))
@@ -171,7 +182,7 @@ def test_fairness_outweighs_a_small_difference_of_risk() -> None:
     )
     takers = []
     for number in range(6):
-        said = shares(ask_allocation(*views, seed=number), agent)
+        said = shares(ask_allocation(*views, seed=number, signal_id=f"s-{number}"), agent)
         takers.append(max(said.values(), key=lambda share: share.weight).account_id)
     assert sorted(takers) == [A, A, A, B, B, B]
 

@@ -159,6 +159,15 @@ def test_silence_is_said_once_and_refused_until_a_price_comes() -> None:
     assert verdict(agent).approved
 
 
+def test_ten_seconds_after_a_silence_all_is_well_again() -> None:
+    agent = watched()
+    agent.hear(Beat(now_ns=at(QUIET_S + 61)))
+    agent.hear(quiet_tick(QUIET_S + 62))
+    assert not verdict(agent).approved
+    agent.hear(quiet_tick(QUIET_S + 71))
+    assert verdict(agent).approved
+
+
 def test_three_unusual_instruments_stop_all() -> None:
     agent = watched()
     for name in ("GBP_USD", "NZD_USD"):
