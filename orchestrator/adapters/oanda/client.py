@@ -154,7 +154,7 @@ class OandaVenue:
         loop = asyncio.get_running_loop()
 
         def finished(end: End | Unsent, first_byte_ns: Instant) -> None:
-            self._note(request.kind, end)
+            self._note(request.kind.value, end)
             loop.call_soon(done, write_outcome(request, end), first_byte_ns)
 
         try:

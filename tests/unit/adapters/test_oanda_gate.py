@@ -89,9 +89,23 @@ async def test_a_gate_that_refuses_lets_no_byte_out():
         assert outcomes.all == []
         assert await outcomes.wait() == [NotSent(reason="stopped", by_gate=True)]
         assert outcomes.all[0][2] == 0
+        connects = venue.stats.connects
         venue.submit(order(), open_gate, outcomes.done())  # the connection is as good as before
         assert isinstance((await outcomes.wait(2))[1], Answered)
+        assert venue.stats.connects == connects
     assert len(script.requests) == 1
+
+
+async def test_a_refusal_costs_no_turn_at_the_limiter():
+    script = Script()
+    outcomes = Outcomes()
+    limits = QUICK.__class__(requests_per_s=0.001, request_burst=1.0)
+    async with serving(script), venue_at(script.url, limits) as venue:
+        await warm(venue)
+        for _ in range(5):
+            venue.submit(order(), lambda: "stopped", outcomes.done())
+        venue.submit(order(), open_gate, outcomes.done())
+        assert isinstance((await outcomes.wait(6))[5], Answered)
 
 
 async def test_a_gate_that_raises_is_a_closed_gate():

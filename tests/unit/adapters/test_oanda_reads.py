@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from decimal import Decimal
 
 import pytest
 
+from orchestrator.adapters.oanda.client import ClientLimits, OandaVenue
 from orchestrator.model.errors import (
     VenueError,
     VenueNonsense,
@@ -26,6 +28,7 @@ from tests.unit.adapters.oanda_server import (
     market_ns,
     saying,
     serving,
+    until,
     venue_at,
 )
 
@@ -327,14 +330,53 @@ async def test_the_paper_venues_clock_is_read_and_others_have_none():
         assert venue.stats.requests == {}
 
 
-async def test_a_read_that_nobody_waits_for_leaves_nothing_behind():
-    import asyncio
-
+async def test_a_read_that_nobody_waits_for_is_never_sent():
+    """Four reads hold the connections; the fifth waits, and its caller gives up."""
     script = Script()
-    script.answer = saying()
-    async with serving(script), venue_at(script.url) as venue:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await venue.account(ACCOUNT)
-        script.answer = saying(answer(200, ACCOUNT_JSON))
+    let_go = asyncio.Event()
+
+    async def held(peer: Peer, request: Request) -> None:
+        del request
+        await let_go.wait()
+        await peer.say(answer(200, ACCOUNT_JSON))
+
+    script.answer = held
+    limits = ClientLimits(requests_per_s=0.0)
+    async with serving(script), venue_at(script.url, limits) as venue:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(4):
+                tasks.create_task(venue.account(ACCOUNT))
+            await until(lambda: len(script.requests) == 4)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await venue.account(ACCOUNT)
+            let_go.set()
         assert (await venue.account(ACCOUNT)).id == ACCOUNT
+    assert len(script.requests) == 5
+
+
+async def test_reads_that_wait_behind_lost_connections_get_new_ones():
+    script = Script()
+
+    async def first_four_are_lost(peer: Peer, request: Request) -> None:
+        del request
+        if len(script.requests) > 4:
+            await peer.say(answer(200, ACCOUNT_JSON))
+
+    script.answer = first_four_are_lost
+    limits = ClientLimits(requests_per_s=0.0, answer_s=0.1, read_attempts=1)
+    async with serving(script), venue_at(script.url, limits) as venue:
+        async with asyncio.TaskGroup() as tasks:
+            lost = [tasks.create_task(silent(venue)) for _ in range(4)]
+            await until(lambda: len(script.requests) == 4)
+            fifth = tasks.create_task(venue.account(ACCOUNT))
+        assert all(task.result() for task in lost)
+        assert fifth.result().id == ACCOUNT
+
+
+async def silent(venue: OandaVenue) -> bool:
+    try:
+        await venue.account(ACCOUNT)
+    except VenueSilent:
+        return True
+    return False

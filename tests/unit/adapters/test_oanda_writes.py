@@ -30,6 +30,7 @@ from tests.unit.adapters.oanda_server import (
     saying,
     send,
     serving,
+    until,
     venue_at,
     warm,
 )
@@ -163,7 +164,7 @@ CUT = answer(201, FINE)
         answer(201, STRANGE),
         answer(400, b"<html>"),
         answer(400, {**REJECTED, "orderFillTransaction": FINE["orderFillTransaction"]}),
-        answer(201, gzip.compress(b"{}")[:-4], "Content-Encoding: gzip\r\n"),
+        answer(201, gzip.compress(json.dumps(FINE).encode())[:-4], "Content-Encoding: gzip\r\n"),
         answer(201, FINE, "Content-Encoding: br\r\n"),
         answer(201, FINE).replace(b"Content-Length", b"X-Length"),
         answer(201, FINE, "Transfer-Encoding: chunked\r\n"),
@@ -181,6 +182,29 @@ async def test_what_proves_nothing_is_unknown_and_never_sent_again(said):
     assert isinstance(outcome, Unknown), outcome
     assert outcome.reason
     assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (answer(201, FINE).replace(b"Content-Length", b"X-Length"), "no length"),
+        (b"HTTP/1.1 201 Created\r\nX: " + b"y" * 70_000, "endless header"),
+        (answer(201, b" " * 1_000_001), "longer than"),
+    ],
+    ids=["no length", "endless header", "endless body"],
+)
+async def test_an_answer_without_end_is_not_waited_for(said, reason):
+    script = Script()
+    script.answer = saying(said)
+    outcome = await outcome_of(script)
+    assert isinstance(outcome, Unknown)
+    assert reason in outcome.reason
+
+
+async def test_a_success_that_names_no_transaction_at_all_proves_nothing():
+    script = Script()
+    script.answer = saying(answer(200, {}))
+    assert isinstance(await outcome_of(script, cancel()), Unknown)
 
 
 async def test_an_answer_that_never_comes_is_unknown():
@@ -290,7 +314,7 @@ async def test_two_answers_to_one_request_do_not_become_the_next_ones_answer():
 
     async def twice(peer, request):
         said = answer(201, filled(request))
-        await peer.say(said + said)
+        await peer.say(said + said[:-20])
 
     script.answer = twice
     async with serving(script), venue_at(script.url) as venue:
@@ -302,6 +326,15 @@ async def test_two_answers_to_one_request_do_not_become_the_next_ones_answer():
     assert isinstance(second, Answered)
     assert second.transactions[0].client_extensions.id == "i-2"
     assert len(script.requests) == 2
+
+
+async def test_a_venue_that_speaks_unasked_loses_the_connection():
+    script = Script()
+    async with serving(script), venue_at(script.url) as venue:
+        await warm(venue)
+        await script.peers[0].say(answer(201, FINE))
+        await until(lambda: venue.stats.connections_lost == 1)
+        assert isinstance(await send(venue), Answered)
 
 
 async def test_connection_close_is_honoured():
