@@ -19,7 +19,11 @@ def apply_transaction(book: Book, tx: Transaction, intent_of: IntentOf) -> Chang
     """Change the books by one transaction. One that was applied already changes nothing.
 
     Types that do not touch orders, trades or money, and types unknown to us, move only `last_id`.
+    Another account's transaction is not applied at all: the books stay behind, and A7 sees it.
     """
+    if tx.account_id not in {"", book.account_id}:
+        told = f"transaction {tx.id} is of {tx.account_id}, the books of {book.account_id}"
+        return Changes(problems=(told,))
     if tx.number <= book.last_id:
         return NO_CHANGES
     book.last_id = tx.number

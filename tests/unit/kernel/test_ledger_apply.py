@@ -482,6 +482,20 @@ def test_what_moves_nothing_moves_the_id_only(kind):
     assert held == expected
 
 
+def test_another_accounts_transaction_never_enters_the_books():
+    held = book()
+    other = Transaction(id="11", type="TRANSFER_FUNDS", account_id="x", amount=Decimal(5))
+    changes = apply_transaction(held, other, nobody)
+    assert changes.problems == (f"transaction 11 is of x, the books of {ACCOUNT}",)
+    assert held == book()
+
+
+def test_a_transaction_that_names_no_account_is_the_streams():
+    held = book()
+    apply_transaction(held, Transaction(id="11", type="TRANSFER_FUNDS", amount=Decimal(5)), nobody)
+    assert held.balance == Decimal("10005.0000")
+
+
 def test_ids_are_compared_as_numbers():
     held = book(last_id=999)
     apply_transaction(held, market_order(1000), OURS)
