@@ -91,13 +91,14 @@ class _File:
 
 
 class ReplayFeed:
-    """Ticks of all files in the order of their time; a file at equal times in the order given."""
+    """Ticks of all files by time; at equal times instruments go in the order they were given."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        files = sorted((_File(Path(p)) for p in paths), key=lambda f: f.midnight_ns)
+        files = [_File(Path(p)) for p in paths]
         if not files:
             raise FeedError("replay: no file given")
         names = dict.fromkeys(file.instrument for file in files)
+        files.sort(key=lambda file: file.midnight_ns)
         self.instruments: tuple[InstrumentName, ...] = tuple(names)
         self._merged = heapq.merge(
             *(self._of(name, files) for name in names), key=lambda tick: tick.venue_ns

@@ -28,7 +28,7 @@ HISTORY_NS = 3 * DAY_NS
 _SECONDS_A_DAY = 86_400.0
 _BEHIND_MAX_NS = 600 * NS_PER_S
 _GAP_S = (0.3, 2.0)
-_CALMER = 0.75  # trends add to the noise; with this a day of EUR_USD comes to about 0.6 %
+_CALMER = 0.85  # trends add to the noise; with this a day of EUR_USD comes to about 0.6 %
 
 # Common shocks, in standard deviations of a day (percent): dollar, Europe, commodities; own.
 _FACTORS = 3
@@ -61,8 +61,9 @@ _WIDTH = (1.0,) * 20 + (1.3, 1.6, 1.3, 1.0)
 
 # What a regime does: its share of time, the noise it leaves, its drift per minute in units of a
 # minute's standard deviation, and the half-life in minutes with which prices return to its anchor.
+_FOLLOWERS = 0.75
 _REGIMES = (
-    ("trend", 0.40, 0.75, 0.40, 0.0),
+    ("trend", 0.40, 0.75, 0.25, 0.0),
     ("range", 0.30, 0.90, 0.0, 5.0),
     ("volatile", 0.15, 1.90, 0.0, 0.0),
     ("quiet", 0.15, 0.45, 0.0, 12.0),
@@ -85,21 +86,22 @@ class Path:
         day = math.sqrt(sum(load * load for load in loads)) * _CALMER / 100.0
         self.vol_s = day / math.sqrt(_SECONDS_A_DAY)
 
-    def enter(self, dice: random.Random) -> None:
-        """Draw the next regime, for 10 to 60 minutes."""
+    def enter(self, dice: random.Random, lean: float) -> None:
+        """Draw the next regime, for 10 to 60 minutes; a trend follows `lean` three times in four."""
         shares = [regime[1] for regime in _REGIMES]
         name, _, noise, drift, half_life = dice.choices(_REGIMES, weights=shares)[0]
         self.regime, self.noise = name, noise
         self.left_s = dice.uniform(600.0, 3600.0)
         self.anchor = self.value
         minute = self.vol_s * math.sqrt(60.0)
-        self.drift_s = dice.choice((-1.0, 1.0)) * drift * minute / 60.0
+        direction = lean if dice.random() < _FOLLOWERS else -lean
+        self.drift_s = direction * drift * minute / 60.0
         self.pull_s = math.log(2.0) / (half_life * 60.0) if half_life else 0.0
 
-    def step(self, shock: float, seconds: float, dice: random.Random) -> None:
+    def step(self, shock: float, seconds: float, dice: random.Random, lean: float) -> None:
         """Move on by a shock (log return before the regime's word on it)."""
         if self.left_s <= 0:
-            self.enter(dice)
+            self.enter(dice, lean)
         self.left_s -= seconds
         pull = min(1.0, self.pull_s * seconds) * (self.anchor - self.value)
         self.value += self.drift_s * seconds + pull + shock * self.noise
@@ -116,8 +118,16 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
 class SyntheticFeed:
     """Prices on steps of 250 ms; each instrument speaks every 0.3 to 2 s."""
 
-    def __init__(self, start_ns: Instant, seed: int, *, hours: str = "always") -> None:
+    def __init__(
+        self,
+        start_ns: Instant,
+        seed: int,
+        *,
+        hours: str = "always",
+        history_ns: int = HISTORY_NS,
+    ) -> None:
         self.start_ns = start_ns
+        self._history_ns = history_ns
         self.hours = hours
         self.instruments: tuple[InstrumentName, ...] = tuple(SPECS)
         self._dice = random.Random(seed)  # prices, not secrets
@@ -126,6 +136,8 @@ class SyntheticFeed:
             name: math.log(float(REFERENCE_MIDS[InstrumentName(name)])) for name in _LOADS
         }
         self._shown = {name: _shown(name) for name in self.instruments}
+        self._mood = 1.0  # where trends tend to take the dollar
+        self._mood_left_s = 0.0
         self._history = self._make_history()
         self._at_ns = start_ns
         self._speaks_ns = {
@@ -145,6 +157,8 @@ class SyntheticFeed:
         """Advance to `now`; after a long sleep of the machine only the last minute is told."""
         if now - self._at_ns > _BEHIND_MAX_NS:
             self._at_ns = now - 60 * NS_PER_S
+            for name, speaks_ns in self._speaks_ns.items():
+                self._speaks_ns[name] = max(speaks_ns, self._at_ns)
         ticks: list[Tick] = []
         while self._at_ns + _STEP_NS <= now:
             self._at_ns += _STEP_NS
@@ -158,13 +172,18 @@ class SyntheticFeed:
     def _move(self, activity: float, seconds: float) -> None:
         dice, root = self._dice, math.sqrt(seconds / _SECONDS_A_DAY)
         root *= activity * _CALMER / 100.0
+        self._mood_left_s -= seconds
+        if self._mood_left_s <= 0:
+            self._mood = dice.choice((-1.0, 1.0))
+            self._mood_left_s = dice.uniform(1800.0, 7200.0)
         common = [dice.gauss(0.0, 1.0) for _ in range(_FACTORS)]
         for name, loads in _LOADS.items():
             own = dice.gauss(0.0, 1.0)
             shock = (
                 loads[0] * common[0] + loads[1] * common[1] + loads[2] * common[2] + loads[3] * own
             )
-            self._paths[name].step(shock * root, seconds, dice)
+            lean = self._mood if loads[0] > 0 else -self._mood
+            self._paths[name].step(shock * root, seconds, dice, lean)
 
     def log_mid(self, name: str) -> float:
         """The logarithm of an instrument's mid now."""
@@ -210,7 +229,7 @@ class SyntheticFeed:
     def _make_history(self) -> list[History]:
         """Walk the three days on steps of 10 s, then shift each path to end at its start price."""
         per_minute = round(60.0 / _HISTORY_STEP_S)
-        first = (self.start_ns - HISTORY_NS) // MINUTE_NS * MINUTE_NS
+        first = (self.start_ns - self._history_ns) // MINUTE_NS * MINUTE_NS
         minutes = (self.start_ns - first) // MINUTE_NS
         walked = {name: np.empty(minutes * per_minute + 1) for name in _LOADS}
         for name in _LOADS:

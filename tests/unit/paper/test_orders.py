@@ -261,9 +261,7 @@ def test_closing_a_side_that_does_not_exist_closes_nothing(desk):
 
 def test_trade_orders_create_replace_cancel_and_leave(desk):
     trade = desk.order("1000", stopLossOnFill=STOP).made[1].id
-    reply = desk.trade_orders(
-        trade, takeProfit={"price": "1.13000"}, stopLoss={"price": "1.09500"}
-    )
+    reply = desk.trade_orders(trade, takeProfit={"price": "1.13000"}, stopLoss={"price": "1.09500"})
     assert made(reply) == ["TAKE_PROFIT_ORDER", "ORDER_CANCEL", "STOP_LOSS_ORDER"]
     assert named(reply, "stopLossOrderTransaction").reason == "REPLACEMENT"
     assert named(reply, "takeProfitOrderTransaction").reason == "CLIENT_ORDER"

@@ -1,0 +1,142 @@
+"""The program's flags, its clock, and its memory over a crash."""
+
+from decimal import Decimal as D
+
+import pytest
+
+from orchestrator.model.errors import FeedError
+from orchestrator.model.time import NS_PER_S
+from orchestrator.paper.clock import VenueTime
+from orchestrator.paper.feeds.manual import ManualFeed
+from orchestrator.paper.feeds.replay import ReplayFeed
+from orchestrator.paper.instruments import SPECS
+from orchestrator.paper.main import FlagError, PaperConfig, open_accounts, parse, parse_account, run
+from orchestrator.paper.market import Market
+from orchestrator.paper.state import StateFile
+from tests.unit.paper.desk import ACCOUNT, NOON, Desk
+
+GOOD = ["--token", "t", "--account", f"{ACCOUNT}:USD:100000"]
+
+
+def test_good_flags_are_read():
+    config = parse([
+        *GOOD, "--account", "101-001-1000001-002:EUR:50000.5:hedging", "--port", "0",
+        "--speed", "60", "--seed", "9", "--hours", "fx", "--control",
+    ])  # fmt: skip
+    assert config.accounts[1].hedging
+    assert config.accounts[1].balance == D("50000.5")
+    assert (config.port, config.speed, config.seed, config.hours) == (0, 60.0, 9, "fx")
+    assert parse([*GOOD, "--speed", "max"]).speed == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--token", "t"], "--account"),
+        (GOOD[2:], "--token"),
+        ([*GOOD, "--account", f"{ACCOUNT}:USD:1"], "given twice"),
+        ([*GOOD, "--account", "x:USD:1"], "four numbers"),
+        ([*GOOD, "--account", "1-2-3-4:usd:1"], "currency"),
+        ([*GOOD, "--account", "1-2-3-4:USD:NaN"], "balance"),
+        ([*GOOD, "--account", "1-2-3-4:USD:-1"], "balance"),
+        ([*GOOD, "--account", "1-2-3-4:USD:1:margin"], "--account"),
+        ([*GOOD, "--port", "70000"], "--port"),
+        ([*GOOD, "--port", "-1"], "--port"),
+        ([*GOOD, "--speed", "0"], "--speed"),
+        ([*GOOD, "--speed", "nan"], "--speed"),
+        ([*GOOD, "--seed", "1.5"], "--seed"),
+        ([*GOOD, "--hours", "9-5"], "--hours"),
+        ([*GOOD, "--feed", "oracle"], "--feed"),
+        ([*GOOD, "--feed", "replay:none_here.csv"], "none_here.csv"),
+        ([*GOOD, "--state", "no/such/folder/x"], "--state"),
+        ([*GOOD, "--wrong"], "--wrong"),
+    ],
+)
+def test_a_bad_flag_is_named(flags, named, capsys):
+    assert run(flags) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_market_time_runs_at_its_speed_and_never_back():
+    machine = [0]
+    clock = VenueTime(NOON, 60.0, lambda: machine[0], held=True)
+    machine[0] = 5 * NS_PER_S
+    assert clock.now() == NOON
+    clock.release()
+    machine[0] = 6 * NS_PER_S
+    assert clock.now() == NOON + 60 * NS_PER_S
+    assert clock.machine_seconds_until(NOON + 120 * NS_PER_S) == 1.0
+    machine[0] = 0
+    assert clock.now() == NOON + 60 * NS_PER_S
+
+
+def test_at_full_speed_only_prices_move_time():
+    clock = VenueTime(NOON, 0, lambda: 10**18)
+    assert clock.now() == NOON
+    clock.advance_to(NOON + 5)
+    assert clock.now() == NOON + 5
+    assert clock.machine_seconds_until(NOON + 10**12) == 0
+
+
+def market():
+    return Market(ManualFeed(NOON, tuple(SPECS)), VenueTime(NOON, 1.0, lambda: 0))
+
+
+def test_a_state_file_gives_the_account_back_and_a_torn_line_is_cut(tmp_path):
+    path = tmp_path / "state"
+    desk = Desk()
+    state = StateFile(path)
+    desk.exchange.listeners.append(state.listen)
+    desk.price("EUR_USD", "1.10000", "1.10010")
+    first = market()
+    file = StateFile(path)
+    open_accounts(first, [desk.config], file)
+    first.put_price("EUR_USD", D("1.10000"), D("1.10010"))
+    books = first.exchange.accounts[ACCOUNT]
+    desk.exchange, desk.books = first.exchange, books
+    desk.order("1000", stopLossOnFill={"price": "1.09"})
+    file.close()
+    with path.open("ab") as torn:
+        torn.write(b'{"account":"101-001-1000001-001","transactions":[{"id":"8","ty')
+    second = market()
+    again = StateFile(path)
+    open_accounts(second, [desk.config], again)
+    rebuilt = second.exchange.accounts[ACCOUNT]
+    assert rebuilt.history == books.history
+    assert rebuilt.trades == books.trades
+    assert rebuilt.pending == books.pending
+    desk.exchange, desk.books = second.exchange, rebuilt
+    desk.cancel(next(iter(rebuilt.pending)))
+    third = market()
+    open_accounts(third, [desk.config], StateFile(path))
+    assert third.exchange.accounts[ACCOUNT].history == rebuilt.history
+
+
+def test_a_state_file_that_cannot_be_read_or_disagrees_is_refused(tmp_path):
+    path = tmp_path / "state"
+    path.write_text("{}\n")
+    with pytest.raises(FeedError, match="line 1"):
+        open_accounts(market(), [parse_account(f"{ACCOUNT}:USD:1")], StateFile(path))
+    path.write_text("")
+    open_accounts(market(), [parse_account(f"{ACCOUNT}:USD:1")], StateFile(path))
+    with pytest.raises(FlagError, match="USD"):
+        open_accounts(market(), [parse_account(f"{ACCOUNT}:EUR:1")], StateFile(path))
+
+
+def test_a_replay_that_cannot_convert_gets_constant_quotes_that_nobody_can_trade(tmp_path):
+    file = tmp_path / "NZD_USD_20140502.csv"
+    file.write_text("1,0.86,0.861\n")
+    feed = ReplayFeed([file])
+    venue = Market(feed, VenueTime(feed.start_ns, 1.0, lambda: 0))
+    config = PaperConfig(token="t", accounts=(parse_account(f"{ACCOUNT}:EUR:50000"),))
+    open_accounts(venue, config.accounts, None)
+    assert venue.references == ("EUR_USD",)
+    quote = venue.exchange.quotes.get("EUR_USD")
+    assert quote is not None
+    assert not quote.tradeable
+    venue.publish(feed.due(feed.start_ns))
+    desk = Desk("EUR")
+    desk.exchange, desk.books = venue.exchange, venue.exchange.accounts[ACCOUNT]
+    desk.now = feed.start_ns
+    assert desk.order("1000", "NZD_USD").made[1].type == "ORDER_FILL"
+    assert desk.order("1000", "EUR_USD").made[1].reason == "MARKET_HALTED"
