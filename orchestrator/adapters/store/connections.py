@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 5.0  # SAFETY R4
 # A whole check reads the whole file; beyond this size it would eat the time of a recovery.
 CHECK_BYTES_MAX = 256 * 1024 * 1024
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def make_private(path: Path) -> None:
@@ -66,18 +67,27 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def not_opened(path: Path, exc: sqlite3.Error) -> StoreError:
+    """What to tell a person of a store that SQLite does not open."""
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return _damaged(path, str(exc))
+    return StoreError(f"the store {path} cannot be opened: {exc}")
+
+
+def _damaged(path: Path, how: str) -> StoreError:
+    return StoreError(
+        f"the store {path} is damaged: {how}; move it away and restore a copy, see docs/store.md"
+    )
+
+
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """StoreError for a file that is cut, corrupt, or no database. Skipped for a very large one."""
-    advice = "move it away and restore a copy; see docs/store.md"
-    try:
-        if path.stat().st_size > CHECK_BYTES_MAX:
-            return
-        with closing(connection.execute("PRAGMA quick_check(3)")) as rows:
-            found = [str(row[0]) for row in rows]
-    except sqlite3.DatabaseError as exc:
-        raise StoreError(f"the store {path} is damaged: {exc}; {advice}") from exc
+    """StoreError for a file that is cut or corrupt. Skipped for a very large one."""
+    if path.stat().st_size > CHECK_BYTES_MAX:
+        return
+    with closing(connection.execute("PRAGMA quick_check(3)")) as rows:
+        found = [str(row[0]) for row in rows]
     if found != ["ok"]:
-        raise StoreError(f"the store {path} is damaged: {'; '.join(found)}; {advice}")
+        raise _damaged(path, "; ".join(found))
 
 
 def migrate(connection: sqlite3.Connection, path: Path, folder: str) -> None:

@@ -18,6 +18,7 @@ from orchestrator.adapters.store.connections import (
     connect_writer,
     make_private,
     migrate,
+    not_opened,
 )
 from orchestrator.adapters.store.statements import statements
 from orchestrator.model.errors import StoreError
@@ -174,11 +175,14 @@ class SqliteMarketStore:
         try:
             db = connect_writer(self._path, synchronous="NORMAL")
         except sqlite3.Error as exc:
-            raise StoreError(f"the store {self._path} cannot be opened: {exc}") from exc
+            raise not_opened(self._path, exc) from exc
         try:
             db.execute(f"PRAGMA wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}")
             check(db, self._path)
             migrate(db, self._path, "market")
+        except sqlite3.Error as exc:
+            db.close()
+            raise not_opened(self._path, exc) from exc
         except BaseException:
             db.close()
             raise

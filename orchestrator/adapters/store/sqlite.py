@@ -17,6 +17,7 @@ from orchestrator.adapters.store.connections import (
     connect_writer,
     make_private,
     migrate,
+    not_opened,
 )
 from orchestrator.adapters.store.lock import FolderLock
 from orchestrator.adapters.store.projections import Projector
@@ -230,14 +231,14 @@ class SqliteStore:
         try:
             db = connect_writer(self._path, synchronous=self._synchronous)
         except sqlite3.Error as exc:
-            raise StoreError(f"the store {self._path} cannot be opened: {exc}") from exc
+            raise not_opened(self._path, exc) from exc
         try:
             check(db, self._path)
             migrate(db, self._path, "sqlite")
             self._settle_in(db, installation_id)
         except sqlite3.Error as exc:
             db.close()
-            raise StoreError(f"the store {self._path} cannot be opened: {exc}") from exc
+            raise not_opened(self._path, exc) from exc
         except BaseException:
             db.close()
             raise

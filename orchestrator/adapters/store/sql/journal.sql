@@ -30,6 +30,10 @@ FROM journal WHERE seq > ? ORDER BY seq LIMIT ?
 SELECT seq, ts, node, epoch, type, subject, corr, actor, CAST(data AS BLOB), prev, hash
 FROM journal WHERE {conditions} ORDER BY seq {direction} LIMIT :limit
 
+-- name: signal_seen
+-- Whether an id was ever used.
+SELECT 1 FROM signals WHERE signal_id = ?
+
 -- name: insert_meta
 -- Set once; what stands there stays.
 INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)

@@ -16,10 +16,6 @@ ORDER BY s.seq {direction} LIMIT :limit
 SELECT s.seq, j.ts, s.signal_id, s.accepted, CAST(j.data AS BLOB)
 FROM signals AS s JOIN journal AS j ON j.seq = s.seq WHERE s.signal_id = ?
 
--- name: signal_seen
--- Whether an id was ever used.
-SELECT 1 FROM signals WHERE signal_id = ?
-
 -- name: signal_outcomes
 -- How a signal ended, account by account.
 SELECT o.seq, j.ts, CAST(j.data AS BLOB)

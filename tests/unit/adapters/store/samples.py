@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any, get_args
 
 import msgspec
@@ -50,6 +50,7 @@ from orchestrator.model.venue import (
     Transaction,
 )
 
+D = Decimal
 FACT_TYPES: tuple[type, ...] = get_args(Fact)
 ACCOUNT = "101-001-1-001"
 START = 1_400_000_000_000_000_000
