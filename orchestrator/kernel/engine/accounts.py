@@ -108,13 +108,11 @@ def _reconciled(
             "; ".join(found[:5]), account.id,
         )  # fmt: skip
         return
-    if turn.now >= turn.live.day_end_ns:
-        losses.keep_day(turn)
     # E0 of a day that began while we were away: the higher of balance and NAV (SAFETY B4).
     nav = account.nav if account.nav is not None and account.nav.is_finite() else account.balance
     if record.day is None:
         losses.begin_day(turn, account.id, nav)
-    elif record.day.day != turn.live.day:
+    elif record.day.day != losses.know_day(turn):
         losses.begin_day(turn, account.id, max(account.balance, nav))
 
 

@@ -191,12 +191,13 @@ class Kernel:
 
     def _sent(self, turn: Turn, event: SendFinished) -> None:
         """The answer's transactions go through the door first: they may settle the intent."""
-        sending.note_sent(turn, event)
+        is_news = sending.note_sent(turn, event)
         intent = turn.state.intent_of(event.intent_id)
         transactions, last_id = _told_by(event.outcome)
         if intent is not None and transactions:
             accounts.take(turn, intent.account_id, transactions, last_id, "answer")
-        sending.on_sent(turn, event)
+        if is_news:
+            sending.on_sent(turn, event)
 
     # -- recovery --------------------------------------------------------------------------------
 

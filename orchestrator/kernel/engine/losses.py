@@ -277,11 +277,18 @@ def _holds(turn: Turn, account_id: AccountId) -> bool:
 # -- the trading day -------------------------------------------------------------------------------
 
 
-def keep_day(turn: Turn) -> None:
-    """On each beat: know the trading day, and begin it for accounts that are still in another."""
+def know_day(turn: Turn) -> str:
+    """The trading day of now."""
     live = turn.live
     if turn.now >= live.day_end_ns:
         live.day, _, live.day_end_ns = trading_day(turn.now)
+    return live.day
+
+
+def keep_day(turn: Turn) -> None:
+    """On each beat: know the trading day, and begin it for accounts that are still in another."""
+    live = turn.live
+    know_day(turn)
     rolling = False
     if turn.world.plan.calendar == "fx":
         _, second = new_york(turn.now)
@@ -301,9 +308,7 @@ def keep_day(turn: Turn) -> None:
 
 def begin_day(turn: Turn, account_id: AccountId, equity: Decimal) -> None:
     """E0 is set; the daily breakers of the account, and the system's once all have begun, end."""
-    if turn.now >= turn.live.day_end_ns:
-        turn.live.day, _, turn.live.day_end_ns = trading_day(turn.now)
-    turn.say(DayStarted(account_id=account_id, day=turn.live.day, equity=equity))
+    turn.say(DayStarted(account_id=account_id, day=know_day(turn), equity=equity))
     _end_daily(turn, "A1", Scope.ACCOUNT, account_id)
     days = {
         record.day.day

@@ -371,8 +371,7 @@ def on_pattern(turn: Turn, pattern: PatternSeen) -> None:
     evidence = a4_repetition(pattern)
     if evidence is None:
         return
-    account_id = pattern.account_id
-    named = account_id in turn.world.plans
-    subject, scope = (account_id, Scope.ACCOUNT) if named else (SYSTEM, Scope.SYSTEM)
-    if turn.state.board.get("A4", subject) is None:
-        turn.trip("A4", scope, evidence, subject=subject, latched=True)
+    named = pattern.account_id in turn.world.plans
+    for account_id in (pattern.account_id,) if named else turn.world.account_ids:
+        if turn.state.board.get("A4", account_id) is None:
+            turn.trip("A4", Scope.ACCOUNT, evidence, subject=account_id, latched=True)

@@ -43,17 +43,22 @@ _OUTCOMES = {
 # -- answers -------------------------------------------------------------------------------------
 
 
-def note_sent(turn: Turn, event: SendFinished) -> None:
-    """Keep when the first byte left, before the answer's transactions settle the intent."""
+def note_sent(turn: Turn, event: SendFinished) -> bool:
+    """Keep when the first byte left, before the answer's transactions settle the intent.
+
+    False: it is settled already; then only the times are still news.
+    """
     if event.intent_id in turn.state.intents:
         turn.live.sent[event.intent_id] = Sent(event.first_byte_ns, event.latency_us)
+        return True
+    _too_late(turn, event)
+    return False
 
 
 def on_sent(turn: Turn, event: SendFinished) -> None:
     """After the answer's transactions went through the door: what they did not settle."""
     record = turn.state.intents.get(event.intent_id)
     if record is None:
-        _too_late(turn, event)
         return
     reading = read_outcome(record.intent, event.outcome)
     if reading.credentials:
@@ -81,10 +86,9 @@ def _never_accepted(outcome: WriteOutcome) -> bool:
 
 
 def _too_late(turn: Turn, event: SendFinished) -> None:
-    """The log was quicker than the answer: only the times are still news."""
+    """The log was quicker than the answer."""
     ended = turn.state.ended.get(event.intent_id)
-    if ended is None or event.intent_id in turn.live.sent or not event.first_byte_ns:
-        turn.live.sent.pop(event.intent_id, None)
+    if ended is None or not event.first_byte_ns:
         return
     turn.say(IntentMoved(
         intent_id=event.intent_id, signal_id=ended.intent.signal_id,

@@ -22,7 +22,7 @@ from orchestrator.model.events import (
 from orchestrator.model.facts import Fact, IntentWritten, SignalEnded
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.market import Beat, StreamBeat, Tick
-from orchestrator.model.money import InstrumentSpec, Side
+from orchestrator.model.money import ONE, InstrumentSpec, Side
 from orchestrator.model.orders import Answered, Intent, WriteOutcome
 from orchestrator.model.signals import (
     Allocation,
@@ -222,7 +222,9 @@ class Bench:
 
     def tick(self, instrument: str, bid, ask=None, **fields) -> Step:
         bid = D(bid)
-        ask = bid + (D("0.010") if instrument == "USD_JPY" else D("0.00010")) if ask is None else ask
+        ask = (
+            bid + (D("0.010") if instrument == "USD_JPY" else D("0.00010")) if ask is None else ask
+        )
         times = {"venue_ns": self.now, "seen_ns": self.now, **fields}
         return self.feed(Tick(instrument=instrument, bid=bid, ask=D(ask), **times))
 
@@ -282,8 +284,12 @@ class Bench:
     def reply(self, act: AskStage, answer, error: str = "") -> Step:
         return self.feed(
             StageAnswered(
-                ask_id=act.ask_id, agent_id="agent-1", agent_version="1", answer=answer,
-                error=error, latency_us=5,
+                ask_id=act.ask_id,
+                agent_id="agent-1",
+                agent_version="1",
+                answer=answer,
+                error=error,
+                latency_us=5,
             )
         )
 
@@ -297,15 +303,14 @@ class Bench:
 
     def intent(self, name: str) -> Intent:
         return next(
-            fact.intent for fact, _ in self.facts
+            fact.intent
+            for fact, _ in self.facts
             if isinstance(fact, IntentWritten) and fact.intent.intent_id == name
         )
 
     def finish(self, name: str, outcome: WriteOutcome) -> Step:
         return self.feed(
-            SendFinished(
-                intent_id=name, outcome=outcome, first_byte_ns=self.now, latency_us=100
-            )
+            SendFinished(intent_id=name, outcome=outcome, first_byte_ns=self.now, latency_us=100)
         )
 
     def fill(self, act: SendOrder, *, stop: bool = True) -> Step:
@@ -341,7 +346,8 @@ class Bench:
     def stream(self, account_id: str, *transactions: Transaction) -> Step:
         return self.feed(
             TransactionsSeen(
-                account_id=account_id, transactions=transactions,
+                account_id=account_id,
+                transactions=transactions,
                 last_transaction_id=max((tx.number for tx in transactions), default=0),
                 source="stream",
             )
@@ -379,14 +385,14 @@ class Bench:
         return intent_id(signal.signal_id, account_id, "1")
 
 
-def agree(question, *, units=None, scale=D(1), weight=D(1)):
+def agree(question, *, units=None, scale=ONE):
     """What an agent says that finds everything fine; sizes are small and within headroom."""
     signal = question.signal
     if isinstance(question, AskAllocation):
         return Allocation(
             signal_id=signal.signal_id, confidence=signal.confidence,
             shares=tuple(
-                Share(account_id=view.account_id, weight=weight, reason="fits")
+                Share(account_id=view.account_id, weight=ONE, reason="fits")
                 for view in question.accounts
             ),
         )  # fmt: skip
