@@ -23,8 +23,9 @@ from orchestrator.adapters.oanda.answers import (
 from orchestrator.adapters.oanda.http import Answer, Bounds, End, plain_body
 from orchestrator.adapters.oanda.limiter import TokenBucket
 from orchestrator.adapters.oanda.outbox import Job, Outbox, Rank, Unsent
-from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer, Nest, Pool
+from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer, Pool
 from orchestrator.adapters.oanda.requests import Requests
+from orchestrator.adapters.oanda.seams import Nest
 from orchestrator.adapters.oanda.streams import ReadLine, Stream, StreamPlan
 from orchestrator.adapters.oanda.wire import (
     AccountAnswer,

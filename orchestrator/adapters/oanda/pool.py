@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from orchestrator.adapters.oanda.address import Endpoint, connect
 from orchestrator.adapters.oanda.http import Connection
 from orchestrator.adapters.oanda.limiter import TokenBucket
+from orchestrator.adapters.oanda.seams import Nest
 from orchestrator.model.errors import VenueUnreachable
 from orchestrator.model.time import NS_PER_S
 
@@ -56,33 +57,6 @@ class Backoff:
 
     def reset(self) -> None:
         self._failures = 0
-
-
-class Nest:
-    """The parent of the client's background tasks; leaving it cancels and awaits them."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.closed = False
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:  # a bug of ours: make it loud
-            context = {"message": f"task {task.get_name()} failed", "exception": error}
-            task.get_loop().call_exception_handler(context)
-
-    async def close(self) -> None:
-        self.closed = True
-        for task in tuple(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
 
 
 class Dialer(msgspec.Struct, frozen=True):
