@@ -12,9 +12,10 @@ from orchestrator.adapters.store.connections import connect
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A passive checkpoint waits for nobody. Only a log that has outgrown this (a reader that never
-# ended, writes without any pause) is cut by force, which may hold up the writer for a moment.
+# A passive checkpoint waits for nobody, but writes without any pause keep it from ever reaching the
+# log's end. A log that has outgrown this is cut with the writer held up for some milliseconds.
 LOG_BYTES_MAX = 64 * 1024 * 1024
+_FORCE_MS = 200
 
 
 class Checkpointer:
@@ -53,17 +54,22 @@ class Checkpointer:
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         if self._log_bytes() == 0:
             return
-        with closing(connection.execute("PRAGMA wal_checkpoint(PASSIVE)")) as rows:
-            rows.fetchall()
+        _run(connection, "PRAGMA wal_checkpoint(PASSIVE)")
         if self._log_bytes() > LOG_BYTES_MAX:
-            with closing(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")) as rows:
-                rows.fetchall()
+            _run(connection, f"PRAGMA busy_timeout = {_FORCE_MS}")
+            _run(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+            _run(connection, "PRAGMA busy_timeout = 0")
 
     def _log_bytes(self) -> int:
         try:
             return self._log.stat().st_size
         except OSError:
             return 0
+
+
+def _run(connection: sqlite3.Connection, sql: str) -> None:
+    with closing(connection.execute(sql)) as rows:
+        rows.fetchall()
 
 
 def _closed(connection: sqlite3.Connection | None) -> None:

@@ -437,6 +437,23 @@ def test_the_checkpointer_moves_the_log_into_the_file(
     assert not store._checkpointer._thread.is_alive()
 
 
+def test_the_log_stays_bounded_while_writes_never_pause(
+    path: Path, make: Callable[..., SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.adapters.store.checkpoints.LOG_BYTES_MAX", 500_000)
+    store = make(checkpoint_s=0.001)
+    log = path.with_name("journal.db-wal")
+    cuts, size = 0, 0
+    for number in range(3000):
+        samples.append(store, samples.note(f"{number}" * 50))
+        now = log.stat().st_size
+        cuts, size = cuts + (now < size), now
+        if cuts >= 2:
+            break
+    assert cuts >= 2
+    assert [record.seq for record, _ in store.facts_after(0)] == list(range(1, number + 2))
+
+
 def test_a_long_read_does_not_block_the_writer(
     path: Path, make: Callable[..., SqliteStore]
 ) -> None:
