@@ -20,7 +20,9 @@ from orchestrator.model.errors import (
 from orchestrator.model.money import InstrumentName
 from tests.unit.adapters.oanda_server import (
     ACCOUNT,
+    IN_A_HURRY,
     OTHER,
+    QUICK,
     Peer,
     Request,
     Script,
@@ -35,8 +37,8 @@ from tests.unit.adapters.oanda_server import (
 EUR_USD = InstrumentName("EUR_USD")
 
 
-async def read(script: Script, what):
-    async with serving(script), venue_at(script.url) as venue:
+async def read(script: Script, what, limits=QUICK):
+    async with serving(script), venue_at(script.url, limits) as venue:
         return await what(venue)
 
 
@@ -135,7 +137,7 @@ async def test_silence_has_its_own_error():
     script = Script()
     script.answer = saying()
     with pytest.raises(VenueSilent, match="no answer in"):
-        await read(script, lambda venue: venue.account(ACCOUNT))
+        await read(script, lambda venue: venue.account(ACCOUNT), IN_A_HURRY)
 
 
 async def test_nobody_there_has_its_own_error():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 
 from orchestrator.model.errors import VenueError
@@ -13,6 +14,7 @@ from orchestrator.model.money import InstrumentName
 from orchestrator.model.venue import Transaction
 from tests.unit.adapters.oanda_server import (
     ACCOUNT,
+    IN_A_HURRY,
     QUICK,
     Peer,
     Request,
@@ -196,21 +198,24 @@ async def test_a_transaction_of_another_account_is_not_believed():
 
 
 async def test_silence_is_a_loss_though_the_socket_is_open():
-    heard = await listen(then_wait(chunk(price())), lambda it: it.kinds == "UTDU")
+    heard = await listen(
+        then_wait(chunk(price())), lambda it: it.kinds == "UTDU", limits=IN_A_HURRY
+    )
     assert heard.reasons == ["silent for 0.2 s"]
     assert heard.stats.stream_losses == {"prices": 1}
     assert heard.stats.stream_connects == {"prices": 2}
 
 
 async def test_a_stream_that_is_heard_lives_longer_than_its_patience():
-    script = then_wait(*[chunk(beat())] * 40)
-    heard = await listen(script, lambda it: it.kinds.count("B") == 40)
-    assert heard.kinds == "U" + "B" * 40
+    script = then_wait(*[chunk(beat())] * 100)
+    hurry = msgspec.structs.replace(QUICK, stream_silence_s=0.7)
+    heard = await listen(script, lambda it: it.kinds.count("B") == 100, limits=hurry)
+    assert heard.kinds == "U" + "B" * 100
 
 
 async def test_bytes_that_are_no_lines_do_not_count_as_life():
     script = then_wait(*[chunk(b"x")] * 100)
-    heard = await listen(script, lambda it: it.kinds == "UDU")
+    heard = await listen(script, lambda it: it.kinds == "UDU", limits=IN_A_HURRY)
     assert heard.reasons == ["silent for 0.2 s"]
 
 

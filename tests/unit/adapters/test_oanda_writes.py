@@ -18,6 +18,7 @@ from orchestrator.model.orders import (
 )
 from tests.unit.adapters.oanda_server import (
     ACCOUNT,
+    IN_A_HURRY,
     OTHER,
     QUICK,
     Outcomes,
@@ -36,8 +37,8 @@ from tests.unit.adapters.oanda_server import (
 )
 
 
-async def outcome_of(script: Script, request=None):
-    async with serving(script), venue_at(script.url) as venue:
+async def outcome_of(script: Script, request=None, limits=QUICK):
+    async with serving(script), venue_at(script.url, limits) as venue:
         return await send(venue, request)
 
 
@@ -210,7 +211,7 @@ async def test_a_success_that_names_no_transaction_at_all_proves_nothing():
 async def test_an_answer_that_never_comes_is_unknown():
     script = Script()
     script.answer = saying()
-    outcome = await outcome_of(script)
+    outcome = await outcome_of(script, limits=IN_A_HURRY)
     assert outcome == Unknown(reason="no answer in 0.2 s")
     assert len(script.requests) == 1
 
@@ -251,7 +252,7 @@ async def test_a_slow_drip_does_not_outlive_the_answer_time():
             await asyncio.sleep(0.02)
 
     script.answer = drip
-    assert isinstance(await outcome_of(script), Unknown)
+    assert isinstance(await outcome_of(script, limits=IN_A_HURRY), Unknown)
 
 
 @pytest.mark.parametrize("gzipped", [False, True])
@@ -370,7 +371,7 @@ async def test_closing_the_client_ends_every_write_once():
 
 async def test_counters_tell_what_happened():
     script = Script()
-    async with serving(script), venue_at(script.url, QUICK) as venue:
+    async with serving(script), venue_at(script.url, IN_A_HURRY) as venue:
         await send(venue)
         script.answer = saying()
         await send(venue, order("i-2"))
