@@ -78,10 +78,10 @@ def refused(status: int, message: str, code: str = "") -> Answer:
     return Answer(status, encode(body))
 
 
-def answer_of(call: Call, reply: Reply) -> Answer:
+def answer_of(call: Call, reply: Reply, *, related: bool = True) -> Answer:
     """A write's outcome with its transactions, related ids, last id; Location for a creation."""
     body: dict[str, object] = dict(reply.named)
-    if reply.made:
+    if reply.made and related:
         body["relatedTransactionIDs"] = [transaction.id for transaction in reply.made]
     if reply.last_id:
         body["lastTransactionID"] = str(reply.last_id)

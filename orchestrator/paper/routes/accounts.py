@@ -73,4 +73,4 @@ def instrument(spec: InstrumentSpec, books: Books) -> dict[str, object]:
 def configure(call: Call) -> Answer:
     body = read_body(call.body, ConfigureBody)
     reply = call.exchange.configure(call.account, body, call.request_id, call.now)
-    return answer_of(call, reply)
+    return answer_of(call, reply, related=False)
