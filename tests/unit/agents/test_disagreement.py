@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.agents.disagreement import Disagreement
+from orchestrator.agents.disagreement.returns import AccountReturns
 from orchestrator.agents.disagreement.risk import CurrencyRisk
 from orchestrator.model.money import AccountId, InstrumentName, Side
 from orchestrator.model.signals import Allocation, AskAllocation, Share
@@ -199,12 +200,13 @@ def test_an_order_that_would_make_two_books_alike_is_skipped_at_the_limit() -> N
 
 
 def test_a_book_that_becomes_less_alike_passes_above_the_limit() -> None:
-    """Both hold much GBP and a little NZD; buying EUR against USD makes them differ."""
-    one = account("001", exposures=exposures(GBP=50_000, JPY=-50_000))
-    two = account("002", exposures=exposures(GBP=50_000, JPY=-50_000), blocked_by=("disabled",))
-    agent = Disagreement(currency_exposure_max=100)
-    said = shares(ask_allocation(one, two), agent)[A]
+    """Both hold the same GBP against JPY; a little EUR against USD makes them differ."""
+    same = exposures(GBP=50_000, JPY=-50_000)
+    one = account("001", exposures=same, headroom_units=D(5_000))
+    two = account("002", exposures=same, blocked_by=("disabled",))
+    said = shares(ask_allocation(one, two))[A]
     assert said.weight > 0
+    assert "correlation 0.99 with account 002" in said.reason
 
 
 def test_opposite_positions_of_another_account_skip() -> None:
@@ -232,6 +234,15 @@ def test_headroom_below_the_risks_size_is_what_a_cut_starts_from() -> None:
     for limit, weight in ((5.51, 1), (2.76, D("0.25"))):
         agent = Disagreement(currency_exposure_max=limit)
         assert shares(ask_allocation(view), agent)[A].weight == weight
+
+
+def test_a_weight_below_one_may_still_be_the_whole_headroom() -> None:
+    """A weight of 0.68 (likeness 0.5) of 11 times NAV is more than the headroom of 5.5: the total
+    of USD would be 0.5 + 2.75 of all NAV, 2.7 leave 2.2, a fifth of 11 in half of the money."""
+    one = account("001", headroom_units=D(50_000))
+    two = account("002", exposures=exposures(GBP=10_000, USD=-10_000), blocked_by=("x",))
+    agent = Disagreement(currency_exposure_max=2.7)
+    assert shares(ask_allocation(one, two), agent)[A].weight == D("0.39")
 
 
 def test_money_in_other_currencies_is_compared_at_live_rates() -> None:
@@ -294,6 +305,16 @@ def test_accounts_whose_returns_moved_together_share_less() -> None:
     said = shares(ask_allocation(account("001"), moved), agent)[A]
     assert said.weight == D("0.5")
     assert "returns move with account 002" in said.reason
+
+
+def test_questions_close_together_are_one_sample_of_returns() -> None:
+    returns = AccountReturns(step_s=300, half_life=100, shrink=0.0, points_min=2)
+    for second in range(0, 1500, 10):
+        nav = D(10_000 + second)
+        returns.sample(at(second), [account("001", nav=nav), account("002", nav=nav)])
+    assert returns._products.get((A, B)).count == 4
+    assert returns.correlation(B, A) == pytest.approx(1.0)
+    assert returns.correlation(A, AccountId("none")) is None
 
 
 # --- covariance

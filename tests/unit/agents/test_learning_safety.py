@@ -240,6 +240,11 @@ def test_drift_halves_and_then_refuses_and_starts_anew_after_a_rest() -> None:
     agent.hear(quiet_tick(60 * number + 25 * 3600 + 61))
     assert verdict(agent).scale == D("0.5")
     assert verdict(agent, ask_verdict(signal=signal(strategy="other"))).scale == 1
+    for more in range(1, 9):
+        assert verdict(agent).scale == D("0.5")
+        late = at(60 * number + 25 * 3600 + more)
+        agent.hear(outcome("1", number + more, closed_ns=late))
+    assert verdict(agent).scale == 1
 
 
 def test_quarantined_losses_are_no_drift() -> None:

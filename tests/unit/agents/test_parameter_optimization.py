@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agents.parameter_optimization import ParameterOptimization
+from orchestrator.agents.parameter_optimization import ParameterOptimization, _whole
 from orchestrator.model.money import InstrumentName, InstrumentSpec, Side
 from orchestrator.model.signals import AskSizing, Sizing
 from tests.unit.agents.makers import (
@@ -50,6 +50,16 @@ def test_a_sale_starts_from_the_bid_and_has_negative_units() -> None:
 def test_risk_is_taken_of_the_smaller_of_balance_and_nav() -> None:
     said = size(ask_sizing(account=account(balance=D(10_000), nav=D(5_000))))
     assert said.units == 48780
+    said = size(ask_sizing(account=account(balance=D(5_000), nav=D(10_000))))
+    assert said.units == 48780
+
+
+def test_a_quotient_that_was_rounded_up_does_not_exceed_the_allowance() -> None:
+    """Twice 4.9 less the last of 28 digits, over 4.9, is 2: one too many by that digit."""
+    unit_loss = D("4.9")
+    money = (2 * unit_loss).next_minus()
+    assert money / unit_loss == 2
+    assert _whole(ask_sizing(), money / unit_loss, money, unit_loss) == 1
 
 
 def test_weight_multiplies_risk() -> None:
@@ -159,7 +169,7 @@ def test_gold_is_sized_in_its_own_steps() -> None:
 
 def test_the_venues_largest_position_counts_what_is_held() -> None:
     spec = InstrumentSpec(name=InstrumentName("EUR_USD"), maximum_position_size=D(5000))
-    view = account(open_trades=(held(3000), held(-9000, "GBP_USD")))
+    view = account(open_trades=(held(3000), held(9000, "GBP_USD"), held(-800)))
     assert size(ask_sizing(spec=spec, account=view)).units == 2000
 
 

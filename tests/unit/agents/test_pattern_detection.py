@@ -158,6 +158,10 @@ def test_what_is_alone_late_elsewhere_or_foreign_is_no_herd(other) -> None:
     assert kinds(agent, other) == []
 
 
+def test_one_account_alone_is_never_a_herd() -> None:
+    assert kinds(PatternDetection(herd_part=0.0), opened("1")) == []
+
+
 def test_half_of_the_accounts_are_no_herd() -> None:
     agent = PatternDetection()
     agent.hear(offered(A, B, C, AccountId("004")))
@@ -198,6 +202,12 @@ def test_losses_cluster_within_their_time() -> None:
     assert kinds(agent, *(fill(i, 60 * i, "-1") for i in range(1, 5))) == []
     assert kinds(agent, fill(4, 60 * 4, "-1")) == []  # heard again
     assert kinds(agent, fill(5, 60 * 5, "-1")) == [("loss_cluster", Severity.WARNING)]
+
+
+def test_a_cluster_that_was_told_counts_anew() -> None:
+    agent = PatternDetection(cooldown_s=0)
+    said = [len(kinds(agent, fill(i, 60 * i, "-1"))) for i in range(1, 11)]
+    assert said == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
 
 
 def test_slow_losses_and_gains_are_no_cluster() -> None:

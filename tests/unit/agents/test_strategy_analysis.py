@@ -117,6 +117,12 @@ def test_old_evidence_fades_with_market_time() -> None:
     assert late.win_rate == pytest.approx(D("0.55"), abs=D("0.001"))
 
 
+def test_old_evidence_fades_with_newer_trades() -> None:
+    """A hundred losses and then a hundred gains are not half and half."""
+    said = judge(after(200), taught(["-1"] * 100 + ["1.5"] * 100))
+    assert said.win_rate > D("0.65")
+
+
 def test_quarantined_outcomes_teach_nothing() -> None:
     assert judge(after(30), taught(["-1"] * 30, quarantined=True)).samples == 0
 
