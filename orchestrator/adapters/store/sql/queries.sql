@@ -74,7 +74,7 @@ SELECT t.transaction_id, j.ts, t.seq, t.account_id, CAST(j.data AS BLOB)
 FROM transaction_links AS l
 JOIN transactions AS t ON t.account_id = l.account_id AND t.transaction_id = l.transaction_id
 JOIN journal AS j ON j.seq = t.seq
-WHERE l.account_id = ? AND l.kind = ? AND l.ref = ? ORDER BY t.transaction_id
+WHERE l.account_id = ? AND l.kind = ? AND l.ref = ? ORDER BY l.transaction_id
 
 -- name: transaction
 -- One transaction.
