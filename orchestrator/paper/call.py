@@ -35,6 +35,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, str]
     body: bytes
     request_id: str
+    host: str = ""  # as the client called us
 
     @property
     def exchange(self) -> Exchange:

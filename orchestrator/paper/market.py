@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from orchestrator.model.conversion import factors
 from orchestrator.model.market import Tick
 from orchestrator.model.money import Currency, InstrumentName, InstrumentSpec, Price
 from orchestrator.model.ports import VenueClock
-from orchestrator.model.time import NS_PER_S, Instant
+from orchestrator.model.time import NS_PER_S, Instant, new_york
 from orchestrator.paper.candles import CandleStore
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.clockwork import Clockwork
@@ -23,6 +25,18 @@ TickSink = Callable[[Sequence[Tick]], None]
 
 _USD = Currency("USD")
 _DEEPEST_WAIT_NS = NS_PER_S  # market time between two looks at expiries, when nothing is quoted
+
+
+_FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
+_FIVE_PM = 17 * 3600
+
+
+def weekend(at_ns: Instant) -> bool:
+    """From Friday 17:00 to Sunday 17:00 in New York no currency is traded."""
+    weekday, second = new_york(at_ns)
+    if weekday == _FRIDAY:
+        return second >= _FIVE_PM
+    return weekday == _SATURDAY or (weekday == _SUNDAY and second < _FIVE_PM)
 
 
 class Market:
@@ -43,6 +57,7 @@ class Market:
         self._clockwork = Clockwork(self.exchange, time.now())
         self._sinks: list[TickSink] = []
         self._released = asyncio.Event()
+        self._weekend = False
         for name, period, bars in feed.history():
             self.candles.put_history(name, bars, period)
 
@@ -125,10 +140,25 @@ class Market:
             self.time.advance_to(due)
         now = max(self.time.now(), target if self.time.speed else 0)
         ticks = self.feed.due(now) if due is not None else []
+        if self.calendar == "fx" and weekend(now) != self._weekend:
+            self._weekend = not self._weekend
+            if self._weekend:
+                self._halt(now)
         if ticks:
             self.publish(ticks)
         else:
             self._clockwork.on_time(now)
+
+    def _halt(self, now: Instant) -> None:
+        """The week is over: the last prices stand, and nobody can trade on them."""
+        quotes = self.exchange.quotes
+        last = [tick for name in self.instruments if (tick := quotes.get(name)) is not None]
+        self.publish(
+            [
+                msgspec.structs.replace(tick, venue_ns=now, seen_ns=now, tradeable=False)
+                for tick in last
+            ]
+        )
 
     # --- prices ------------------------------------------------------------------------------
 

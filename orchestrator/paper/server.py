@@ -6,7 +6,9 @@ import asyncio
 import hmac
 import os
 import re
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
@@ -39,7 +41,8 @@ BUFFER_MAX = 64_000_000  # a stream that nobody reads is cut off here
 _REASONS = {
     200: "OK", 201: "Created", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 413: "Payload Too Large",
-    415: "Unsupported Media Type", 416: "Range Not Satisfiable", 503: "Service Unavailable",
+    415: "Unsupported Media Type", 416: "Range Not Satisfiable",
+    500: "Internal Server Error", 503: "Service Unavailable",
 }  # fmt: skip
 _RFC3339 = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)"')
 _ACCOUNT_ID = re.compile(r"^\d+-\d+-\d+-\d+$")
@@ -224,6 +227,9 @@ class Connection(asyncio.Protocol):
             return refused(400, str(error))
         except UnicodeDecodeError:
             return refused(400, "The request could not be parsed")
+        except Exception:  # noqa: BLE001  # the last door: a fault of ours, shown and answered
+            sys.stderr.write(f"{method} {self._url!r}\n{traceback.format_exc()}")
+            return refused(500, "Internal server error", "INTERNAL_SERVER_ERROR")
 
     def _admit(self) -> None:
         if self._too_big:
@@ -250,6 +256,7 @@ class Connection(asyncio.Protocol):
             query=query,
             body=self._body,
             request_id=request_id,
+            host=self._headers.get(b"host", b"").decode("latin-1"),
         )
         return route(call)
 

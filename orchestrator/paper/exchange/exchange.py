@@ -530,8 +530,12 @@ class Exchange:
         self, batch: Batch, request: OrderRequest, kind: str, replaced: Order | None
     ) -> str | None:
         books, old = batch.books, replaced.id if replaced else None
+        if replaced is not None and replaced.type != kind:
+            return "REPLACING_ORDER_INVALID"
         if kind in DEPENDENT_FIELDS:
             trade = _trade_of(books, request)
+            if replaced is not None and (trade is None or trade.id != replaced.trade_id):
+                return "REPLACING_TRADE_ID_INVALID"
             spec = self.specs[trade.instrument] if trade is not None else None
             return judge.dependent_objection(books, request, kind, trade, spec, batch.now_ns, old)
         if request.instrument is None:

@@ -86,12 +86,9 @@ def _is(books: Books, number: int, kinds: frozenset[str]) -> bool:
 def pages(call: Call) -> Answer:
     """The urls of the pages that hold the range of time; no transactions inside (section 3)."""
     books = call.account
-    if (
-        call.query.get("pageSize", "1").isdigit()
-        and int(call.query.get("pageSize", "1")) > PAGE_MAX
-    ):
+    size = whole_number(call, "pageSize", 100, 1, 10**17)
+    if size > PAGE_MAX:
         raise Refused(400, "The page size specified is invalid", "INVALID_PAGESIZE")
-    size = whole_number(call, "pageSize", 100, 1, PAGE_MAX)
     start = _time(call, "from", parse_time(books.created_time))
     end = _time(call, "to", call.now)
     if "to" in call.query and end > call.now:
@@ -102,7 +99,7 @@ def pages(call: Call) -> Answer:
     first = bisect.bisect_left(numbers, start, key=lambda n: time_of(books, n)) + 1
     last = bisect.bisect_right(numbers, end, key=lambda n: time_of(books, n))
     kinds = _types(call)
-    url = f"/v3/accounts/{books.account_id}/transactions/idrange"
+    url = f"http://{call.host}/v3/accounts/{books.account_id}/transactions/idrange"
     body: dict[str, object] = {
         "from": format_time(start),
         "to": format_time(end),

@@ -366,6 +366,20 @@ def test_a_replacement_is_one_batch_and_a_bad_one_leaves_the_old(desk):
     assert created.id in desk.books.pending
 
 
+def test_a_replacement_must_be_of_the_same_kind_and_trade(desk):
+    trades = [desk.order("1000", stopLossOnFill=STOP).made for _ in range(2)]
+    stop = trades[0][-1].id
+    assert desk.replace(stop, type="MARKET", instrument="EUR_USD", units="1").error_code == (
+        "REPLACING_ORDER_INVALID"
+    )
+    moved = {"type": "STOP_LOSS", "price": "1.08000"}
+    other = desk.replace(stop, **moved, tradeID=trades[1][1].id)
+    assert other.error_code == "REPLACING_TRADE_ID_INVALID"
+    reply = desk.replace(stop, **moved, tradeID=trades[0][1].id)
+    assert made(reply) == ["ORDER_CANCEL", "STOP_LOSS_ORDER"]
+    assert desk.books.trades[trades[0][1].id].stop_loss_order_id == reply.made[1].id
+
+
 def test_cancelling_what_is_gone_makes_a_reject(desk):
     reply = desk.cancel("77")
     assert (reply.status, reply.error_code, made(reply)) == (
