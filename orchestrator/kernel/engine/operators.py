@@ -214,23 +214,26 @@ def _liquidate_standing(turn: Turn) -> None:
 
 def on_resume(turn: Turn, event: Resume) -> None:
     stop = turn.state.stop
+    stopped = [name for name in turn.world.account_ids if turn.state.accounts[name].stopped]
     standing = Standing(
         stop_id=stop.stop_id if stop is not None else None,
         unreconciled=tuple(
-            name for name in turn.world.account_ids
+            name
+            for name in turn.world.account_ids
             if turn.world.enabled(name) and not turn.state.accounts[name].reconciled
         ),
-        unknown_intents=tuple(
-            name for name, record in turn.state.intents.items()
-            if record.state is IntentState.UNKNOWN
+        unsettled=tuple(
+            name
+            for name, record in turn.state.intents.items()
+            if record.state is IntentState.UNKNOWN or record.intent.account_id in stopped
         ),
         open_trades=tuple(
             (name, trade_id)
-            for name in turn.world.account_ids
+            for name in stopped
             if (book := turn.state.accounts[name].book) is not None
             for trade_id in book.trades
         ),
-    )  # fmt: skip
+    )
     found = refusals(standing, event.stop_id, event.actor, event.reason, event.open_trades)
     _acted(turn, event.actor, "resume", event.reason, "; ".join(found))
     if found or stop is None:

@@ -12,7 +12,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     stop_id: str | None
     unreconciled: tuple[str, ...]
-    unknown_intents: tuple[str, ...]
+    unsettled: tuple[str, ...]  # intents whose outcome is unknown, or still to come
     open_trades: tuple[tuple[str, str], ...]  # (account, trade id)
 
 
@@ -30,7 +30,7 @@ def refusals(
     if not reason.strip():
         found.append("no reason is given")
     found.extend(f"account {name} is not reconciled" for name in standing.unreconciled)
-    found.extend(f"order {name} has an unknown outcome" for name in standing.unknown_intents)
+    found.extend(f"order {name} has an unknown outcome" for name in standing.unsettled)
     found.extend(
         f"open trade {account}/{trade} is not listed"
         for account, trade in standing.open_trades

@@ -203,7 +203,9 @@ def test_a_crossing_that_the_next_price_refutes_is_taken_back():
 
 def test_another_instruments_tick_is_no_witness():
     bench = losing(max_daily_loss=D("0.01"))
-    fall(bench, "1.09010")
+    bench.send_signal(instrument="GBP_USD", reference_price=D("1.3"))
+    assert bench.fill_all() == 1  # so that GBP_USD moves the account too
+    fall(bench, "1.09000")
     for _ in range(5):
         bench.now += 10 * MS
         bench.tick("GBP_USD", "1.3")

@@ -11,13 +11,15 @@ from orchestrator.model.facts import (
     ChecksDecided,
     IntentWritten,
     OperatorActed,
+    ServiceStarted,
     SignalAccepted,
     SignalEnded,
     StageDecided,
 )
+from orchestrator.model.limits import CheckLimits
 from orchestrator.model.money import Side
 from orchestrator.model.signals import Outcome, Role
-from tests.unit.kernel.engine_bench import A, B, Bench, D, agree
+from tests.unit.kernel.engine_bench import A, B, Bench, D, agree, make_plan
 
 STAGES = ["disagreement", "strategy_analysis", "parameter_optimization", "learning_safety"]
 
@@ -394,6 +396,36 @@ def test_the_gate_sees_a_price_that_went_stale_since():
     (order,) = bench.orders()
     bench.wait(20, alive=False)
     assert "C0" in bench.kernel.may_send(order.intent_id, bench.now)
+
+
+def test_an_intent_of_another_epoch_is_not_sent():
+    bench = Bench()
+    bench.send_signal(accounts=(A,))
+    (order,) = bench.orders()
+    started = ServiceStarted(version="1", node="n", epoch=9, config_digest="d", unclean=True)
+    bench.kernel.apply(started, bench.now)
+    assert "epoch" in bench.kernel.may_send(order.intent_id, bench.now)
+
+
+def test_an_intent_is_never_made_twice_even_if_its_signal_was_forgotten():
+    bench = Bench()
+    signal = bench.send_signal(accounts=(A,))
+    bench.fill_all()
+    bench.wait(11)
+    bench.kernel._world.state.seen.clear()
+    again = msgspec.structs.replace(signal, created_ns=bench.now)
+    bench.facts.clear()
+    bench.answer(bench.feed(SignalSeen(signal=again)))
+    assert bench.orders() == []
+    assert bench.said(ChecksDecided)[0].objections[0].startswith("C04")
+
+
+def test_margin_in_flight_counts():
+    bench = Bench(make_plan(checks=CheckLimits(margin_used_max=D("0.0003"))))
+    bench.send_signal(accounts=(A,))  # 22 of 30
+    second = bench.signal(accounts=(A,), instrument="GBP_USD", reference_price=D("1.3"))
+    bench.answer(bench.feed(SignalSeen(signal=second)), units=1_000)
+    assert bench.ends(second.signal_id)[A].reason.startswith("C14")
 
 
 def test_roles_are_asked_in_their_order():

@@ -275,6 +275,28 @@ def test_a_resume_needs_accounts_reconciled_and_nothing_unknown():
     assert f"account {A} is not reconciled" in refused(bench)
 
 
+def test_a_resume_waits_for_orders_that_are_still_on_their_way():
+    bench = Bench()
+    bench.send_signal(accounts=(A,))
+    (order,) = bench.orders()
+    stop(bench)
+    resume(bench)
+    assert order.intent_id in refused(bench)
+    bench.finish(order.intent_id, NotSent(reason="gate", by_gate=True))
+    resume(bench)
+    assert bench.kernel.mode == "ready"
+
+
+def test_a_resume_of_one_account_asks_nothing_of_the_others():
+    bench = Bench()
+    bench.send_signal(accounts=(B,))
+    bench.fill_all()
+    stop(bench, accounts=(A,))
+    resume(bench)
+    assert refused(bench) == ""
+    assert bench.kernel.mode == "running"
+
+
 def test_a_resume_without_a_stop_is_refused():
     bench = Bench()
     resume(bench)

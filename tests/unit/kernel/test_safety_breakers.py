@@ -263,7 +263,7 @@ def test_reset_arms_again_and_views_show_armed_breakers_too():
 
 
 def standing(**changes):
-    fields = {"stop_id": "x", "unreconciled": (), "unknown_intents": (), "open_trades": ()}
+    fields = {"stop_id": "x", "unreconciled": (), "unsettled": (), "open_trades": ()}
     return Standing(**{**fields, **changes})
 
 
@@ -271,7 +271,7 @@ def test_a_resume_needs_everything_at_once():
     assert refusals(standing(), "x", "ann", "checked", ()) == ()
     assert refusals(standing(stop_id=None), "x", "ann", "checked", ()) == ("nothing is stopped",)
     everything = standing(
-        unreconciled=("a",), unknown_intents=("i",), open_trades=(("a", "7"), ("b", "7"))
+        unreconciled=("a",), unsettled=("i",), open_trades=(("a", "7"), ("b", "7"))
     )
     assert len(refusals(everything, "y", " ", "", ())) == 7
 
