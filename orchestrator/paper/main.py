@@ -225,8 +225,8 @@ def _parser() -> _Parser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
-    token = "bearer token that clients must send (or in PAPER_TOKEN, which no one sees in a list)"
-    add("--token", default=os.environ.get("PAPER_TOKEN", ""), help=token)
+    about = "bearer token that clients must send (or in PAPER_TOKEN, which no one sees in a list)"
+    add("--token", default=os.environ.get("PAPER_TOKEN", ""), help=about)
     add(
         "--account",
         action="append",
@@ -265,7 +265,7 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         if ids.count(one) > 1:
             raise FlagError(f"--account {one}: given twice")
     if not given.token or not given.token.isascii() or " " in given.token:
-        raise FlagError("--token is missing, or not plain text without spaces")
+        raise FlagError("--token (or PAPER_TOKEN) is missing, or not plain text without spaces")
     if given.hours not in {"always", "fx"}:
         raise FlagError(f"--hours {given.hours!r}: must be always or fx")
     return PaperConfig(

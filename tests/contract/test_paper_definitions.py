@@ -35,7 +35,7 @@ def definitions():
     for name, schema in SPEC["definitions"].items():
         closed = dict(schema)
         if closed.get("properties"):
-            extra = dict.fromkeys(NEWER.get(name, ()), {})
+            extra = {key: {} for key in NEWER.get(name, ())}
             closed["properties"] = closed["properties"] | extra
             closed["additionalProperties"] = False
         made[name] = closed
@@ -120,10 +120,9 @@ def test_a_whole_life_of_orders_fits_the_definitions(venue):
     call(venue, "GET", "/accounts")
     made = call(venue, "POST", f"{A}/orders", entry(**PROTECTED), status=201)
     trade = made["orderFillTransaction"]["tradeOpened"]["tradeID"]
-    limit = call(
-        venue, "POST", f"{A}/orders", entry(type="LIMIT", price="1.05", gtdTime="2099-01-01T00:00:00Z",
-        timeInForce="GTD"), status=201,
-    )["orderCreateTransaction"]["id"]  # fmt: skip
+    resting = entry(type="LIMIT", price="1.05", gtdTime="2099-01-01T00:00:00Z", timeInForce="GTD")
+    created = call(venue, "POST", f"{A}/orders", resting, status=201)
+    limit = created["orderCreateTransaction"]["id"]
     stop = entry(type="STOP", price="1.20", priceBound="1.21")
     call(venue, "POST", f"{A}/orders", stop, status=201)
     touched = entry(type="MARKET_IF_TOUCHED", price="1.30")

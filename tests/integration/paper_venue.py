@@ -34,11 +34,11 @@ class Venue:
         self.port = self._wait()
 
     def _wait(self) -> int:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 20  # noqa: TID251 - a process of its own
         while not self.port_file.exists():
             assert self.process.poll() is None, self.process.stderr.read().decode()
-            assert time.monotonic() < ends, "the venue does not listen"
-            time.sleep(0.02)
+            assert time.monotonic() < ends, "the venue does not listen"  # noqa: TID251
+            time.sleep(0.02)  # noqa: TID251 - waits for another process
         return int(self.port_file.read_text())
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:

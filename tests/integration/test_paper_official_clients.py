@@ -147,9 +147,7 @@ def test_the_popular_client_reads_both_streams(popular):
     assert [p["instrument"] for p in prices if p["type"] == "PRICE"][:1] == ["EUR_USD"]
     stream = popular.request(history.TransactionsStream(USD))
     wish = MarketOrderRequest(instrument="EUR_USD", units=-5).data
-    first = None
-    for first in stream_after(popular, stream, orders.OrderCreate(USD, data=wish)):
-        break
+    first = next(stream_after(popular, stream, orders.OrderCreate(USD, data=wish)))
     assert first["type"] in {"MARKET_ORDER", "HEARTBEAT"}
 
 

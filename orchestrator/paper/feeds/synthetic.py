@@ -87,7 +87,7 @@ class Path:
         self.vol_s = day / math.sqrt(_SECONDS_A_DAY)
 
     def enter(self, dice: random.Random, lean: float) -> None:
-        """Draw the next regime, for 10 to 60 minutes; a trend follows `lean` three times in four."""
+        """Draw the next regime, for 10 to 60 minutes; most trends follow `lean`."""
         shares = [regime[1] for regime in _REGIMES]
         name, _, noise, drift, half_life = dice.choices(_REGIMES, weights=shares)[0]
         self.regime, self.noise = name, noise
@@ -273,12 +273,16 @@ class SyntheticFeed:
         bids = np.rint(ohlc - spreads[:, None] / 2).astype(np.int64)
         asks = bids + spreads.astype(np.int64)[:, None]
         digits = -shown.spec.display_precision
+        # Prices repeat: one decimal for each of them keeps the history small.
+        grid = {n: Decimal(n).scaleb(digits) for n in np.unique((bids, asks)).tolist()}
+        halves = {n: Decimal(n).scaleb(digits) / 2 for n in np.unique(bids + asks).tolist()}
         made: list[Bar] = []
         for index in kept:
-            bid = [Decimal(int(v)).scaleb(digits) for v in bids[index]]
-            ask = [Decimal(int(v)).scaleb(digits) for v in asks[index]]
-            mid = [(b + a) / 2 for b, a in zip(bid, ask, strict=True)]
-            made.append(Bar(starts[index], 50, bid, ask, mid))
+            low, high = bids[index].tolist(), asks[index].tolist()
+            mid = [halves[b + a] for b, a in zip(low, high, strict=True)]
+            made.append(
+                Bar(starts[index], 50, [grid[n] for n in low], [grid[n] for n in high], mid)
+            )
         return made
 
 

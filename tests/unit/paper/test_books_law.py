@@ -1,6 +1,6 @@
 """Whatever happens to an account: its transactions alone rebuild it, and they add up."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import msgspec
 from hypothesis import given, settings
@@ -11,6 +11,8 @@ from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.instruments import SPECS
 from tests.unit.paper.desk import Desk
+
+D = Decimal
 
 PAIRS = {"EUR_USD": D("1.10000"), "USD_JPY": D("150.000"), "EUR_GBP": D("0.85000")}
 
@@ -36,25 +38,30 @@ def away(name: str, steps: int) -> D:
     return PAIRS[name] + steps * SPECS[name].tick
 
 
+def order(desk: Desk, name: str, kind: str, units: int, steps: int, rest: tuple) -> None:
+    fill, protect = rest
+    step = SPECS[name].tick
+    wish = {"type": kind, "positionFill": fill}
+    if kind != "MARKET":
+        wish["price"] = str(away(name, steps))
+    if protect in {"stop", "both"}:
+        wish["stopLossOnFill"] = {"distance": str(400 * step)}
+    if protect == "both":
+        target = away(name, steps) + (900 if units > 0 else -900) * step
+        wish["takeProfitOnFill"] = {"price": str(target)}
+    if protect == "trailing":
+        wish["trailingStopLossOnFill"] = {"distance": str(500 * step)}
+    desk.order(str(units), name, **wish)
+
+
 def play(desk: Desk, act: tuple) -> None:
     trades, pending = list(desk.books.trades), list(desk.books.pending.values())
     entries = [o for o in pending if o.trade_id is None]
     match act:
         case ("price", name, steps, width):
             desk.price(name, str(away(name, steps)), str(away(name, steps + width)))
-        case ("order", name, kind, units, steps, fill, protect):
-            step = SPECS[name].tick
-            wish = {"type": kind, "positionFill": fill}
-            if kind != "MARKET":
-                wish["price"] = str(away(name, steps))
-            if protect in {"stop", "both"}:
-                wish["stopLossOnFill"] = {"distance": str(400 * step)}
-            if protect == "both":
-                target = away(name, steps) + (900 if units > 0 else -900) * step
-                wish["takeProfitOnFill"] = {"price": str(target)}
-            if protect == "trailing":
-                wish["trailingStopLossOnFill"] = {"distance": str(500 * step)}
-            desk.order(str(units), name, **wish)
+        case ("order", name, kind, units, steps, *rest):
+            order(desk, name, kind, units, steps, tuple(rest))
         case ("close",) if trades:
             desk.close_trade(trades[0])
         case ("part",) if trades:

@@ -1,12 +1,14 @@
 """Candles: right prices, right alignment, no candle where there was no price."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 
 from orchestrator.model.market import Tick
 from orchestrator.model.time import NS_PER_S, format_time, parse_time
 from orchestrator.paper.candles import KEPT_S5, Alignment, CandleStore, complete
+
+D = Decimal
 
 
 def store(*ticks):

@@ -1,12 +1,14 @@
 """What becomes of an order: fills, cancels, rejects, and their transactions."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 
 from orchestrator.model.time import format_time
 from orchestrator.paper.exchange.requests import BadBody
 from tests.unit.paper.desk import Desk, made, named
+
+D = Decimal
 
 
 @pytest.fixture
@@ -18,6 +20,7 @@ def desk() -> Desk:
 
 STOP = {"price": "1.09000"}
 TARGET = {"price": "1.12000"}
+LIMIT = {"type": "LIMIT", "price": "1"}
 
 
 def test_a_market_order_with_stop_and_target_is_one_batch_in_oandas_order(desk):
@@ -49,7 +52,7 @@ def test_the_stop_fills_at_the_gapped_price_and_cancels_the_target(desk):
     assert cancel["tradeCloseTransactionID"] == fill["id"]
     assert not desk.books.trades
     assert not desk.books.pending
-    assert desk.books.balance == D("100000") + D("-20.1000")
+    assert desk.books.balance == D("99979.9000")
 
 
 def test_a_long_target_watches_the_bid(desk):
@@ -98,9 +101,9 @@ def test_a_short_stop_watches_the_ask(desk):
             "TRAILING_STOP_LOSS_ON_FILL_PRICE_DISTANCE_MINIMUM_NOT_MET",
         ),
         ({"type": "LIMIT"}, "PRICE_MISSING"),
-        ({"type": "LIMIT", "price": "1", "timeInForce": "GTD"}, "TIME_IN_FORCE_GTD_TIMESTAMP_MISSING"),
+        (LIMIT | {"timeInForce": "GTD"}, "TIME_IN_FORCE_GTD_TIMESTAMP_MISSING"),
         (
-            {"type": "LIMIT", "price": "1", "timeInForce": "GTD", "gtdTime": "2001-01-01T00:00:00Z"},
+            LIMIT | {"timeInForce": "GTD", "gtdTime": "2001-01-01T00:00:00Z"},
             "TIME_IN_FORCE_GTD_TIMESTAMP_IN_PAST",
         ),
         ({"type": "STOP_LOSS", "tradeID": "99", "price": "1"}, "TRADE_DOESNT_EXIST"),
@@ -136,7 +139,7 @@ def test_an_invalid_parameter_makes_no_transaction(desk, fields):
 
 @pytest.mark.parametrize("units", [True, [], {}, "many"])
 def test_a_body_of_the_wrong_types_cannot_be_read(desk, units):
-    with pytest.raises(BadBody, match="order.units"):
+    with pytest.raises(BadBody, match=r"order\.units"):
         desk.order(units)
 
 
@@ -392,7 +395,7 @@ def test_financing_is_booked_at_five_in_new_york_and_triple_on_wednesday(desk):
     desk.later(10 * 3600)
     desk.clockwork.on_time(desk.now)
     tuesday = desk.last("DAILY_FINANCING")
-    value = D("100000") * D("1.10005")
+    value = 100_000 * D("1.10005")
     assert D(tuesday["financing"]) == (value * D("-0.0240") / 365).quantize(D("0.0001"))
     desk.later(24 * 3600)
     desk.clockwork.on_time(desk.now)

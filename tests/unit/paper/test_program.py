@@ -1,6 +1,6 @@
 """The program's flags, its clock, and its memory over a crash."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 
@@ -14,6 +14,8 @@ from orchestrator.paper.main import FlagError, PaperConfig, open_accounts, parse
 from orchestrator.paper.market import Market
 from orchestrator.paper.state import StateFile
 from tests.unit.paper.desk import ACCOUNT, NOON, Desk
+
+D = Decimal
 
 GOOD = ["--token", "t", "--account", f"{ACCOUNT}:USD:100000"]
 

@@ -1,11 +1,13 @@
 """Recorded figures of real accounts come out to the last digit (fact sheet, section 17)."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, PRICING_DIGITS, rounded
 from orchestrator.paper.exchange.views import account_of, trade_full
 from tests.unit.paper.desk import Desk, named
+
+D = Decimal
 
 
 def test_vector_1_a_short_of_an_aud_account_is_booked_as_oanda_booked_it():
