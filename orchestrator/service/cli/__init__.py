@@ -1,0 +1,1 @@
+"""The command line: the service's face for a person at a terminal, and for scripts."""
