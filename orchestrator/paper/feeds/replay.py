@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import heapq
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import TextIO
 from orchestrator.model.errors import FeedError
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName, InstrumentSpec, Price
-from orchestrator.model.time import DAY_NS, NS_PER_MS, Instant
+from orchestrator.model.time import DAY_NS, HOUR_NS, NS_PER_MS, Instant
 from orchestrator.paper.feeds.base import History
+from orchestrator.paper.feeds.hours import HourFile, is_hour_file
 from orchestrator.paper.instruments import spec_of
 
 _NAME = re.compile(r"^([A-Z0-9]+_[A-Z0-9]+)_(\d{8})\.csv(\.gz)?$")
 _DAY_MS = DAY_NS // NS_PER_MS
 _FIELDS = 3
+_LINES = re.compile(rb"(?:\d+,\d+(?:\.\d+)?,\d+(?:\.\d+)?\r?\n)*")
 
 
 class _File:
@@ -38,6 +41,25 @@ class _File:
             raise FeedError(f"{path}: {match[2]} in the name is not a date") from error
         self.midnight_ns = round(day.timestamp()) * 1_000_000_000
         self.spec: InstrumentSpec = spec_of(self.instrument)
+        self._look_over()
+
+    def _look_over(self) -> None:
+        """Find what cannot be read before the first price is told, not in the middle of a run."""
+        try:
+            data = self.path.read_bytes()
+            text = gzip.decompress(data) if self.path.suffix == ".gz" else data
+        except (OSError, EOFError, zlib.error) as error:
+            raise FeedError(f"{self.path}: cannot be read: {error}") from error
+        start = 0
+        while start < len(text):
+            whole = _LINES.match(text, start)
+            assert whole is not None  # it may be empty
+            start = whole.end()
+            if start < len(text):
+                number = text.count(b"\n", 0, start) + 1
+                line = text[start : text.find(b"\n", start) + 1 or len(text)]
+                self._tick(line.decode("ascii", "replace"), number, 0)
+                start += len(line)
 
     def ticks(self) -> Iterator[Tick]:
         """FeedError names the file and line of what cannot be read."""
@@ -94,9 +116,11 @@ class ReplayFeed:
     """Ticks of all files by time; at equal times instruments go in the order they were given."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        files = [_File(Path(p)) for p in paths]
+        given = [Path(p) for p in paths]
+        self._hours = [HourFile(p) for p in given if is_hour_file(p)]
+        files = [_File(p) for p in given if not is_hour_file(p)]
         if not files:
-            raise FeedError("replay: no file given")
+            raise FeedError("replay: no file of ticks given")
         names = dict.fromkeys(file.instrument for file in files)
         files.sort(key=lambda file: file.midnight_ns)
         self.instruments: tuple[InstrumentName, ...] = tuple(names)
@@ -121,7 +145,9 @@ class ReplayFeed:
             yield from file.ticks()
 
     def history(self) -> Iterable[History]:
-        return ()
+        """Hours from before the first tick, where a file of them was given."""
+        for file in self._hours:
+            yield file.instrument, HOUR_NS, file.bars(self.start_ns)
 
     def next_ns(self) -> Instant | None:
         return None if self._next is None else self._next.venue_ns

@@ -165,3 +165,44 @@ def test_after_a_long_sleep_only_the_last_minute_is_told():
     feed = SyntheticFeed(START, 1, history_ns=HOUR_NS)
     ticks = feed.due(START + DAY_NS)
     assert ticks[0].venue_ns > START + DAY_NS - 61 * NS_PER_S
+
+
+def test_a_bad_line_is_found_before_the_first_price(tmp_path):
+    lines = [f"{i},1.10000,1.10010" for i in range(50)] + ["50;1.1;1.2", "51,1.1,1.2"]
+    with pytest.raises(FeedError, match="line 51"):
+        ReplayFeed([write(tmp_path, "EUR_USD_20140502.csv.gz", *lines)])
+
+
+def hour(at, bid="1.1", ask="1.2"):
+    return ",".join([at, *[bid] * 4, "0", *[ask] * 4, "0"])
+
+
+def test_recorded_hours_become_history_up_to_the_first_tick(tmp_path):
+    ticks = write(tmp_path, "EUR_USD_20140502.csv", "3600001,1.1,1.2")
+    hours = write(
+        tmp_path, "EUR_USD_2007_2014.csv.gz",
+        hour("20140501 23:00"), hour("20140502 00:00"), hour("20140502 01:00"),
+    )  # fmt: skip
+    feed = ReplayFeed([hours, ticks])
+    [(name, period, bars)] = feed.history()
+    assert (name, period) == ("EUR_USD", 3600 * NS_PER_S)
+    assert [b.start_ns for b in bars] == [
+        parse_time("2014-05-01T23:00:00Z"), parse_time("2014-05-02T00:00:00Z"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([hour("20140501 23:00"), "x"], "line 2: 1 fields instead of 11"),
+        ([hour("20140501 23h")], "line 1: not a time and prices"),
+        ([hour("20140501 23:00", "1.3")], "line 1: not a bid and an ask"),
+        ([hour("20140501 23:00")] * 2, "line 2: not later"),
+        ([hour("20140430 21:00"), hour("20140501 21:00")], "line 2: the lines are days"),
+    ],
+)
+def test_unreadable_hours_are_named(tmp_path, lines, why):
+    ticks = write(tmp_path, "EUR_USD_20140502.csv", "3600001,1.1,1.2")
+    feed = ReplayFeed([write(tmp_path, "EUR_USD_2007_2014.csv", *lines), ticks])
+    with pytest.raises(FeedError, match=why):
+        list(feed.history())
