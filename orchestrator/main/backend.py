@@ -156,7 +156,7 @@ def _serve(settings: Settings, options: RunOptions) -> int:
 
 def _end_of(service: object, options: RunOptions) -> int:
     from orchestrator.main.hosting import Service
-    from orchestrator.main.summary import as_text, summary_of, write
+    from orchestrator.main.summary import as_text, write
 
     assert isinstance(service, Service)
     if service.failed is not None:

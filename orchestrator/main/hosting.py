@@ -155,9 +155,9 @@ def banner(service: Service, url: str) -> str:
         f"  accounts     {', '.join(settings.account_ids)}",
         f"  instruments  {', '.join(settings.instruments)}",
         f"  state        {settings.state_dir.resolve()}",
-        f"  watch        orchestrator status · orchestrator events --follow",
-        f"  stop all     orchestrator emergency-stop",
-        f"  end          Ctrl-C (positions keep their stops at the venue)",
+        "  watch        orchestrator status · orchestrator events --follow",
+        "  stop all     orchestrator emergency-stop",
+        "  end          Ctrl-C (positions keep their stops at the venue)",
     ]
     if service.token_is_new:
         lines.append(f"  API token: {service.token}   (shown once; kept in {TOKEN_FILE} there)")
@@ -195,7 +195,7 @@ async def _live(service: Service) -> None:
     """A service that breaks takes its process down, in order, and is not mistaken for a good end."""
     try:
         await service.live()
-    except Exception as exc:  # noqa: BLE001 -- the supervisor of last resort: record, and end
+    except Exception as exc:
         service.failed = exc
         log.error("service.failed", reason=_first_cause(exc), exc_info=exc)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -32,10 +32,13 @@ from orchestrator.agents.strategy_analysis import StrategyAnalysis
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.base import Message
+from orchestrator.model.facts import Fact
+from orchestrator.model.journal import RecordFilter
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.outcomes import TradeOpened
 from orchestrator.model.ports import Clock, MarketStore, Venue
-from orchestrator.model.queries import Page, Queries
+from orchestrator.model.queries import Page
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
 from orchestrator.service.execution_engine import ExecutionEngine
@@ -58,7 +61,14 @@ _SHIPPED_AGENTS: Mapping[Role, type[Agent]] = {
     Role.CONTINUOUS_IMPROVEMENT: ContinuousImprovement,
 }
 
-_OUTCOMES_REMEMBERED = 1_000
+# A synthetic market holds no edge, and the agents find that out: on the demo they give up later,
+# so that the whole path can still be watched on the second day.
+_DEMO_PARAMS: Mapping[Role, dict[str, Any]] = {
+    Role.MARKET_ANALYSIS: {"prior_trades": 5_000.0},
+    Role.STRATEGY_ANALYSIS: {"prior_trades": 5_000.0},
+}
+
+_REMEMBERED = 1_000
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +107,12 @@ def register_agents(settings: Settings, agents: AgentManager, taste: str) -> Non
     agents.register(_market_analysis(settings, taste))
     for role, shipped in _SHIPPED_AGENTS.items():
         own = settings.agents.get(role)
-        kind = shipped if own is None or own.path is None else _own(f"agents.{role}", own.path, Agent)
+        kind = (
+            shipped if own is None or own.path is None else _own(f"agents.{role}", own.path, Agent)
+        )
         params: dict[str, Any] = {} if own is None else dict(own.params)
+        if taste == "demo" and own is None:
+            params |= _DEMO_PARAMS.get(role, {})
         agents.register(partial(kind, **params))
 
 
@@ -111,6 +125,8 @@ def _market_analysis(settings: Settings, taste: str) -> Callable[[], Agent]:
     if own is not None and own.path is not None:
         return partial(_own("agents.market_analysis", own.path, Agent), **own.params)
     params: dict[str, Any] = {} if own is None else dict(own.params)
+    if taste == "demo" and own is None:
+        params |= _DEMO_PARAMS[Role.MARKET_ANALYSIS]
     instruments = tuple(InstrumentName(name) for name in settings.instruments)
     makers = strategy_makers(settings, taste)
     return partial(MarketAnalysis, instruments=instruments, strategies=makers, **params)
@@ -157,6 +173,7 @@ def build_system(
     chain = AuditChain(store.installation_id(), store.last_record())
     bus = InProcessBus()
     agents = AgentManager(clock)
+    agents.measured = telemetry.took
     register_agents(settings, agents, hosting.taste)
     engine = ExecutionEngine(
         kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=node
@@ -172,7 +189,10 @@ def build_system(
         environment=settings.oanda_environment, version=__version__, node=node,
         calendar=hosting.calendar,
     )  # fmt: skip
-    desk = FrontDesk(engine, agents, safety, bus, store, store.queries, telemetry, clock, about)
+    desk = FrontDesk(
+        engine, agents, safety, bus, store, chain, store.queries, telemetry, clock, about,
+        threads=hosting.threads,
+    )  # fmt: skip
     plan = Plan(
         version=__version__, node=node, config_digest=settings.fingerprint(),
         accounts=account_ids, instruments=instruments, auto_start=settings.starts_by_itself,
@@ -181,11 +201,32 @@ def build_system(
     )  # fmt: skip
     return System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
-        clock, telemetry, speed=lambda: clock.speed, past=partial(_past_outcomes, store.queries),
+        clock, telemetry, speed=lambda: clock.speed, past=partial(past_of, store, kernel),
     )  # fmt: skip
 
 
-def _past_outcomes(queries: Queries) -> Iterable[Message]:
-    """The latest trade outcomes, oldest first."""
-    rows = queries.outcomes(page=Page(limit=_OUTCOMES_REMEMBERED))
-    return tuple(row.outcome for row in reversed(rows))
+def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:
+    """What agents that (re)start must know of the past, oldest first (DESIGN 5: state again).
+
+    Finished trades and proposals; and of the trades that are open, their signals and openings.
+    """
+    rows = store.queries.outcomes(page=Page(limit=_REMEMBERED))
+    finished: list[Message] = [row.outcome for row in reversed(rows)]
+    still_open = {(a, t) for a, book in kernel.books.items() for t in book.trades}
+    opened = [
+        fact
+        for fact in _facts(store, "trade.opened")
+        if isinstance(fact, TradeOpened) and (fact.account_id, fact.trade_id) in still_open
+    ]
+    signals = [f for each in opened for f in _facts(store, "signal.accepted", each.signal_id)]
+    return (*finished, *_facts(store, "change.proposed"), *signals, *opened)
+
+
+def _facts(store: SqliteStore, kind: str, signal_id: str = "") -> list[Fact]:
+    if kind == "signal.accepted" and not signal_id:
+        return []  # a foreign trade has no signal
+    wanted = RecordFilter(types=(kind,), corr=signal_id, limit=_REMEMBERED)
+    return [_read_fact(record.data) for record in reversed(store.queries.records(wanted))]
+
+
+_read_fact = msgspec.json.Decoder(Fact).decode

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-
-
 from orchestrator.agents.base import Agent
 from orchestrator.model.base import NOTHING, Message, Says
 from orchestrator.model.events import StageAnswered
@@ -95,6 +93,7 @@ class AgentManager:
         self._next: dict[Role, int] = {}
         self._memory: Callable[[], Iterable[Message]] = tuple
         self._troubled: AgentTroubled = lambda _: None
+        self.measured: Callable[[str, float], None] = lambda _role, _us: None
 
     def remember_with(self, memory: Callable[[], Iterable[Message]]) -> None:
         """What a (re)started agent hears first: histories and past outcomes, oldest first."""
@@ -153,9 +152,12 @@ class AgentManager:
         self._next[role] = turn + 1
         seat = seats[turn % len(seats)]
         errors_before = seat.errors
-        began = mono_ns()
+        # What is recorded comes from the port, so that a run in virtual time repeats to the byte;
+        # what is measured is this machine's.
+        began, began_here = self._clock.mono_ns(), mono_ns()
         said = self._call(seat, question)
-        took_ns = mono_ns() - began
+        took_ns = self._clock.mono_ns() - began
+        self.measured(role.value, (mono_ns() - began_here) / 1000)
         version = type(seat.agent).version
         if seat.errors != errors_before:
             return _no_answer(ask_id, seat.agent_id, version, seat.last_error)
@@ -336,7 +338,7 @@ def load_class(setting: str, reference: str, base: type[object]) -> type[object]
         raise PluginError(f"{setting}: {path} fails: {type(exc).__name__}: {exc}") from exc
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise PluginError(f"{setting}: {path} has no class {class_name} that extends {base.__name__}")
+        raise PluginError(
+            f"{setting}: {path} has no class {class_name} that extends {base.__name__}"
+        )
     return found
-
-

@@ -43,7 +43,9 @@ class PaperProcess:
     one that ends in order ends it. Its own state is in its own file and outlives both.
     """
 
-    def __init__(self, folder: Path, arguments: Sequence[str], token: str, fingerprint: str) -> None:
+    def __init__(
+        self, folder: Path, arguments: Sequence[str], token: str, fingerprint: str
+    ) -> None:
         self._folder = folder
         self._arguments = tuple(arguments)
         self._token = token

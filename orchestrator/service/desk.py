@@ -93,7 +93,12 @@ class Desk(Protocol):
         ...
 
     async def emergency_stop(
-        self, actor: str, reason: str, *, liquidate: bool = True, accounts: tuple[AccountId, ...] = ()
+        self,
+        actor: str,
+        reason: str,
+        *,
+        liquidate: bool = True,
+        accounts: tuple[AccountId, ...] = (),
     ) -> StopReceipt | Refused:
         """Closes the gate first; answers within 100 ms whatever disk and venue do."""
         ...

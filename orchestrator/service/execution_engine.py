@@ -23,7 +23,7 @@ from orchestrator.model.acts import (
     Write,
 )
 from orchestrator.model.base import Message
-from orchestrator.model.errors import StoreError, VenueError
+from orchestrator.model.errors import StoreConflict, StoreError, VenueError
 from orchestrator.model.events import (
     AccountSeen,
     Event,
@@ -107,6 +107,7 @@ class ExecutionEngine:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._unsaved: list[Fact] = []
+        self._failing = False
         self._fresh: list[tuple[Record, Fact]] = []
         self._facts_since_snapshot = 0
         self._seq = 0
@@ -166,6 +167,8 @@ class ExecutionEngine:
 
     def _hear(self, event: Event, facts: list[Fact], acts: list[Act]) -> None:
         if type(event) is SignalSeen:
+            if self._store.signal_seen(event.signal.signal_id):
+                return  # C04 for ever: the kernel remembers a day, the store never forgets
             self._signal_began.setdefault(event.signal.signal_id, mono_ns())
             self._tell(event.signal)
         began = mono_ns()
@@ -190,20 +193,28 @@ class ExecutionEngine:
 
     def _commit(self, facts: list[Fact]) -> bool:
         """Whether everything said so far is durable. On failure the facts wait, in order."""
-        if not facts and not self._unsaved:
-            return True
-        waiting = len(self._unsaved)
         self._unsaved.extend(facts)
+        if self._failing:
+            self._refuse_overflow()
+            return False  # `retry_commit` tries again, at the beat's pace
+        return self._write_down()
+
+    def _write_down(self) -> bool:
+        if not self._unsaved:
+            return True
         began = mono_ns()
         records = self._chain.link(
             self._unsaved, ts=self._now, node=self._node, epoch=self.kernel.epoch
         )
         try:
             self._store.append(records, self._unsaved)
+        except StoreConflict:
+            # What the journal holds already cannot happen again: a bug, and no more orders (S4).
+            self._gate.close()
+            raise
         except StoreError as exc:
             log.error("store.failed", reason=str(exc), waiting=len(self._unsaved))
-            if len(self._unsaved) > _UNSAVED_MAX:
-                raise
+            self._failing = True
             self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
             return False
         self._chain.advance(records)
@@ -212,21 +223,35 @@ class ExecutionEngine:
         self._seq = records[-1].seq
         self._facts_since_snapshot += len(records)
         self._unsaved = []
-        if waiting or self.kernel.storage_blocked:
-            self._inbox.append(StorageTrouble(ok=True))
         return True
 
+    def _refuse_overflow(self) -> None:
+        if len(self._unsaved) > _UNSAVED_MAX:
+            self._gate.close()
+            raise StoreError(f"{len(self._unsaved)} facts could not be written down")
+
     def retry_commit(self) -> None:
-        """Called by the supervisor's beat: saves what is waiting, and probes a failed store."""
-        if not self._busy and (self._unsaved or self.kernel.storage_blocked):
-            self._busy = True
-            self._now = self._clock.now()
-            try:
-                if self._commit([]) and self.kernel.storage_blocked:
-                    self._inbox.append(StorageTrouble(ok=True))
-            finally:
-                self._busy = False
-            self.handle()
+        """On each beat: saves what is waiting, and probes a store that has failed by a real write."""
+        if self._busy or not (self._unsaved or self._failing or self.kernel.storage_blocked):
+            return
+        self._busy = True
+        self._now = self._clock.now()
+        try:
+            self._failing = False
+            if self._write_down() and self.kernel.storage_blocked:
+                self._probe()
+            self._announce()
+        finally:
+            self._busy = False
+        self.handle()
+
+    def _probe(self) -> None:
+        try:
+            self._store.save_snapshot(self._seq, self.kernel.snapshot())
+        except StoreError as exc:
+            self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
+        else:
+            self._inbox.append(StorageTrouble(ok=True))
 
     def maybe_snapshot(self, *, force: bool = False) -> None:
         """Save the kernel's state, so that a restart reads few facts. Failure is not trouble."""

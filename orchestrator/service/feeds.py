@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from orchestrator.model.acts import FetchTransactions
+from orchestrator.model.conversion import links
 from orchestrator.model.events import Drained, Event, TransactionsSeen
 from orchestrator.model.market import Beat, StreamDown, StreamUp, Tick
-from orchestrator.model.conversion import links
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.model.ports import Clock, StreamItem, VenueReader
 from orchestrator.model.safety import SystemMode

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import prometheus_client as prom
 
-from orchestrator.kernel.audit import verify
+from orchestrator.kernel.audit import AuditChain, verify
 from orchestrator.kernel.ledger import valuation
 from orchestrator.model.events import (
     Drained,
@@ -70,14 +70,18 @@ class FrontDesk:
 
     def __init__(
         self, engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, bus: Bus,
-        store: Store, queries: Queries, telemetry: Telemetry, clock: Clock, about: About,
+        store: Store, chain: AuditChain, queries: Queries, telemetry: Telemetry, clock: Clock, about: About,
+        *, threads: bool = True,
     ) -> None:  # fmt: skip
+        self._threads = threads
         self._engine = engine
         self._kernel = engine.kernel
         self._agents = agents
         self._safety = safety
         self._bus = bus
         self._store = store
+        self._chain = chain
+        self._installation_id = store.installation_id()
         self._queries = queries
         self._telemetry = telemetry
         self._clock = clock
@@ -160,7 +164,12 @@ class FrontDesk:
         )  # fmt: skip
 
     async def emergency_stop(
-        self, actor: str, reason: str, *, liquidate: bool = True, accounts: tuple[AccountId, ...] = ()
+        self,
+        actor: str,
+        reason: str,
+        *,
+        liquidate: bool = True,
+        accounts: tuple[AccountId, ...] = (),
     ) -> StopReceipt | Refused:
         unknown = [a for a in accounts if a not in self._kernel.account_ids]
         if unknown:
@@ -193,13 +202,15 @@ class FrontDesk:
         return answer
 
     async def verify_audit(self) -> Done | Refused:
-        broken = await asyncio.to_thread(self._verify)
+        broken = await asyncio.to_thread(self._verify) if self._threads else self._verify()
         if broken is not None:
             return Refused(status=409, title="The audit chain is broken", detail=broken)
         return Done(text="the audit chain verifies", mode=self._kernel.mode)
 
     def _verify(self) -> str | None:
-        broken = verify(self._all_records(), self._store.installation_id())
+        # Up to where the chain stands in memory, so that a shortened journal is found too.
+        known = (self._chain.seq, self._chain.head) if self._chain.seq else None
+        broken = verify(self._all_records(), self._installation_id, known=known)
         return None if broken is None else str(broken)
 
     def _all_records(self) -> Iterator[Record]:
@@ -366,10 +377,11 @@ class FrontDesk:
         return self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
 
     def _taken(self, signal: Signal, facts: tuple[Fact, ...]) -> SignalTaken | Refused:
+        reasons = tuple(dict.fromkeys(f.reason for f in facts if isinstance(f, SignalEnded)))
+        ended = {f.account_id for f in facts if isinstance(f, SignalEnded)}
         for fact in facts:
-            if isinstance(fact, SignalAccepted):
+            if isinstance(fact, SignalAccepted) and not ended.issuperset(fact.accounts):
                 return SignalTaken(signal_id=signal.signal_id, accounts=fact.accounts)
-        reasons = tuple(f.reason for f in facts if isinstance(f, SignalEnded))
         detail = reasons[0] if reasons else f"signal {signal.signal_id} was seen before"
         return Refused(status=409, title="Signal refused", detail=detail, items=reasons)
 

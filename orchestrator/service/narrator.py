@@ -68,9 +68,7 @@ def narrate(fact: Fact) -> None:
         case AccountSwitched():
             log.warning("account.switched", account=fact.account_id, enabled=fact.enabled)
         case OperatorActed():
-            log.info(
-                "operator.acted", actor=fact.actor, action=fact.action, refused=fact.refused
-            )
+            log.info("operator.acted", actor=fact.actor, action=fact.action, refused=fact.refused)
         case Stopped():
             log.error("stop.raised", stop=fact.stop_id, actor=fact.actor, reason=fact.reason)
         case Resumed():

@@ -59,7 +59,12 @@ class SafetyMonitor:
     # -- raising --------------------------------------------------------------------------------
 
     async def emergency_stop(
-        self, actor: str, reason: str, *, liquidate: bool = True, accounts: tuple[AccountId, ...] = ()
+        self,
+        actor: str,
+        reason: str,
+        *,
+        liquidate: bool = True,
+        accounts: tuple[AccountId, ...] = (),
     ) -> StopReceipt:
         """Close the gate, then everything else. Returns within 100 ms, receipt as far as it is."""
         began = mono_ns()
@@ -88,7 +93,9 @@ class SafetyMonitor:
                 stop_id=new_id("stop"), actor=actor, reason=reason, liquidate=liquidate,
                 closed_ns=closed_ns, accounts=accounts,
             )  # fmt: skip
-        merged = tuple(dict.fromkeys((*old.accounts, *accounts))) if accounts and old.accounts else ()
+        merged = (
+            tuple(dict.fromkeys((*old.accounts, *accounts))) if accounts and old.accounts else ()
+        )
         return Latch(
             stop_id=old.stop_id, actor=old.actor, reason=old.reason,
             liquidate=old.liquidate or liquidate, closed_ns=old.closed_ns, accounts=merged,

@@ -29,9 +29,10 @@ from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import FrontDesk
-from orchestrator.service.gate import Gate
+from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
+from orchestrator.service.seams import new_id, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -136,6 +137,8 @@ class System:
         self._recover()
         epoch = self._store.next_epoch()
         latch = self._gate.read_latch()
+        if latch is None and self._gate.closed:
+            latch = self._latch_closed_word()
         if latch is not None:
             self.safety.found_at_start(latch)
         unclean = last is not None and last.type != "service.stopped"
@@ -148,6 +151,15 @@ class System:
             )
         )  # fmt: skip
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
+
+    def _latch_closed_word(self) -> Latch:
+        """The word was closed, and whoever closed it was cut off before the latch (SAFETY 5.3)."""
+        latch = Latch(
+            stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
+            liquidate=True, closed_ns=wall_ns(),
+        )  # fmt: skip
+        self._gate.latch(latch)
+        return latch
 
     def _recover(self) -> None:
         """The kernel's durable state: the last snapshot, then every fact after it."""
@@ -221,9 +233,7 @@ class System:
                     log.warning("history.missing", instrument=instrument, reason=str(exc))
                     continue
                 done = tuple(c for c in candles if c.complete)
-                found.append(
-                    History(instrument=instrument, granularity=granularity, candles=done)
-                )
+                found.append(History(instrument=instrument, granularity=granularity, candles=done))
         self._histories = tuple(found)
 
     def _memory(self) -> Sequence[Message]:
@@ -272,4 +282,3 @@ class System:
     @property
     def mode(self) -> SystemMode:
         return self.kernel.mode
-

@@ -119,7 +119,6 @@ class Telemetry:
     def _saw(self, fact: Fact) -> None:
         match fact:
             case StageDecided():
-                self.took(fact.stage.value, fact.latency_us)
                 self.passed[fact.stage.value] += _passed(fact)
             case ChecksDecided(passed=True):
                 self.passed["checks"] += 1
