@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.kernel.engine import Kernel
+from orchestrator.kernel.ledger import valuation
 from orchestrator.model.acts import AskStage
 from orchestrator.model.events import SignalSeen
 from orchestrator.model.facts import (
@@ -65,6 +66,7 @@ class Storm:
         moves[kind % len(moves)](number)
         self.collect()
         written = [f.intent for f, _ in self.bench.facts[before:] if isinstance(f, IntentWritten)]
+        self.compare_money()
         self.judge({intent.account_id for intent in written})
 
     # -- moves ---------------------------------------------------------------------------
@@ -189,6 +191,15 @@ class Storm:
             if fact.intent.intent_id not in ended:
                 found[fact.intent.account_id].append(fact.intent)
         return found
+
+    def compare_money(self) -> None:
+        """What the engine remembers of an account's worth is what it would work out anew."""
+        kernel = self.bench.kernel
+        for name, book in kernel.books.items():
+            assert kernel.nav(name) == valuation.nav(book, kernel.quotes)
+            view = kernel.account_view(name, self.bench.now)
+            reserved = sum((r.margin for r in kernel.reservations(name)), D(0))
+            assert view is None or view.margin_used == kernel.margin_used(name) + reserved
 
     def judge(self, names: set[str]) -> None:
         """By the venue's books and the intents' own words, at the worst that could come.

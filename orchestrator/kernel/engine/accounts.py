@@ -44,6 +44,7 @@ def on_specs(turn: Turn, event: SpecsSeen) -> None:
     known = record.specs if record is not None else {}
     if {spec.name: spec for spec in event.specs} != known:
         turn.say(SpecsLearned(account_id=event.account_id, specs=event.specs))
+        turn.live.books_moved(event.account_id)
 
 
 def on_account(turn: Turn, event: AccountSeen) -> None:

@@ -54,6 +54,8 @@ class AccountLive:
         self.compare: Account | None = None  # read at a transaction that our books have not reached
         self.nav: Decimal | None = None
         self.nav_known = False
+        self.load: tuple[Decimal, Decimal] | None = None  # margin used, risk to the stops
+        self.load_known = False
         self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
 
 
@@ -90,6 +92,11 @@ class Live:
         return found
 
     def books_moved(self, account_id: AccountId) -> None:
-        """Trades or balance changed: what was worked out of them is stale."""
+        """Trades, rules or balance changed: what was worked out of them is stale."""
         self.touches = None
-        self.account(account_id).nav_known = False
+        self.prices_moved(account_id)
+
+    def prices_moved(self, account_id: AccountId) -> None:
+        """A price that values this account changed."""
+        account = self.account(account_id)
+        account.nav_known = account.load_known = False

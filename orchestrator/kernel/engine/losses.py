@@ -248,7 +248,9 @@ def _until(turn: Turn, case: Case) -> int | None:
 def flatten_again(turn: Turn) -> None:
     """Flattening goes on until flat, over restarts too: the host does nothing twice."""
     for trip in list(turn.state.board.trips.values()):
-        if trip.effect not in (Effect.FLATTEN, Effect.STOP):
+        if trip.effect is Effect.STOP and turn.state.stop is None:
+            turn.do(CloseGate(actor=trip.breaker, reason=trip.evidence))
+        if trip.effect is not Effect.FLATTEN:
             continue
         accounts = turn.world.account_ids
         if trip.scope is Scope.ACCOUNT:
@@ -256,15 +258,13 @@ def flatten_again(turn: Turn) -> None:
         held = tuple(name for name in accounts if _holds(turn, name))
         if not held:
             continue
-        if trip.effect is Effect.STOP and turn.state.stop is None:
-            turn.do(CloseGate(actor=trip.breaker, reason=trip.evidence))
-        elif trip.effect is Effect.FLATTEN:
-            turn.do(
-                Liquidate(
-                    stop_id=key_of(trip.breaker, trip.subject), accounts=held,
-                    reason=f"{trip.breaker}: {trip.evidence}",
-                )
-            )  # fmt: skip
+        turn.do(
+            Liquidate(
+                stop_id=key_of(trip.breaker, trip.subject),
+                accounts=held,
+                reason=f"{trip.breaker}: {trip.evidence}",
+            )
+        )
 
 
 def _holds(turn: Turn, account_id: AccountId) -> bool:
@@ -296,7 +296,7 @@ def keep_day(turn: Turn) -> None:
     if rolling is not live.rolling:
         live.rolling = rolling
         for account_id in turn.world.account_ids:
-            live.account(account_id).nav_known = False
+            live.prices_moved(account_id)
     for account_id in turn.world.account_ids:
         record = turn.world.record(account_id)
         if record is None or record.day is None or record.day.day == live.day:

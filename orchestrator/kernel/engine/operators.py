@@ -242,12 +242,17 @@ def on_resume(turn: Turn, event: Resume) -> None:
         stop_id=stop.stop_id, actor=event.actor, reason=event.reason,
         epoch=max(event.epoch, turn.state.epoch),
     ))  # fmt: skip
-    trip = turn.state.board.get("S2")
-    if trip is not None:
-        turn.say(BreakerReset(
-            breaker="S2", scope=Scope.SYSTEM, subject=SYSTEM, actor=event.actor,
-            reason=f"resumed: {event.reason}",
-        ))  # fmt: skip
+    for trip in list(turn.state.board.trips.values()):
+        if trip.effect is Effect.STOP:
+            turn.say(
+                BreakerReset(
+                    breaker=trip.breaker,
+                    scope=trip.scope,
+                    subject=trip.subject,
+                    actor=event.actor,
+                    reason=f"resumed: {event.reason}",
+                )
+            )
     if turn.state.mode is SystemMode.STOPPED:
         set_mode(turn, SystemMode.READY, event.actor, "resumed", wanted=False)
 

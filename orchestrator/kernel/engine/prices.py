@@ -37,7 +37,7 @@ def on_tick(turn: Turn, tick: Tick) -> None:
     touched = scene.touched_by(turn.world, name)
     if touched:
         for account_id in touched:
-            live.account(account_id).nav_known = False
+            live.prices_moved(account_id)
         judge(turn, touched, Witness(tick=tick))
 
 

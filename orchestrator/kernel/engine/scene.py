@@ -97,12 +97,10 @@ def funds_of(world: World, account_id: AccountId, exclude: str = "") -> Funds | 
     record = world.record(account_id)
     if record is None or record.book is None or record.day is None:
         return None
-    book, quotes = record.book, world.live.quotes
-    nav = nav_of(world, account_id)
-    margin = valuation.margin_used(book, quotes, record.specs)
-    risk = valuation.open_risk(book, quotes, world.plan.checks.no_stop_risk)
-    if nav is None or margin is None or risk is None:
+    book, nav, load = record.book, nav_of(world, account_id), _load(world, account_id, record)
+    if nav is None or load is None:
         return None
+    margin, risk = load
     margin_reserved, count = ZERO, len(book.trades)
     for waiting in reservations(world, account_id, exclude):
         risk += waiting.intent.reservation.risk
@@ -113,6 +111,19 @@ def funds_of(world: World, account_id: AccountId, exclude: str = "") -> Funds | 
         equity_start=record.day.equity_start, peak=record.day.peak, open_risk=risk,
         open_count=count,
     )  # fmt: skip
+
+
+def _load(
+    world: World, account_id: AccountId, record: AccountRecord
+) -> tuple[Decimal, Decimal] | None:
+    """Margin used and risk to the stops of the open trades, remembered as the NAV is."""
+    live = world.live.account(account_id)
+    if not live.load_known and record.book is not None:
+        margin = valuation.margin_used(record.book, world.live.quotes, record.specs)
+        risk = valuation.open_risk(record.book, world.live.quotes, world.plan.checks.no_stop_risk)
+        live.load = None if margin is None or risk is None else (margin, risk)
+        live.load_known = True
+    return live.load
 
 
 def counted(world: World) -> tuple[AccountId, ...]:
@@ -194,9 +205,17 @@ def _touches(world: World) -> dict[InstrumentName, tuple[AccountId, ...]]:
         for trade in record.book.trades.values() if record.book is not None else ():
             home = record.book.currency if record.book is not None else Currency("")
             quote = valuation.currencies(trade.instrument)[1]
-            for name in (trade.instrument, *links(quote, home, world.instruments)):
+            for name in (trade.instrument, *_conversions(world, quote, home)):
                 found.setdefault(name, {})[account_id] = None
     return {name: tuple(accounts) for name, accounts in found.items()}
+
+
+def _conversions(world: World, frm: Currency, home: Currency) -> set[InstrumentName]:
+    """All instruments by which it may be converted: the shortest way has not always a price."""
+    found: set[InstrumentName] = set()
+    while names := links(frm, home, world.instruments - found):
+        found.update(names)
+    return found
 
 
 # -- the checks' view ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from orchestrator.model.events import SendFinished
 from orchestrator.model.facts import IntentMoved
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, IntentState, NotSent, WriteOutcome
-from orchestrator.model.safety import Severity
+from orchestrator.model.safety import Effect, Scope, Severity
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S
 from orchestrator.model.venue import Transaction
@@ -149,7 +149,8 @@ def _found_late(turn: Turn, ended: IntentRecord, reading: Reading) -> None:
 
 def broken(turn: Turn, evidence: str) -> None:
     """S4: an invariant does not hold; nothing more may be opened."""
-    turn.alert("S4", Severity.CRITICAL, "An invariant is broken", evidence)
+    if turn.state.board.get("S4") is None:
+        turn.trip("S4", Scope.SYSTEM, evidence, effect=Effect.STOP, latched=True)
     turn.do(CloseGate(actor="S4", reason=evidence))
 
 

@@ -41,12 +41,7 @@ class Trip(msgspec.Struct):
 
     @property
     def state(self) -> BreakerState:
-        if self.latched:
-            return BreakerState.LATCHED
-        # A breaker whose trip blocks, now only scaling, is on its way back (SAFETY B2).
-        if not self.blocks and TABLE[self.breaker].cools:
-            return BreakerState.PROBING
-        return BreakerState.TRIPPED
+        return BreakerState.LATCHED if self.latched else BreakerState.TRIPPED
 
 
 class Board(msgspec.Struct):

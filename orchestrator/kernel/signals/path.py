@@ -48,6 +48,7 @@ class Paths:
 
     def __init__(self) -> None:
         self.asks: dict[int, Ask] = {}
+        self._asked: dict[tuple[str, AccountId], int] = {}  # one open question at a time
         self.progress: dict[tuple[str, AccountId], Progress] = {}
         self._count = 0
 
@@ -58,10 +59,14 @@ class Paths:
 
     def open(self, ask: Ask) -> None:
         self.asks[ask.ask_id] = ask
+        self._asked[ask.signal_id, ask.account_id] = ask.ask_id
 
     def close(self, ask_id: int) -> Ask | None:
         """Take an open question; None for one that was never asked, or answered already."""
-        return self.asks.pop(ask_id, None)
+        ask = self.asks.pop(ask_id, None)
+        if ask is not None and self._asked.get((ask.signal_id, ask.account_id)) == ask_id:
+            del self._asked[ask.signal_id, ask.account_id]
+        return ask
 
     def late(self, now: Instant) -> list[Ask]:
         return [ask for ask in self.asks.values() if now > ask.deadline_ns]
@@ -69,16 +74,9 @@ class Paths:
     def forget(self, signal_id: str, account_id: AccountId) -> None:
         """The signal has ended there: nothing more is expected of it."""
         self.progress.pop((signal_id, account_id), None)
-        for ask in [
-            ask
-            for ask in self.asks.values()
-            if ask.signal_id == signal_id and ask.account_id == account_id
-        ]:
-            del self.asks[ask.ask_id]
-
-    def clear(self) -> None:
-        self.asks.clear()
-        self.progress.clear()
+        ask_id = self._asked.pop((signal_id, account_id), None)
+        if ask_id is not None:
+            self.asks.pop(ask_id, None)
 
 
 def shares_of(question: AskAllocation, answer: Allocation) -> list[tuple[AccountId, Decimal, str]]:

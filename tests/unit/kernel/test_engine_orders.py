@@ -248,6 +248,10 @@ def test_a_second_order_of_one_intent_closes_the_gate():
     bench.stream(A, *made)
     (act,) = bench.done(CloseGate)
     assert act.actor == "S4"
+    assert "S4" in bench.kernel.account_blocks(B, bench.now)[0]
+    bench.acts.clear()
+    bench.wait(31)  # the stop itself never came: it is asked for again
+    assert bench.done(CloseGate)
 
 
 def test_an_order_unknown_for_30_s_trips_a7_until_it_is_settled():

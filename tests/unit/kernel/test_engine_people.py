@@ -31,7 +31,7 @@ from orchestrator.model.facts import (
 )
 from orchestrator.model.orders import NotSent, Unknown
 from orchestrator.model.outcomes import PatternSeen
-from orchestrator.model.safety import Severity
+from orchestrator.model.safety import Effect, Scope, Severity
 from orchestrator.model.signals import Outcome, Role
 from tests.unit.kernel.engine_bench import A, B, Bench
 
@@ -273,6 +273,21 @@ def test_a_resume_needs_accounts_reconciled_and_nothing_unknown():
     bench.start_life(latched="stop-1")
     resume(bench)
     assert f"account {A} is not reconciled" in refused(bench)
+
+
+def test_a_resume_arms_the_breaker_that_had_stopped_the_system():
+    bench = Bench()
+    tripped = BreakerTripped(
+        breaker="S2", scope=Scope.SYSTEM, subject="system", effect=Effect.STOP, evidence="fell",
+        latched=True,
+    )  # fmt: skip
+    bench.kernel.apply(tripped, bench.now)
+    bench.facts.append((tripped, bench.now))
+    bench.feed(ResetBreaker(breaker="S2", subject="system", actor="ann"))
+    assert "resume only" in refused(bench)
+    stop(bench)
+    resume(bench)
+    assert bench.kernel.account_blocks(A, bench.now) == ()
 
 
 def test_a_resume_waits_for_orders_that_are_still_on_their_way():

@@ -20,10 +20,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reset: str
     by_person: bool = False
 
-    @property
-    def cools(self) -> bool:
-        return self.reset == "cooldown"
-
 
 TABLE: dict[str, Row] = {
     "A1": Row(name="daily loss", scope=Scope.ACCOUNT, effect=Effect.FLATTEN, reset="day"),
@@ -37,6 +33,13 @@ TABLE: dict[str, Row] = {
     "S1": Row(name="total daily loss", scope=Scope.SYSTEM, effect=Effect.FLATTEN, reset="day"),
     "S2": Row(
         name="total drawdown", scope=Scope.SYSTEM, effect=Effect.STOP, reset="manual",
+        by_person=True,
+    ),
+    "S4": Row(
+        name="integrity",
+        scope=Scope.SYSTEM,
+        effect=Effect.STOP,
+        reset="manual",
         by_person=True,
     ),
     "S5": Row(name="storage", scope=Scope.SYSTEM, effect=Effect.BLOCK, reset="auto"),
