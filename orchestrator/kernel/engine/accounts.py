@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.kernel.engine import losses, scene, sending
-from orchestrator.kernel.engine.live import Ahead
+from orchestrator.kernel.engine.live import AccountLive, Ahead
 from orchestrator.kernel.engine.losses import Witness
 from orchestrator.kernel.engine.state import AccountRecord
 from orchestrator.kernel.engine.turn import Turn
@@ -41,8 +41,9 @@ _CLOSE_AFTER_NS = 5 * NS_PER_S
 
 def on_specs(turn: Turn, event: SpecsSeen) -> None:
     record = turn.world.record(event.account_id)
-    known = record.specs if record is not None else {}
-    if {spec.name: spec for spec in event.specs} != known:
+    if record is None:
+        return
+    if {spec.name: spec for spec in event.specs} != record.specs:
         turn.say(SpecsLearned(account_id=event.account_id, specs=event.specs))
         turn.live.books_moved(event.account_id)
 
@@ -152,8 +153,7 @@ def take(
         turn.live.books_moved(account_id)
         sure = not book.trades  # the balance is the venue's own figure
         losses.judge(turn, (account_id,), Witness(sure=sure))
-    if live.ahead is not None and live.ahead.number <= book.last_id:
-        live.ahead = None
+    _note_gap(turn, live, book, missing=admission.missing)
     if complete_to:
         sending.after_read(turn, account_id, last_id)
     # A stream often runs ahead of an answer by a moment; only a real gap is worth a read.
@@ -163,6 +163,16 @@ def take(
     if waiting is not None and book.last_id >= int(waiting.last_transaction_id):
         live.compare = None
         on_account(turn, AccountSeen(account=waiting))
+
+
+def _note_gap(turn: Turn, live: AccountLive, book: Book, *, missing: bool) -> None:
+    """A gap is known from now on, or it is closed."""
+    if not missing:
+        live.behind_ns = None
+    elif live.behind_ns is None:
+        live.behind_ns = turn.now
+    if live.ahead is not None and live.ahead.number <= book.last_id:
+        live.ahead = None
 
 
 def _apply(turn: Turn, account_id: AccountId, book: Book, tx: Transaction, source: str) -> None:
@@ -259,6 +269,9 @@ def _keep_known(turn: Turn, account_id: AccountId, record: AccountRecord) -> Non
         reconciled=record.reconciled or grace,
         differences=record.differences,
         unknown_since_ns=min((intent.since_ns for intent in waiting), default=None),
+        behind_ns=live.behind_ns
+        if live.behind_ns is not None or live.ahead is None
+        else live.ahead.since_ns,
         heard_ns=live.heard_ns if live.heard_ns is not None else started,
         valued=scene.nav_of(turn.world, account_id) is not None or record.book is None or grace,
     )

@@ -101,7 +101,11 @@ class Kernel:
     def step(self, event: Event, now: Instant) -> Step:
         """Decide on one event at one instant of the market's clock."""
         turn = Turn(self._world, now)
-        self._hear(turn, event)
+        try:
+            self._hear(turn, event)
+        except Exception as exc:  # noqa: BLE001 -- K9: a bug here stops trading, with its evidence
+            text = f"{type(event).__name__}: {type(exc).__name__}: {exc}"
+            sending.broken(turn, text[:500])
         return Step(tuple(turn.facts), tuple(turn.acts))
 
     def _hear(self, turn: Turn, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915 -- one table

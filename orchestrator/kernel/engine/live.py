@@ -50,6 +50,7 @@ class AccountLive:
         self.reading_ns: Instant | None = None  # a read of transactions is under way since
         self.attempt = 0  # of settling reads in a row
         self.ahead: Ahead | None = None
+        self.behind_ns: Instant | None = None  # a gap before what we know of, since
         self.mismatches = 0
         self.compare: Account | None = None  # read at a transaction that our books have not reached
         self.nav: Decimal | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
+from orchestrator.kernel.engine import prices
 from orchestrator.model.acts import CloseGate, FetchAccount, FetchTransactions, Write
 from orchestrator.model.events import AccountSeen, ReadFailed
 from orchestrator.model.facts import (
@@ -476,12 +478,11 @@ def test_an_account_behind_us_proves_nothing():
 
 
 def test_a_summary_without_trades_is_not_adopted():
-    import msgspec
-
     bench = Bench(begin=False)
     bench.start_life()
     whole = bench.venue[A].seen().account
-    bench.feed(AccountSeen(account=msgspec.structs.replace(whole, trades=None)))
+    for lacking in ({"trades": None}, {"orders": None}):
+        bench.feed(AccountSeen(account=msgspec.structs.replace(whole, **lacking)))
     assert bench.kernel.books == {}
 
 
@@ -510,3 +511,34 @@ def test_a_silent_account_is_polled_then_unknown():
     bench.hearts()
     bench.beat()
     assert bench.kernel.account_blocks(A, bench.now) == ()
+
+
+# -- nonsense from the venue ---------------------------------------------------------
+
+
+def test_a_gap_that_no_read_closes_blocks_the_account():
+    bench = Bench()
+    _, order = one_order(bench)
+    made, fill, stop = bench.venue[A].fill(bench.intent(order.intent_id), D("1.10010"))
+    bench.stream(A, made, stop)
+    bench.wait(10)
+    assert bench.kernel.account_blocks(A, bench.now) == ()
+    bench.wait(1)
+    assert any("missing" in text for text in bench.kernel.account_blocks(A, bench.now))
+    bench.stream(A, fill)
+    bench.wait(1)
+    assert bench.kernel.account_blocks(A, bench.now) == ()
+    assert len(bench.kernel.books[A].trades) == 1
+
+
+def test_a_bug_in_the_kernel_stops_trading_and_does_not_raise(monkeypatch):
+    bench = Bench()
+
+    def fails(*_):
+        raise AssertionError("two and two are five")
+
+    monkeypatch.setattr(prices, "keep_prices", fails)
+    bench.wait(1)
+    (act,) = bench.done(CloseGate)
+    assert act.reason == "Beat: AssertionError: two and two are five"
+    assert "S4" in bench.kernel.account_blocks(A, bench.now)[0]

@@ -67,7 +67,7 @@ def test_a_gain_is_no_loss_and_a_base_of_nothing_is_crossed():
 def known(**changes):
     fields = {
         "reconciled": True, "differences": (), "unknown_since_ns": None, "heard_ns": 100 * S,
-        "valued": True,
+        "behind_ns": None, "valued": True,
     }  # fmt: skip
     return Knowledge(**{**fields, **changes})
 
@@ -86,6 +86,8 @@ def test_a7_thresholds():
     assert a7_unknown(known(unknown_since_ns=70 * S - 1), now, BREAKERS)
     assert a7_unknown(known(heard_ns=90 * S), now, BREAKERS) is None
     assert a7_unknown(known(heard_ns=90 * S - 1), now, BREAKERS)
+    assert a7_unknown(known(behind_ns=90 * S), now, BREAKERS) is None
+    assert a7_unknown(known(behind_ns=90 * S - 1), now, BREAKERS)
     assert a7_unknown(known(valued=False), now, BREAKERS)
 
 

@@ -15,11 +15,14 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     reconciled: bool
     differences: tuple[str, ...]
     unknown_since_ns: Instant | None  # of the oldest UNKNOWN intent
+    behind_ns: Instant | None  # transactions that the venue spoke of are missing since
     heard_ns: Instant  # last sign of life: transactions stream, or a read that worked
     valued: bool  # every open trade can be valued in home currency
 
 
-def a7_unknown(known: Knowledge, now: Instant, limits: BreakerLimits) -> str | None:
+def a7_unknown(  # noqa: PLR0911 -- a list of what can be missing
+    known: Knowledge, now: Instant, limits: BreakerLimits
+) -> str | None:
     """The first thing that is missing, or None when all is known."""
     if not known.reconciled:
         if known.differences:
@@ -32,6 +35,10 @@ def a7_unknown(known: Knowledge, now: Instant, limits: BreakerLimits) -> str | N
     silent = now - known.heard_ns
     if silent > seconds(limits.transactions_silence_s_max):
         return f"transactions silent for {seconds_text(silent)}"
+    if known.behind_ns is not None:
+        behind = now - known.behind_ns
+        if behind > seconds(limits.transactions_silence_s_max):
+            return f"transactions missing for {seconds_text(behind)}"
     if not known.valued:
         return "a conversion rate or price of an open trade is missing"
     return None
