@@ -116,14 +116,16 @@ def open_accounts(
         history = restored.get(config.account_id)
         if history is None:
             continue
-        created = history[0].home_currency
+        created = history.transactions[0].home_currency if history.transactions else None
         if created != config.currency:
             raise FlagError(
                 f"--account {config.account_id}: the state file keeps it in {created}, "
                 f"not {config.currency}"
             )
         try:
-            market.exchange.restore(config, history)
+            books = market.exchange.restore(config, history.transactions)
+            for note in history.notes.values():
+                books.recall(note.order, note.trailing, note.initial)
         except (ValueError, KeyError) as error:
             raise FlagError(f"--state: account {config.account_id}: {error}") from error
     if state is not None:
@@ -131,6 +133,8 @@ def open_accounts(
     for config in configs:
         if config.account_id not in restored:
             market.exchange.open_account(config, market.time.now())
+        if state is not None:
+            market.exchange.accounts[config.account_id].on_note = state.listen_note
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from orchestrator.model.errors import FeedError
 from orchestrator.model.money import AccountId
-from orchestrator.model.venue import Transaction
+from orchestrator.model.venue import Order, Transaction
 from orchestrator.paper.exchange.books import Books
+
+
+class Note(msgspec.Struct):
+    """Where a pending order stands: what no transaction carries."""
+
+    order: str
+    trailing: Decimal | None = None
+    initial: Decimal | None = None
+
+
+class Kept(msgspec.Struct):
+    """What the file knows of an account; the last note of an order counts."""
+
+    transactions: list[Transaction] = []
+    notes: dict[str, Note] = {}
 
 
 class _Line(msgspec.Struct):
     account: AccountId
-    transactions: list[Transaction]
+    transactions: list[Transaction] = []
+    note: Note | None = None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -37,25 +54,36 @@ class StateFile:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def load(self) -> dict[AccountId, list[Transaction]]:
-        """All transactions by account. FeedError names the line that cannot be read."""
+    def load(self) -> dict[AccountId, Kept]:
+        """All that is known, by account. FeedError names the line that cannot be read."""
         data = self._path.read_bytes()
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.ftruncate(self._fd, whole)
-        found: dict[AccountId, list[Transaction]] = {}
+        found: dict[AccountId, Kept] = {}
         for number, line in enumerate(data[:whole].splitlines(), 1):
             try:
                 read = _decoder.decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError) as error:
                 raise FeedError(f"{self._path}: line {number}: {error}") from error
-            found.setdefault(read.account, []).extend(read.transactions)
+            kept = found.setdefault(read.account, Kept())
+            kept.transactions.extend(read.transactions)
+            if read.note is not None:
+                kept.notes[read.note.order] = read.note
         return found
 
     def listen(self, books: Books, _made: Sequence[Transaction], encoded: Sequence[bytes]) -> None:
         """Write a batch as one line, in one call: it is there whole, or not at all."""
         account = msgspec.json.encode(books.account_id)
         line = b'{"account":%b,"transactions":[%b]}\n' % (account, b",".join(encoded))
+        self._write(line)
+
+    def listen_note(self, books: Books, order: Order) -> None:
+        """Write where an order stands now."""
+        note = Note(order.id, order.trailing_stop_value, order.initial_market_price)
+        self._write(msgspec.json.encode(_Line(books.account_id, note=note)) + b"\n")
+
+    def _write(self, line: bytes) -> None:
         view = memoryview(line)
         while view:
             view = view[os.write(self._fd, view) :]

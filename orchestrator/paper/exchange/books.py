@@ -82,6 +82,8 @@ class Books:
         self.trades_in: dict[InstrumentName, dict[str, Trade]] = {}
         self.orders_in: dict[InstrumentName, dict[str, Order]] = {}
         self.expiries: dict[str, int] = {}  # order id -> market time, GTD and GFD
+        # Told of what no transaction carries: where a trailing or touched order stands.
+        self.on_note: Callable[[Books, Order], None] | None = None
         self.history: list[bytes] = []  # transaction n, encoded, at n - 1
         self.kinds: list[str] = []
 
@@ -130,18 +132,29 @@ class Books:
 
     def move_trailing_stop(self, order: Order, value: Decimal) -> Order:
         """Moving a trailing stop makes no transaction (fact sheet, section 9)."""
-        moved = _replace(order, trailing_stop_value=value)
-        self.put_pending(moved)
-        return moved
+        return self._noted(_replace(order, trailing_stop_value=value))
 
     def note_creation(self, order: Order, tick: Tick | None) -> Order:
         """A market-if-touched order remembers where the market was (section 8)."""
         if order.type != "MARKET_IF_TOUCHED" or tick is None:
             return order
         buying = order.units is not None and order.units > 0
-        noted = _replace(order, initial_market_price=tick.ask if buying else tick.bid)
-        self.put_pending(noted)
-        return noted
+        return self._noted(_replace(order, initial_market_price=tick.ask if buying else tick.bid))
+
+    def _noted(self, order: Order) -> Order:
+        self.put_pending(order)
+        if self.on_note is not None:
+            self.on_note(self, order)
+        return order
+
+    def recall(self, order_id: str, trailing: Decimal | None, initial: Decimal | None) -> None:
+        """After a rebuild: where a pending order stood, as it was noted."""
+        order = self.pending.get(order_id)
+        # A note can outlive its batch, if the crash came between them: the id is another order's.
+        if order is not None and order.type == "TRAILING_STOP_LOSS":
+            self.put_pending(_replace(order, trailing_stop_value=trailing))
+        elif order is not None and order.type == "MARKET_IF_TOUCHED":
+            self.put_pending(_replace(order, initial_market_price=initial))
 
     def note_missing(self, order: Order, tick: Tick) -> Order:
         """After a rebuild, what no transaction carries starts anew from the first price."""

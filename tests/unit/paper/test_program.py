@@ -114,6 +114,24 @@ def test_a_state_file_gives_the_account_back_and_a_torn_line_is_cut(tmp_path):
     assert third.exchange.accounts[ACCOUNT].history == rebuilt.history
 
 
+def test_a_trailing_stop_stands_where_it_stood_before_the_crash(tmp_path):
+    path = tmp_path / "state"
+    first, config = market(), parse_account(f"{ACCOUNT}:USD:100000")
+    open_accounts(first, [config], StateFile(path))
+    desk = Desk()
+    desk.exchange, desk.books = first.exchange, first.exchange.accounts[ACCOUNT]
+    first.put_price("EUR_USD", D("1.10000"), D("1.10010"))
+    trailing = desk.order("1000", trailingStopLossOnFill={"distance": "0.00500"}).made[-1].id
+    touched = desk.order("1000", type="MARKET_IF_TOUCHED", price="1.20000").made[0].id
+    first.put_price("EUR_USD", D("1.12000"), D("1.12010"))
+    second = market()
+    open_accounts(second, [config], StateFile(path))
+    pending = second.exchange.accounts[ACCOUNT].pending
+    assert pending[trailing].trailing_stop_value == D("1.11500")
+    assert pending[touched].initial_market_price == D("1.10010")
+    assert pending == first.exchange.accounts[ACCOUNT].pending
+
+
 def test_a_state_file_that_cannot_be_read_or_disagrees_is_refused(tmp_path):
     path = tmp_path / "state"
     path.write_text("{}\n")
