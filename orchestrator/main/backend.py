@@ -6,11 +6,13 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.model.errors import OrchestratorError
+from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
+from orchestrator.service.seams import wall_ns
 from orchestrator.settings import Settings, SettingsError, load_settings
 
 
@@ -27,7 +29,9 @@ class Backend:
             if options.replay and options.speed == "max":
                 from orchestrator.main.replay import run_replay
 
-                return run_replay(settings, options)
+                return run_replay(_own_folder(settings, options), options)
+            if options.replay:
+                return _serve_replay(settings, options)
             return _serve(settings, options)
         except (SettingsError, OrchestratorError, ValueError, OSError) as exc:
             print(f"orchestrator: {exc}", file=sys.stderr)
@@ -49,14 +53,14 @@ class Backend:
 
     def settings_rows(self) -> Sequence[tuple[str, str, str]]:
         """(name, value or ***, source) of every setting."""
-        return [tuple(row) for row in load_settings().describe()]
+        return [(row.name, row.value, row.source) for row in load_settings().describe()]
 
     def service(self, state: Path | None) -> ServiceAddress:
         """Where the service of a state folder is, and the token to ask it with."""
         from orchestrator.main.hosting import TOKEN_FILE
 
         settings = load_settings()
-        folder = state or settings.state_dir
+        folder = state or current_folder(settings.state_dir)
         return ServiceAddress(
             url=_url_of(folder) or f"http://127.0.0.1:{settings.agent_discovery_port}",
             token=_read(folder / TOKEN_FILE), state_dir=folder,
@@ -67,7 +71,7 @@ class Backend:
         from orchestrator.service.gate import Gate, Latch
         from orchestrator.service.seams import mono_ns, new_id, wall_ns
 
-        folder = state or load_settings().state_dir
+        folder = state or current_folder(load_settings().state_dir)
         began = mono_ns()
         gate = Gate(folder)
         gate.close()
@@ -93,6 +97,15 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def current_folder(state_dir: Path) -> Path:
+    """The folder of the service that works under STATE_DIR: a replay has one of its own there."""
+    named = _read(state_dir / CURRENT)
+    return Path(named) if named and Path(named).is_dir() else state_dir
+
+
+CURRENT = "current"
+
+
 def _url_of(folder: Path) -> str | None:
     return _read(folder / "service.url")
 
@@ -112,14 +125,40 @@ def _settings_of(options: RunOptions) -> Settings:
     if options.replay:
         overrides["OANDA_ENVIRONMENT"] = "paper"
         overrides["INSTRUMENTS"] = ",".join(_instruments_of(options.replay))
-        overrides.setdefault("STATE_DIR", "")
-    return load_settings(env={k: v for k, v in overrides.items() if v != ""})
+    return load_settings(env=overrides)
 
 
 def _instruments_of(files: Sequence[Path]) -> list[str]:
     """EUR_USD_20140508.csv.gz -> EUR_USD; in order of appearance."""
     names = ["_".join(file.name.split("_")[:2]) for file in files]
     return list(dict.fromkeys(names))
+
+
+def _own_folder(settings: Settings, options: RunOptions) -> Settings:
+    """A replay keeps its state apart: it belongs to another market at another time."""
+    if options.state is not None:
+        return settings
+    stamp = format_time(wall_ns())[:19].replace(":", "").replace("-", "").replace("T", "-")
+    folder = settings.state_dir.resolve() / f"replay-{stamp}"
+    folder.mkdir(mode=0o700, parents=True)
+    return settings.model_copy(update={"state_dir": folder})
+
+
+def _serve_replay(settings: Settings, options: RunOptions) -> int:
+    """Beside a served replay no other service works under the same STATE_DIR (StoreLocked)."""
+    from orchestrator.adapters.store.lock import FolderLock
+
+    own = _own_folder(settings, options)
+    if own.state_dir == settings.state_dir:
+        return _serve(own, options)
+    lock = FolderLock(settings.state_dir)
+    pointer = settings.state_dir / CURRENT
+    pointer.write_text(str(own.state_dir))
+    try:
+        return _serve(own, options)
+    finally:
+        pointer.unlink(missing_ok=True)
+        lock.release()
 
 
 def _serve(settings: Settings, options: RunOptions) -> int:
@@ -185,7 +224,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _loop_factory() -> object:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:

@@ -22,11 +22,12 @@ from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.main.logs import set_up_logs
 from orchestrator.main.parts import Hosting, build_system
+from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.service.api import create_api
 from orchestrator.service.desk import Desk
 from orchestrator.service.gate import Gate
-from orchestrator.service.seams import new_token
+from orchestrator.service.seams import mono_ns, new_token
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
 
@@ -58,6 +59,8 @@ class Service:
         self._gate = Gate(settings.state_dir)
         self._ended = asyncio.Event()
         self.failed: BaseException | None = None
+        self.summary: Summary | None = None
+        self._began = mono_ns()
 
     def desk(self) -> Desk | None:
         return None if self.system is None else self.system.desk
@@ -85,8 +88,21 @@ class Service:
                 *self._until_replay_ends(),
             )  # fmt: skip
             await self.system.run()
+            self._sum_up(self.system)
         finally:
             await connection.close()
+
+    def _sum_up(self, system: System) -> None:
+        """What a replay came to; a service without one has no end to sum up."""
+        connection = self.connection
+        if self.wishes.replay is None or connection is None or connection.told is None:
+            return
+        balances = {each.account_id: each.balance for each in self.settings.paper_accounts}
+        self.summary = summarise(
+            system, started_ns=connection.told.start_ns, recorded=connection.told.ticks,
+            wall_ns=mono_ns() - self._began, began=balances, state=self.settings.state_dir,
+            store=self.store,
+        )  # fmt: skip
 
     def _taste(self) -> str:
         if self.wishes.replay is not None:
@@ -202,8 +218,9 @@ async def _live(service: Service) -> None:
 
 
 def _first_cause(exc: BaseException) -> str:
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
+    if isinstance(exc, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = exc
+        return _first_cause(group.exceptions[0])
     return f"{type(exc).__name__}: {exc}"
 
 
