@@ -280,6 +280,9 @@ def test_limits_hold_together_and_every_signal_ends_once(script):
         for account in accepted.accounts:
             assert (accepted.signal.signal_id, account) in ends
     assert bench.kernel.in_flight() == ()
+    live = bench.kernel._world.live  # INV-17: nothing is left behind
+    assert (live.paths.asks, live.paths.progress) == ({}, {})
+    assert (live.settling, live.sent) == ({}, {})
     written = Counter(f.intent.intent_id for f in bench.said(IntentWritten))
     assert all(count == 1 for count in written.values())  # INV-02
     for name in (A, B):  # INV-06: the venue is the judge

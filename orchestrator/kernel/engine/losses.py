@@ -42,9 +42,14 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """What made us look: a tick, or the venue's own figure, which needs no second one."""
+    """What made us look.
+
+    `told`: the venue's own NAV, which confirms a crossing that was seen before. `sure`: nothing is
+    open, so that the loss is booked and no price can take it back: no second witness is needed.
+    """
 
     tick: Tick | None = None
+    told: bool = False
     sure: bool = False
 
 
@@ -119,7 +124,9 @@ def judge_totals(turn: Turn, told: dict[AccountId, Decimal], witness: Witness) -
 
 def judge_told(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
     """The venue's own NAV: it confirms a crossing that waits, and refutes none."""
-    witness = Witness(sure=True)
+    if turn.live.rolling:
+        return  # it is at the roll's wide spread, which trips nothing (SAFETY B4)
+    witness = Witness(told=True)
     judge_account(turn, account_id, nav, witness)
     judge_totals(turn, {account_id: nav}, witness)
 
@@ -175,13 +182,14 @@ def _crossed(turn: Turn, case: Case, level: Level, witness: Witness) -> None:
     key = key_of(case.breaker, case.subject)
     crossing = turn.live.crossings.get(key)
     trip = turn.state.board.get(case.breaker, case.subject)
-    if trip is None or not trip.blocks:
+    waiting = trip is not None and trip.blocks
+    if not waiting:
         turn.trip(
             case.breaker, case.scope, level.evidence, subject=case.subject,
             effect=Effect.BLOCK, until_ns=_until(turn, case),
         )  # fmt: skip
         crossing = None
-    if witness.sure or _seconds(turn, crossing, witness):
+    if witness.sure or (witness.told and waiting) or _seconds(turn, crossing, witness):
         turn.live.crossings.pop(key, None)
         _confirm(turn, case, level)
     elif crossing is None or turn.now - crossing.at_ns > _CONFIRM_NS:

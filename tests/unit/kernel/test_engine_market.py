@@ -236,6 +236,29 @@ def test_the_venues_own_nav_is_witness_enough():
     assert f"A1:{A}" in {act.stop_id for act in bench.done(Liquidate)}
 
 
+def test_the_venues_nav_alone_blocks_and_asks_again():
+    bench = losing(max_daily_loss=D("0.01"))
+    bench.feed(bench.venue[A].seen(nav=D("99000")))
+    assert tripped(bench, "A1") == [(Effect.BLOCK, None)]
+    assert bench.done(Liquidate) == []
+    assert bench.done(FetchAccount)
+    bench.feed(bench.venue[A].seen(nav=D("99000")))
+    assert f"A1:{A}" in {act.stop_id for act in bench.done(Liquidate)}
+
+
+def test_the_venues_nav_at_the_roll_trips_nothing():
+    bench = Bench(make_plan(calendar="fx"))
+    bench.now = parse_time("2026-11-18T21:56:00Z")
+    bench.hearts()
+    bench.beat()
+    bench.feed(bench.venue[A].seen(nav=D("90000")))
+    assert tripped(bench, "A1") == []
+    bench.now = parse_time("2026-11-18T22:10:00Z")
+    bench.beat()
+    bench.feed(bench.venue[A].seen(nav=D("90000")))
+    assert tripped(bench, "A1") == [(Effect.BLOCK, None)]
+
+
 def test_a_drawdown_latches_until_a_person_rebases_it():
     bench = losing(max_daily_loss=D("0.9"), max_drawdown=D("0.01"))
     fall(bench, "1.09010")
