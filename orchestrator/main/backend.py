@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
 from orchestrator.model.errors import OrchestratorError
 from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
@@ -57,13 +58,11 @@ class Backend:
 
     def service(self, state: Path | None) -> ServiceAddress:
         """Where the service of a state folder is, and the token to ask it with."""
-        from orchestrator.main.hosting import TOKEN_FILE
-
         settings = load_settings()
         folder = state or current_folder(settings.state_dir)
         return ServiceAddress(
-            url=_url_of(folder) or f"http://127.0.0.1:{settings.agent_discovery_port}",
-            token=_read(folder / TOKEN_FILE), state_dir=folder,
+            url=text_of(folder / SERVICE_URL) or f"http://127.0.0.1:{settings.agent_discovery_port}",
+            token=text_of(folder / API_TOKEN), state_dir=folder,
         )  # fmt: skip
 
     def local_stop(self, reason: str, *, liquidate: bool, state: Path | None) -> LocalStop:
@@ -88,26 +87,6 @@ class Backend:
             stop_id=latch.stop_id, took_us=took_us, persisted=True, already_stopped=already,
             state_dir=folder,
         )  # fmt: skip
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None
-
-
-def current_folder(state_dir: Path) -> Path:
-    """The folder of the service that works under STATE_DIR: a replay has one of its own there."""
-    named = _read(state_dir / CURRENT)
-    return Path(named) if named and Path(named).is_dir() else state_dir
-
-
-CURRENT = "current"
-
-
-def _url_of(folder: Path) -> str | None:
-    return _read(folder / "service.url")
 
 
 def _settings_of(options: RunOptions) -> Settings:
@@ -186,7 +165,7 @@ def _serve(settings: Settings, options: RunOptions) -> int:
         await uvicorn.Server(config).serve(sockets=[listener])
 
     service = Service(settings, wishes)
-    (settings.state_dir / "service.url").write_text(url + "\n")
+    (settings.state_dir / SERVICE_URL).write_text(url + "\n")
     print(banner(service, url), flush=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())

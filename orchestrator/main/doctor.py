@@ -1,4 +1,4 @@
-"""`orchestrator doctor`: are the settings, the state folder, the store, the clock and the venue well?"""
+"""`orchestrator doctor`: are settings, state folder, store, clock and venue well?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.main.hosting import TOKEN_FILE
+from orchestrator.main.places import API_TOKEN, STOP_LATCH
 from orchestrator.model.errors import StoreError, StoreLocked, VenueError
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.cli.backend import Check
@@ -87,7 +87,7 @@ def _store(settings: Settings) -> Check:
 
 
 def _stop(folder: Path) -> Check:
-    if (folder / "stop.latch").exists():
+    if (folder / STOP_LATCH).exists():
         return Check(
             name="emergency stop", ok=None, text="a stop is in force",
             hint="look at `orchestrator status`, then `orchestrator resume --reason ...`",
@@ -102,9 +102,11 @@ def _port(settings: Settings) -> Check:
         taken = probe.connect_ex(("127.0.0.1", port)) == 0
     if not taken:
         return Check(name="port", ok=True, text=f"{port} is free", hint="")
-    if (settings.state_dir / TOKEN_FILE).exists():
-        return Check(name="port", ok=None, text=f"{port} is in use (by this service?)",
-                     hint="`orchestrator status` tells; AGENT_DISCOVERY_PORT changes it")  # fmt: skip
+    if (settings.state_dir / API_TOKEN).exists():
+        return Check(
+            name="port", ok=None, text=f"{port} is in use (by this service?)",
+            hint="`orchestrator status` tells; AGENT_DISCOVERY_PORT changes it",
+        )  # fmt: skip
     return Check(name="port", ok=False, text=f"{port} is in use",
                  hint="set AGENT_DISCOVERY_PORT to a free one")  # fmt: skip
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.main.logs import set_up_logs
 from orchestrator.main.parts import Hosting, build_system
+from orchestrator.main.places import API_TOKEN
 from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.service.api import create_api
@@ -33,7 +34,8 @@ from orchestrator.settings import Settings
 
 log = structlog.get_logger()
 
-TOKEN_FILE = "api-token"
+
+_SETTLE_S = 0.5
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +115,9 @@ class Service:
         return (self._end_with_replay,) if self.wishes.exit_at_end else ()
 
     async def _end_with_replay(self) -> None:
-        while self.connection is None or not self.connection.finished:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(0.5)
+        if self.connection is not None:
+            await self.connection.finished.wait()
+        await asyncio.sleep(_SETTLE_S)
         log.info("replay.finished")
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -142,7 +144,7 @@ class Service:
 def api_token(folder: Path) -> tuple[str, bool]:
     """The bearer token kept in the state folder, readable by its owner only; whether it is new."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / TOKEN_FILE
+    path = folder / API_TOKEN
     try:
         found = path.read_text().strip()
     except FileNotFoundError:
@@ -176,7 +178,7 @@ def banner(service: Service, url: str) -> str:
         "  end          Ctrl-C (positions keep their stops at the venue)",
     ]
     if service.token_is_new:
-        lines.append(f"  API token: {service.token}   (shown once; kept in {TOKEN_FILE} there)")
+        lines.append(f"  API token: {service.token}   (shown once; kept in {API_TOKEN} there)")
     lines += [f"  WARNING      {text}" for text in settings.warnings()]
     return "\n".join(lines)
 
@@ -208,19 +210,18 @@ def app_of(make: Callable[[], Service]) -> FastAPI:
 
 
 async def _live(service: Service) -> None:
-    """A service that breaks takes its process down, in order, and is not mistaken for a good end."""
+    """A service that breaks ends its process in order, and with an exit code that says so."""
     try:
         await service.live()
     except Exception as exc:
         service.failed = exc
-        log.error("service.failed", reason=_first_cause(exc), exc_info=exc)
+        log.exception("service.failed", reason=_first_cause(exc))
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _first_cause(exc: BaseException) -> str:
-    if isinstance(exc, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = exc
-        return _first_cause(group.exceptions[0])
+    while isinstance(exc, BaseExceptionGroup):
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
     return f"{type(exc).__name__}: {exc}"
 
 

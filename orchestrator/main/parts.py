@@ -49,7 +49,7 @@ from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.supervisor import Plan, System
 from orchestrator.service.telemetry import Telemetry
-from orchestrator.settings import ClassFile, Settings
+from orchestrator.settings import AccountSettings, ClassFile, Settings
 
 _SHIPPED_AGENTS: Mapping[Role, type[Agent]] = {
     Role.DISAGREEMENT: Disagreement,
@@ -87,7 +87,7 @@ def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
         accounts=tuple(
             AccountPlan(
                 account_id=AccountId(account_id),
-                enabled=account_id not in settings.accounts or settings.accounts[account_id].enabled,
+                enabled=settings.accounts.get(account_id, AccountSettings()).enabled,
                 limits=settings.account_limits(account_id),
             )
             for account_id in settings.account_ids

@@ -91,7 +91,7 @@ async def _replay(settings: Settings, files: Sequence[Path], *, quiet: bool) -> 
 
 
 async def _until_finished(market: Market, system: System, running: asyncio.Task[None]) -> None:
-    while not market.finished and not running.done():
+    while not market.finished and not running.done():  # noqa: ASYNC110 -- virtual time flies
         await asyncio.sleep(_LOOK_S)
     await asyncio.sleep(_SETTLE_S)
     system.shutdown()

@@ -99,12 +99,15 @@ def write(summary: Summary, path: Path) -> None:
 
 def as_text(summary: Summary) -> str:
     """For a terminal, 80 columns."""
+    counts = (
+        f"{summary.ticks_recorded:,} ticks recorded, {summary.ticks_heard:,} heard, "
+        f"{summary.signals:,} signals,\n{summary.orders:,} orders, {summary.fills:,} fills, "
+        f"{summary.trades_closed:,} trades closed"
+    )
     lines = [
         "",
         f"Market time {summary.market_from} to {summary.market_to}, {summary.wall_s:.1f} s here",
-        f"{summary.ticks_recorded:,} ticks recorded, {summary.ticks_heard:,} heard, "
-        f"{summary.signals:,} signals, {summary.orders:,} orders, {summary.fills:,} fills, "
-        f"{summary.trades_closed:,} trades closed",
+        counts,
         "",
         f"{'stage':<26}{'passed':>9}{'rejected':>10}  most frequent reason",
     ]

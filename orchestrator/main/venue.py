@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.adapters.oanda.client import OandaVenue
 from orchestrator.model.errors import VenueError
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
+from orchestrator.model.time import Instant
 from orchestrator.service.children import PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
 from orchestrator.settings import Settings
@@ -40,7 +42,7 @@ class Connection:
         self.clock = clock
         self.paper = paper
         self.told = told
-        self.finished = False
+        self.finished = asyncio.Event()
 
     @property
     def calendar(self) -> str:
@@ -62,7 +64,8 @@ class Connection:
             if told is not None:
                 clock.follow(told)
                 self.told = told
-                self.finished = told.finished
+                if told.finished:
+                    self.finished.set()
 
     async def keep_paper_alive(self) -> None:
         """Runs until cancelled: a paper venue that died comes back on its port, with its books."""
@@ -130,10 +133,14 @@ async def _meet(
 ) -> Connection:  # fmt: skip
     system_clock = SystemClock()
     clocks: list[SystemClock | FollowingClock] = [system_clock]
+
+    def now() -> Instant:
+        return clocks[0].now()
+
     venue = OandaVenue(
         accounts=_ids(settings.account_ids),
         token={a: token_of(a) for a in _ids(settings.account_ids)},
-        rest_url=base, stream_url=stream, now=lambda: clocks[0].now(), mono=mono_ns,
+        rest_url=base, stream_url=stream, now=now, mono=mono_ns,
         dice=dice(settings.seed).random,
     )  # fmt: skip
     told = await venue.clock() if settings.on_paper else None

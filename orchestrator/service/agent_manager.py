@@ -162,7 +162,8 @@ class AgentManager:
         if seat.errors != errors_before:
             return _no_answer(ask_id, seat.agent_id, version, seat.last_error)
         if took_ns > self._answer_ns_max:
-            text = f"answered after {took_ns // 1_000_000} ms, limit {self._answer_ns_max // 1_000_000} ms"
+            limit_ms = self._answer_ns_max // 1_000_000
+            text = f"answered after {took_ns // 1_000_000} ms, limit {limit_ms} ms"
             self._erred(seat, text)
             return _no_answer(ask_id, seat.agent_id, version, text)
         answers = [m for m in said if isinstance(m, ANSWERS[role])]

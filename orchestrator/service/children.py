@@ -106,13 +106,13 @@ class PaperProcess:
 
     async def _port_of(self, port_file: Path, output: Path) -> int:
         for _ in range(int(_START_S / _POLL_S)):
-            if port_file.exists():
-                return int(port_file.read_text())
+            port = _port_in(port_file)
+            if port is not None:
+                return port
             if self._process is not None and self._process.poll() is not None:
                 break
             await asyncio.sleep(_POLL_S)
-        tail = output.read_text(errors="replace").strip().splitlines()[-5:]
-        raise ChildFailed("the paper venue did not start: " + " | ".join(tail))
+        raise ChildFailed(f"the paper venue did not start: {_tail_of(output)}")
 
     @property
     def alive(self) -> bool:
@@ -150,6 +150,14 @@ class PaperProcess:
         os.replace(temporary, self._folder / "paper.json")
 
 
+def _port_in(path: Path) -> int | None:
+    return int(path.read_text()) if path.exists() else None
+
+
+def _tail_of(path: Path) -> str:
+    return " | ".join(path.read_text(errors="replace").strip().splitlines()[-5:])
+
+
 def _import_path() -> str:
     here = str(Path(__file__).resolve().parents[2])
     old = os.environ.get("PYTHONPATH")
@@ -157,7 +165,7 @@ def _import_path() -> str:
 
 
 def _start_ticks(pid: int) -> int:
-    """When a process began, in clock ticks since boot; -1 when there is none (or it is a zombie)."""
+    """When a process began, in clock ticks since boot; -1 when there is none, or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -54,9 +54,10 @@ log = structlog.get_logger()
 
 # A turn is closed, committed and acted on after so many facts, however much is still waiting.
 _FACTS_A_TURN = 256
-# With the store failing, so many facts wait in memory; beyond, what would add risk stops anyway (S5).
+# With the store failing, so many facts wait in memory; beyond, the service ends, gate closed.
 _UNSAVED_MAX = 20_000
 _SNAPSHOT_EVERY = 5_000
+_BEGUN_MAX = 10_000
 
 LiquidateHook: TypeAlias = Callable[[Liquidate], None]
 StopHook: TypeAlias = Callable[[CloseGate], None]
@@ -213,7 +214,7 @@ class ExecutionEngine:
             self._gate.close()
             raise
         except StoreError as exc:
-            log.error("store.failed", reason=str(exc), waiting=len(self._unsaved))
+            log.warning("store.failed", reason=str(exc), waiting=len(self._unsaved))
             self._failing = True
             self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
             return False
@@ -231,7 +232,7 @@ class ExecutionEngine:
             raise StoreError(f"{len(self._unsaved)} facts could not be written down")
 
     def retry_commit(self) -> None:
-        """On each beat: saves what is waiting, and probes a store that has failed by a real write."""
+        """On each beat: saves what waits, and probes a store that has failed by a real write."""
         if self._busy or not (self._unsaved or self._failing or self.kernel.storage_blocked):
             return
         self._busy = True
@@ -395,7 +396,7 @@ class ExecutionEngine:
         began = self._signal_began.pop(intent.signal_id, 0) if intent is not None else 0
         if began:
             self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
-        if len(self._signal_began) > 10_000:
+        if len(self._signal_began) > _BEGUN_MAX:
             self._signal_began.clear()
 
     @property

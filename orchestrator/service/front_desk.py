@@ -70,7 +70,8 @@ class FrontDesk:
 
     def __init__(
         self, engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, bus: Bus,
-        store: Store, chain: AuditChain, queries: Queries, telemetry: Telemetry, clock: Clock, about: About,
+        store: Store, chain: AuditChain, queries: Queries, telemetry: Telemetry, clock: Clock,
+        about: About,
         *, threads: bool = True,
     ) -> None:  # fmt: skip
         self._threads = threads
@@ -267,7 +268,8 @@ class FrontDesk:
         nav = self._kernel.nav(account_id)
         return AccountStatus(
             account_id=account_id, currency=book.currency if book else "",
-            enabled=self._kernel.enabled(account_id), mode=self._kernel.account_mode(account_id, now),
+            enabled=self._kernel.enabled(account_id),
+            mode=self._kernel.account_mode(account_id, now),
             reconciled=self._kernel.reconciled(account_id), balance=balance, nav=nav,
             unrealized_pl=None if nav is None else nav - balance,
             margin_used=self._kernel.margin_used(account_id),

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 ENTRY_TYPES = frozenset(("LIMIT", "STOP", "MARKET_IF_TOUCHED"))
 _RETRY_S_FIRST = 0.2
 _RETRY_S_MAX = 5.0
+_FLAT_READS = 2
 _FLAT_READS_APART_S = 1.0
 _ALERT_AFTER_S = (10.0, 60.0)
 
@@ -66,7 +67,7 @@ class Liquidator:
         began = self._clock.mono_ns()
         alerts = list(_ALERT_AFTER_S)
         flat_reads = 0
-        while flat_reads < 2:
+        while flat_reads < _FLAT_READS:
             try:
                 account = await self._reader.account(account_id)
                 flat = work.read(account)
@@ -114,10 +115,10 @@ class Liquidator:
         requests = [*_cancels(account), *_closes(account)]
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(self._write(r), name=f"close {r.target}") for r in requests]
-        for request, done in zip(requests, asked, strict=True):
+        for done in asked:
             outcome = done.result()
             self._engine.venue_said(account.id, outcome)
-            work.heard(request, outcome)
+            work.heard(outcome)
         state = StopState.WAITING_MARKET if work.halted else StopState.LIQUIDATING
         self._tell(stop_id, work, state, work.summary())
 
@@ -193,7 +194,7 @@ class _Flattening:
         self.pending = tuple(o.id for o in account.orders or () if o.type in ENTRY_TYPES)
         return not (stale or self.still_open or self.pending)
 
-    def heard(self, request: WriteRequest, outcome: WriteOutcome) -> None:
+    def heard(self, outcome: WriteOutcome) -> None:
         match outcome:
             case Answered():
                 for transaction in outcome.transactions:

@@ -24,7 +24,7 @@ from orchestrator.model.signals import Outcome
 log = structlog.get_logger()
 
 
-def narrate(fact: Fact) -> None:
+def narrate(fact: Fact) -> None:  # noqa: C901, PLR0912 -- one table
     """Most facts say nothing here: the journal has them all."""
     match fact:
         case TradeOpened():

@@ -111,7 +111,7 @@ class SafetyMonitor:
         try:
             self._gate.latch(latch)
         except OSError as exc:
-            log.error("latch.failed", reason=str(exc))
+            log.warning("latch.failed", reason=str(exc))
             return False
         return True
 

@@ -194,7 +194,7 @@ class System:
         return works
 
     async def _meet_account(self, account_id: AccountId) -> None:
-        """Rules, then what was missed, then the account as the venue has it; waits for the venue."""
+        """Rules, what was missed, the account as the venue has it; waits for the venue."""
         attempt = 0
         while True:
             try:
@@ -262,7 +262,7 @@ class System:
     # -- shutdown -------------------------------------------------------------------------------
 
     async def _wind_down(self, works: list[asyncio.Task[None]]) -> None:
-        """No new prices, so no new signals; what is on the wire ends, or stays for the next life."""
+        """No new prices, so no new signals; what is on the wire ends, or is the next life's."""
         log.info("service.ending", in_flight=len(self.kernel.in_flight()))
         for work in works:
             if work.get_name() == "prices":
