@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +55,11 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise FeedError(f"{path}: another paper venue keeps its state here") from error
 
     def load(self) -> dict[AccountId, Kept]:
         """All that is known, by account. FeedError names the line that cannot be read."""
@@ -85,8 +92,15 @@ class StateFile:
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            # The books are ahead of the file now, and nothing was answered yet: to go on would
+            # leave a hole in the file. A torn line is cut at the next start.
+            sys.stderr.write(f"orchestrator paper: --state {self._path}: {error}; stopping\n")
+            sys.stderr.flush()
+            os._exit(1)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import random
+import resource
 import signal
 import socket
 import time
@@ -231,3 +232,20 @@ def test_kill_9_loses_nothing_that_was_answered_and_term_ends_within_a_second(tm
         began = time.monotonic()  # noqa: TID251 - another process ends
         assert venue.end() == 0
         assert time.monotonic() - began < 1.0  # noqa: TID251
+
+
+def test_a_venue_that_cannot_keep_an_order_stops_instead_of_answering(tmp_path):
+    path = tmp_path / "state"
+    order = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1000"}}
+    with Venue(tmp_path, "--state", str(path)) as venue:
+        venue.price("EUR_USD", "1.10000", "1.10010")
+        full = path.stat().st_size + 100
+        resource.prlimit(venue.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            venue.ask("POST", ORDERS, order)
+        assert venue.process.wait(timeout=5) == 1
+        assert b"--state" in venue.process.stderr.read()
+    with Venue(tmp_path, "--state", str(path)) as venue:
+        assert venue.get(f"/v3/accounts/{USD}")["lastTransactionID"] == "3"
+        venue.price("EUR_USD", "1.10000", "1.10010")
+        assert venue.ask("POST", ORDERS, order)[0] == 201

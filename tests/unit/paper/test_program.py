@@ -87,9 +87,6 @@ def market():
 def test_a_state_file_gives_the_account_back_and_a_torn_line_is_cut(tmp_path):
     path = tmp_path / "state"
     desk = Desk()
-    state = StateFile(path)
-    desk.exchange.listeners.append(state.listen)
-    desk.price("EUR_USD", "1.10000", "1.10010")
     first = market()
     file = StateFile(path)
     open_accounts(first, [desk.config], file)
@@ -103,12 +100,15 @@ def test_a_state_file_gives_the_account_back_and_a_torn_line_is_cut(tmp_path):
     second = market()
     again = StateFile(path)
     open_accounts(second, [desk.config], again)
+    with pytest.raises(FeedError, match="another paper venue"):
+        StateFile(path)
     rebuilt = second.exchange.accounts[ACCOUNT]
     assert rebuilt.history == books.history
     assert rebuilt.trades == books.trades
     assert rebuilt.pending == books.pending
     desk.exchange, desk.books = second.exchange, rebuilt
     desk.cancel(next(iter(rebuilt.pending)))
+    again.close()
     third = market()
     open_accounts(third, [desk.config], StateFile(path))
     assert third.exchange.accounts[ACCOUNT].history == rebuilt.history
@@ -117,13 +117,15 @@ def test_a_state_file_gives_the_account_back_and_a_torn_line_is_cut(tmp_path):
 def test_a_trailing_stop_stands_where_it_stood_before_the_crash(tmp_path):
     path = tmp_path / "state"
     first, config = market(), parse_account(f"{ACCOUNT}:USD:100000")
-    open_accounts(first, [config], StateFile(path))
+    file = StateFile(path)
+    open_accounts(first, [config], file)
     desk = Desk()
     desk.exchange, desk.books = first.exchange, first.exchange.accounts[ACCOUNT]
     first.put_price("EUR_USD", D("1.10000"), D("1.10010"))
     trailing = desk.order("1000", trailingStopLossOnFill={"distance": "0.00500"}).made[-1].id
     touched = desk.order("1000", type="MARKET_IF_TOUCHED", price="1.20000").made[0].id
     first.put_price("EUR_USD", D("1.12000"), D("1.12010"))
+    file.close()
     second = market()
     open_accounts(second, [config], StateFile(path))
     pending = second.exchange.accounts[ACCOUNT].pending
@@ -132,15 +134,23 @@ def test_a_trailing_stop_stands_where_it_stood_before_the_crash(tmp_path):
     assert pending == first.exchange.accounts[ACCOUNT].pending
 
 
+def open_with(path, currency):
+    state = StateFile(path)
+    try:
+        open_accounts(market(), [parse_account(f"{ACCOUNT}:{currency}:1")], state)
+    finally:
+        state.close()
+
+
 def test_a_state_file_that_cannot_be_read_or_disagrees_is_refused(tmp_path):
     path = tmp_path / "state"
     path.write_text("{}\n")
     with pytest.raises(FeedError, match="line 1"):
-        open_accounts(market(), [parse_account(f"{ACCOUNT}:USD:1")], StateFile(path))
+        open_with(path, "USD")
     path.write_text("")
-    open_accounts(market(), [parse_account(f"{ACCOUNT}:USD:1")], StateFile(path))
+    open_with(path, "USD")
     with pytest.raises(FlagError, match="USD"):
-        open_accounts(market(), [parse_account(f"{ACCOUNT}:EUR:1")], StateFile(path))
+        open_with(path, "EUR")
 
 
 def test_a_replay_that_cannot_convert_gets_constant_quotes_that_nobody_can_trade(tmp_path):
