@@ -124,6 +124,9 @@ def test_replaying_the_transactions_rebuilds_the_account(played, kind, balance):
         if "accountBalance" in t:
             assert D(t["accountBalance"]) == total
     assert desk.books.balance == total
+    sides = [side for p in desk.books.positions.values() for side in (p.long, p.short)]
+    assert sum(side.pl for side in sides) == desk.books.pl
+    assert sum(side.financing for side in sides) == desk.books.financing
     if not hedging:
         for trades in desk.books.trades_in.values():
             assert len({t.current_units > 0 for t in trades.values()}) == 1

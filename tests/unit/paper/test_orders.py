@@ -327,6 +327,48 @@ def test_resting_orders_trigger_on_their_side(desk, kind, units, price, tick, fi
         assert fill["reason"] == f"{kind}_ORDER"
 
 
+def test_one_gap_through_two_stops_of_a_trade_fills_one_and_cancels_the_other(desk):
+    desk.order("1000", stopLossOnFill=STOP, trailingStopLossOnFill={"distance": "0.00500"})
+    desk.price("EUR_USD", "1.08000", "1.08010")
+    assert [t["type"] for t in desk.log[-2:]] == ["ORDER_FILL", "ORDER_CANCEL"]
+    assert not desk.books.pending
+    assert desk.books.pl == D("-20.1000")
+
+
+@pytest.mark.parametrize(
+    ("condition", "bid", "ask"),
+    [
+        ("DEFAULT", "1.08990", "1.09000"), ("ASK", "1.08990", "1.09000"),
+        ("INVERSE", "1.08990", "1.09000"), ("BID", "1.08990", "1.09000"),
+        ("MID", "1.08990", "1.09000"),
+    ],
+)  # fmt: skip
+def test_a_limit_never_fills_worse_than_its_price_whatever_it_watches(desk, condition, bid, ask):
+    desk.order("1000", type="LIMIT", price="1.09000", triggerCondition=condition)
+    desk.price("EUR_USD", "1.08991", "1.09001")
+    assert not desk.books.trades
+    desk.price("EUR_USD", bid, ask)
+    assert desk.last("ORDER_FILL")["price"] == "1.09000"
+
+
+@pytest.mark.parametrize(
+    ("condition", "before", "at"),
+    [
+        ("DEFAULT", ("1.10989", "1.10999"), ("1.10990", "1.11000")),
+        ("ASK", ("1.10989", "1.10999"), ("1.10990", "1.11000")),
+        ("BID", ("1.10999", "1.11009"), ("1.11000", "1.11010")),
+        ("INVERSE", ("1.10999", "1.11009"), ("1.11000", "1.11010")),
+        ("MID", ("1.10994", "1.11004"), ("1.10995", "1.11005")),
+    ],
+)
+def test_a_stop_watches_the_side_it_was_told_and_fills_on_its_own(desk, condition, before, at):
+    desk.order("1000", type="STOP", price="1.11000", triggerCondition=condition)
+    desk.price("EUR_USD", *before)
+    assert not desk.books.trades
+    desk.price("EUR_USD", *at)
+    assert desk.last("ORDER_FILL")["price"] == at[1]
+
+
 def test_a_marketable_limit_fills_in_the_same_answer(desk):
     reply = desk.order("1000", type="LIMIT", price="1.20000")
     assert made(reply) == ["LIMIT_ORDER", "ORDER_FILL"]
