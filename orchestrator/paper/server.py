@@ -28,6 +28,7 @@ from orchestrator.paper.call import (
 )
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.requests import BadBody
+from orchestrator.paper.faults import Fault, Faults
 from orchestrator.paper.market import Market
 from orchestrator.paper.routes import accounts, control, pricing
 from orchestrator.paper.routes.table import Route, find
@@ -79,10 +80,12 @@ class Server:
         self.log = log
         self.lines = LineCache()
         self.connections: set[Connection] = set()
+        self.faults = Faults()
         self._expected = f"Bearer {token}".encode()
         self._control: dict[tuple[str, ...], dict[str, Route]] = {
             ("clock",): {"GET": control.clock},
             ("prices",): {"POST": control.prices},
+            ("faults",): dict.fromkeys(("POST", "DELETE"), control.faults(self.faults)),
             ("shutdown",): {"POST": control.shutdown(stop)},
         }
         self._requests = 0
@@ -140,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._stream: PriceStream | TransactionStream | None = None
+        self._held: list[tuple[Answer, str, bool]] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -204,14 +208,42 @@ class Connection(asyncio.Protocol):
             return
         method = self._parser.get_method().decode("ascii", "replace")
         request_id = self._server.next_request_id()
-        answer = self._answer(method, request_id)
+        fault = self._fault(method)
+        if fault is not None and fault.drop == "before":
+            self.abort()
+            return
+        if fault is not None and fault.status:
+            answer = refused(fault.status, "A fault that was asked for")
+        else:
+            answer = self._answer(method, request_id)
         if answer is None:
             return
         if self._headers.get(b"accept-datetime-format", b"").upper() == b"UNIX":
             answer = Answer(answer.status, _unix(answer.body), answer.headers)
         if method in _BY_HAND and self._server.log is not None:
             self._note(method, request_id, answer)
+        if fault is not None and fault.drop == "after":
+            self.abort()
+            return
+        if fault is not None and fault.delay_ms:
+            self._hold_back(fault.delay_ms / 1000)
         self._send(answer, request_id, close=not self._parser.should_keep_alive())
+
+    def _fault(self, method: str) -> Fault | None:
+        if not self._server.faults.waiting:
+            return None
+        return self._server.faults.take(method, self._url.decode("latin-1"))
+
+    def _hold_back(self, seconds: float) -> None:
+        """Answers of this connection wait, in order, until the time has passed."""
+        if self._held is None:
+            self._held = []
+            asyncio.get_running_loop().call_later(seconds, self._let_go)
+
+    def _let_go(self) -> None:
+        held, self._held = self._held or [], None
+        for answer, request_id, close in held:
+            self._send(answer, request_id, close=close)
 
     # --- answering ---------------------------------------------------------------------------
 
@@ -309,6 +341,9 @@ class Connection(asyncio.Protocol):
 
     def _send(self, answer: Answer, request_id: str = "", *, close: bool = False) -> None:
         if self._transport is None:
+            return
+        if self._held is not None:
+            self._held.append((answer, request_id, close))
             return
         reason = _REASONS.get(answer.status, "")
         head = (

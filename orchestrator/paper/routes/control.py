@@ -1,4 +1,4 @@
-"""What stands outside /v3, only with --control: clock, prices by hand, shutdown."""
+"""What stands outside /v3, only with --control: clock, prices by hand, faults, shutdown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.model.money import InstrumentName
-from orchestrator.paper.call import Answer, Call, bad, encode, ok
+from orchestrator.paper.call import Answer, Call, Refused, bad, encode, ok
 from orchestrator.paper.exchange.requests import read_body
+from orchestrator.paper.faults import Fault, Faults
 
 _PRICE_MAX = Decimal(1_000_000_000)
 
@@ -45,6 +46,24 @@ def prices(call: Call) -> Answer:
         raise bad("ask")
     tick = call.market.put_price(body.instrument, bid, ask, tradeable=body.tradeable)
     return ok(instrument=tick.instrument, bid=tick.bid, ask=tick.ask, at_ns=tick.venue_ns)
+
+
+def faults(waiting: Faults) -> Callable[[Call], Answer]:
+    """POST /control/faults adds one; DELETE forgets all that wait."""
+
+    def route(call: Call) -> Answer:
+        if call.method == "DELETE":
+            waiting.waiting.clear()
+            return ok(waiting=0)
+        fault = read_body(call.body, Fault)
+        objection = fault.objection()
+        if objection is not None:
+            raise bad(objection)
+        if not waiting.add(fault):
+            raise Refused(400, "Too many faults wait already")
+        return ok(waiting=len(waiting.waiting))
+
+    return route
 
 
 def shutdown(stop: Callable[[], None]) -> Callable[[Call], Answer]:
