@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -28,6 +29,10 @@ _TAGS = [
     {"name": "monitoring", "description": "Events, figures, metrics, the audit trail."},
     {"name": "pages", "description": "For a person with a browser."},
 ]
+_ROUTERS = (routes_system.router, routes_trading.router, routes_pages.router)
+ROUTES = tuple(
+    found for router in _ROUTERS for found in router.routes if isinstance(found, APIRoute)
+)
 _TITLES = {404: "Not found", 405: "Method not allowed"}
 
 
@@ -36,7 +41,7 @@ class Api(FastAPI):
 
     def openapi(self) -> Schema:
         if not self.openapi_schema:
-            self.openapi_schema = openapi_of(self)
+            self.openapi_schema = openapi_of(self, ROUTES)
         return self.openapi_schema
 
 
@@ -60,8 +65,8 @@ def create_api(
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
     door = api.state.door = Door(desk, token_ok, clock_ns)
-    for part in (routes_system, routes_trading, routes_pages):
-        api.include_router(part.router)
+    for router in _ROUTERS:
+        api.include_router(router)
     api.add_exception_handler(Problem, _problem)
     api.add_exception_handler(RequestValidationError, _unfit)
     api.add_exception_handler(HTTPException, _http)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -63,6 +64,7 @@ def route(
     answer: type[msgspec.Struct] | str,
     *,
     page: bool = False,
+    also: type[msgspec.Struct] | None = None,
     status: int = 200,
     access: Access = "token",
     body: type[Body] | None = None,
@@ -70,7 +72,9 @@ def route(
     problems: tuple[int, ...] = (),
     says: str = "The answer.",
 ) -> dict[str, Any]:
-    """Keyword arguments for a router's decorator. A text as `answer` is a media type."""
+    """Keyword arguments for a router's decorator. A text as `answer` is a media type; `also` is
+    another form that the answer may have.
+    """
     extra: dict[str, Any] = {"x-access": access}
     if access == "token":
         extra["security"] = [{"bearer": []}]
@@ -86,12 +90,14 @@ def route(
         "status_code": status,
         "response_model": None,
         "openapi_extra": extra,
-        "responses": {status: {"description": says, "content": _content(answer, page=page)}}
+        "responses": {status: {"description": says, "content": _content(answer, also, page=page)}}
         | {code: _problem(code) for code in sorted({*listed, *problems})},
     }
 
 
-def _content(answer: type[msgspec.Struct] | str, *, page: bool) -> dict[str, Any]:
+def _content(
+    answer: type[msgspec.Struct] | str, also: type[msgspec.Struct] | None, *, page: bool
+) -> dict[str, Any]:
     if isinstance(answer, str):
         return {answer: {"schema": {"type": "string"}}}
     example: Any = msgspec.json.decode(json_of(examples.of(answer)))
@@ -102,7 +108,8 @@ def _content(answer: type[msgspec.Struct] | str, *, page: bool) -> dict[str, Any
                 "example": {"items": [example], "next": None},
             }
         }
-    return {"application/json": {"schema": ref(answer), "example": example}}
+    schema = ref(answer) if also is None else {"anyOf": [ref(answer), ref(also)]}
+    return {"application/json": {"schema": schema, "example": example}}
 
 
 def _problem(code: int) -> dict[str, Any]:
@@ -110,12 +117,15 @@ def _problem(code: int) -> dict[str, Any]:
     return {"description": _REASONS[code], "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def openapi_of(app: FastAPI) -> Schema:
-    """The OpenAPI document of all routes."""
+def openapi_of(app: FastAPI, routes: Iterable[APIRoute]) -> Schema:
+    """The OpenAPI document of the app, which has these routes."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes,
         tags=app.openapi_tags,
     )  # fmt: skip
+    for found in routes:
+        for method in found.methods or ():
+            _restore_content(document["paths"][found.path][method.lower()], found)
     components: Schema = document.setdefault("components", {})
     schemas: dict[str, Schema] = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -129,11 +139,16 @@ def openapi_of(app: FastAPI) -> Schema:
     return document
 
 
-def access_of(app: FastAPI) -> dict[str, str]:
+def _restore_content(operation: Schema, found: APIRoute) -> None:
+    """The framework drops every null on its way, those of the examples too."""
+    for status, said in found.responses.items():
+        operation["responses"][str(status)]["content"] = said["content"]
+
+
+def access_of(routes: Iterable[APIRoute]) -> dict[str, str]:
     """Each route's declared access by "METHOD /path"; "" where none is declared."""
     return {
         f"{method} {found.path}": str((found.openapi_extra or {}).get("x-access", ""))
-        for found in app.routes
-        if isinstance(found, APIRoute)
+        for found in routes
         for method in sorted(found.methods or ())
     }

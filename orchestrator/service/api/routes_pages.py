@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.service.api.describe import openapi_of, route
+from orchestrator.service.api.bodies import ID_PATTERN
+from orchestrator.service.api.describe import route
 from orchestrator.service.api.problems import Problem
 from orchestrator.service.api.render import encode
 from orchestrator.service.api.schema import Schema
@@ -43,8 +45,8 @@ async def documentation() -> Response:
 
 
 @router.get("/assets/{name}", summary="What the pages are made of", tags=["pages"],
-            **route("text/css", access="public", problems=(404,)))  # fmt: skip
-async def asset(name: str) -> Response:
+            **route("text/css", access="public", problems=(404, 422)))  # fmt: skip
+async def asset(name: Annotated[str, Path(pattern=ID_PATTERN)]) -> Response:
     """Style and scripts."""
     if name not in _PAGES or name.endswith(".html"):
         raise Problem(404, "Not found", "There is no such file.")
@@ -65,6 +67,3 @@ def ready_openapi(app: FastAPI) -> bytes:
         document: Schema = app.openapi()
         ready = app.state.openapi = encode(document)
     return ready
-
-
-__all__ = ["openapi_of", "ready_openapi", "router"]

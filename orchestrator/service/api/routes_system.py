@@ -47,7 +47,12 @@ MONITORING: dict[str, Any] = {"tags": ["monitoring"]}
 # -- health ----------------------------------------------------------------------------------------
 
 
-@router.get("/health", summary="How the service is", **SYSTEM, **route(Health, access="public"))
+@router.get(
+    "/health",
+    summary="How the service is",
+    **SYSTEM,
+    **route(Health, also=ShortHealth, access="public"),
+)
 async def health(request: Request, door: AtDoor) -> Response:
     """With the token: everything. Without it: status, mode and environment only.
 

@@ -170,7 +170,8 @@ async function showStop(stopId) {
   box.replaceChildren(make("h2", "Emergency stop in force: " + receipt.state.replaceAll("_", " ")),
     make("p", `${receipt.stop_id} by ${receipt.actor} at ${clock(receipt.gate_closed_at)} UTC: ${receipt.reason}`));
   for (const a of receipt.accounts) {
-    const open = a.still_open.length ? `still open: ${a.still_open.join(", ")}` : "nothing known open";
+    const open = a.still_open.length ? `still open: ${a.still_open.join(", ")}`
+      : a.verified_at ? "nothing open" : "not yet verified with the venue";
     box.append(make("p", `${a.account_id}: closed ${a.trades_closed.length}, cancelled ` +
       `${a.orders_cancelled.length}, ${open}${a.problem ? "; " + a.problem : ""}`, a.problem ? "bad" : ""));
   }

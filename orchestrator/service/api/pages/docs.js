@@ -77,7 +77,7 @@ function parameters(op, form) {
     const input = make("input"), label = make("label", one.name + (one.required ? " *" : ""));
     input.type = "text"; input.required = one.required; input.id = `${op.operationId}-${one.name}`;
     label.htmlFor = input.id;
-    input.placeholder = [one.description || one.schema.description,
+    input.placeholder = [(one.description || one.schema.description || "").replaceAll("`", ""),
       one.schema.default !== undefined && one.schema.default !== null && one.schema.default !== ""
         ? `default ${one.schema.default}` : "",
       choices(one.schema)].filter(Boolean).join("  ");
@@ -108,7 +108,8 @@ function answers(op) {
   const found = [];
   for (const [status, one] of Object.entries(op.responses)) {
     const line = make("p"), [type, media] = Object.entries(one.content || {})[0] || ["", {}];
-    line.append(make("strong", status), " " + one.description + " ");
+    line.append(make("strong", status), " ");
+    words(one.description + " ", line);
     if (type !== "application/problem+json") kind(media.schema, line.appendChild(make("span", "", "faint")));
     found.push(line);
     if (media.example) {

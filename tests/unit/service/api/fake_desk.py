@@ -1,9 +1,8 @@
 """A small working desk over plain lists: enough of a service to talk to."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from decimal import Decimal
 
 import httpx2
 import msgspec
@@ -26,7 +25,6 @@ from orchestrator.service.views import (
     AgentView,
     Done,
     Health,
-    OpenTradeView,
     OrderView,
     PositionView,
     Refused,
@@ -88,6 +86,7 @@ class FakeQueries:
 
     def trades(self, state="", account_id="", strategy="", instrument="", page=FIRST_PAGE):
         self._check()
+        self.asked.append((state, strategy, instrument))
         rows = [r for r in self.closed if account_id in ("", r.account_id)]
         return page_of(rows, page)
 
@@ -104,9 +103,11 @@ class FakeQueries:
         return found[: wanted.limit]
 
     def explain(self, ref, account_id=""):
+        self.asked.append((ref, account_id))
         return EXPLANATION if ref in {"6362", EXPLANATION.signal.signal_id} else None
 
     def performance(self, account_id="", strategy=""):
+        self.asked.append((account_id, strategy))
         row = examples.of(examples.PerformanceRow)
         return (row, msgspec.structs.replace(row, strategy=""))
 
@@ -147,9 +148,7 @@ class FakeDesk:
         self.refusal = None
         self.raises = None
         self.listeners = []
-        base = examples.of(OpenTradeView) if OpenTradeView in examples.kinds() else None
         done = examples.of(Done)
-        assert base is None and isinstance(done, Done)
         self.trades = list(done.open_trades)
         self.orders = list(done.pending_orders)
 
@@ -171,7 +170,8 @@ class FakeDesk:
         return Done(text=text, mode=self.mode, **more)
 
     async def health(self) -> Health:
-        return msgspec.structs.replace(examples.of(Health), mode=self.mode)
+        stop_id = self.receipt.stop_id if self.receipt else None
+        return msgspec.structs.replace(examples.of(Health), mode=self.mode, stop_id=stop_id)
 
     def agents(self):
         one = examples.of(AgentView)
@@ -309,15 +309,3 @@ async def client_of(app, token=TOKEN) -> AsyncIterator[httpx2.AsyncClient]:
         transport=transport, base_url="http://127.0.0.1:8000", headers=headers
     ) as client:
         yield client
-
-
-def decimals(value) -> Iterator[Decimal]:
-    """Every text in a document that is a decimal number."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from decimals(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from decimals(inner)
-    elif isinstance(value, str) and value.replace(".", "", 1).lstrip("-").isdigit():
-        yield Decimal(value)
