@@ -13,7 +13,10 @@ from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.market import Market
 from orchestrator.paper.routes.pricing import price_line
 
-HEARTBEAT_S = 5.0  # machine time, as a client measures it
+# Each 5 s of market time, so that a quick replay's streams are never silent by its own clock; at
+# least each 5 s of the machine's, as a client measures it, and not more often than it could read.
+HEARTBEAT_S = 5.0
+_HEARTBEAT_S_MIN = 0.02
 WINDOW_NS = 250 * NS_PER_MS  # market time
 Write = Callable[[bytes], None]
 
@@ -40,10 +43,13 @@ class _Stream:
         self.market = market
         self.write = write
         self._loop = asyncio.get_running_loop()
-        self._beat = self._loop.call_later(HEARTBEAT_S, self._on_beat)
+        self._beat = self._loop.call_later(self._pause_s(), self._on_beat)
+
+    def _pause_s(self) -> float:
+        return max(_HEARTBEAT_S_MIN, HEARTBEAT_S / max(1.0, self.market.time.speed))
 
     def _on_beat(self) -> None:
-        self._beat = self._loop.call_later(HEARTBEAT_S, self._on_beat)
+        self._beat = self._loop.call_later(self._pause_s(), self._on_beat)
         self.write(self.heartbeat())
 
     def heartbeat(self) -> bytes:
