@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from orchestrator.model.money import ZERO, AccountId, InstrumentName, InstrumentSpec, round_money
-from orchestrator.model.time import Instant, format_time, parse_time, trading_day
+from orchestrator.model.time import Instant, parse_time, trading_day
 from orchestrator.model.venue import (
     ClientExtensions,
-    OnFill,
     Order,
     PositionCloseout,
     Trade,
@@ -23,6 +22,21 @@ from orchestrator.paper.exchange import judge
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import DEPENDENT_FIELDS, Books
 from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.fields import (
+    account_numbers,
+    as_text,
+    dependent_request,
+    gtd_text,
+    holder_of,
+    not_finite,
+    on_fill,
+    on_grid,
+    outcome_key,
+    plain_id,
+    sides_asked,
+    trade_of,
+    units_of,
+)
 from orchestrator.paper.exchange.matching import Matching, cancel
 from orchestrator.paper.exchange.quotes import Quotes
 from orchestrator.paper.exchange.reasons import message_of
@@ -67,7 +81,7 @@ class Exchange:
         """A new account: CREATE, CLIENT_CONFIGURE, TRANSFER_FUNDS (fact sheet, section 12)."""
         books = Books(config)
         self.accounts[config.account_id] = books
-        site, division, user, number = _numbers(config.account_id)
+        site, division, user, number = account_numbers(config.account_id)
         self._begin(now)
         for kind, fields in (
             (
@@ -121,7 +135,7 @@ class Exchange:
         named = [("orderCreateTransaction", made)]
         outcome = self._at_once(batch, books.pending[made.id])
         if outcome is not None:
-            named.append((_outcome_key(outcome, "order"), outcome))
+            named.append((outcome_key(outcome, "order"), outcome))
         return self._done(batch, 201, named)
 
     def replace_order(
@@ -168,12 +182,12 @@ class Exchange:
         batch = self._batch(books, request_id, now)
         order = books.pending_order(specifier)
         fields: dict[str, Any] = {
-            "order_id": order.id if order else _plain(specifier),
+            "order_id": order.id if order else plain_id(specifier),
             "client_order_id": specifier[1:] if specifier.startswith("@") else None,
             "client_extensions_modify": body.client_extensions,
             "trade_client_extensions_modify": body.trade_client_extensions,
         }
-        holder = _holder(books.order_by_client_id, body.client_extensions)
+        holder = holder_of(books.order_by_client_id, body.client_extensions)
         objection = (
             "ORDER_DOESNT_EXIST"
             if order is None
@@ -190,11 +204,11 @@ class Exchange:
         """PUT trades/{spec}/close: a market order that acts on exactly that trade."""
         batch = self._batch(books, request_id, now)
         trade = books.trade(specifier)
-        units = _units_of(body.units if body.units is not None else "ALL")
+        units = units_of(body.units if body.units is not None else "ALL")
         if isinstance(units, str):
             return refusal(400, "Invalid value specified for 'units'", last_id=books.last_id)
         wanted = TradeClose(
-            trade_id=trade.id if trade else _plain(specifier),
+            trade_id=trade.id if trade else plain_id(specifier),
             client_trade_id=specifier[1:] if specifier.startswith("@") else None,
             units="ALL" if units is None else str(units),
         )
@@ -265,8 +279,8 @@ class Exchange:
         for kind, key, wish in wishes:
             if wish is None:
                 continue
-            request = _dependent_request(wish, trade.id if trade else _plain(specifier))
-            bad = _not_finite(request)
+            request = dependent_request(wish, trade.id if trade else plain_id(specifier))
+            bad = not_finite(request)
             if bad:
                 return refusal(400, f"Invalid value specified for '{key}.{bad}'")
             objection = self._dependent_objection(batch, request, kind, trade)
@@ -316,7 +330,7 @@ class Exchange:
             }  # fmt: skip
         if wish is None:
             return []
-        request = _dependent_request(wish, trade.id)
+        request = dependent_request(wish, trade.id)
         if standing is not None and request.client_extensions is None:
             request = msgspec.structs.replace(request, client_extensions=standing.client_extensions)
         reason = "REPLACEMENT" if standing is not None else "CLIENT_ORDER"
@@ -332,11 +346,11 @@ class Exchange:
         batch = self._batch(books, request_id, now)
         trade = books.trade(specifier)
         fields: dict[str, Any] = {
-            "trade_id": trade.id if trade else _plain(specifier),
+            "trade_id": trade.id if trade else plain_id(specifier),
             "client_trade_id": specifier[1:] if specifier.startswith("@") else None,
             "trade_client_extensions_modify": body.client_extensions,
         }
-        holder = _holder(books.trade_by_client_id, body.client_extensions)
+        holder = holder_of(books.trade_by_client_id, body.client_extensions)
         objection = (
             "TRADE_DOESNT_EXIST"
             if trade is None
@@ -358,7 +372,7 @@ class Exchange:
         """PUT positions/{i}/close: each side that is asked for, or none of them (section 3)."""
         batch = self._batch(books, request_id, now)
         held = self._held(books, instrument)
-        asked = _asked(body, held)
+        asked = sides_asked(body, held)
         if asked is None:
             return refusal(400, "Invalid value specified for 'units'", last_id=books.last_id)
         if not asked:
@@ -484,7 +498,7 @@ class Exchange:
 
     def _cancel_rejected(self, batch: Batch, specifier: str) -> Reply:
         fields = {
-            "order_id": _plain(specifier),
+            "order_id": plain_id(specifier),
             "client_order_id": specifier[1:] if specifier.startswith("@") else None,
         }
         return self._rejected(
@@ -509,7 +523,7 @@ class Exchange:
         kind, last = request.type, batch.books.last_id
         if kind is None:
             return refusal(400, _MISSING, last_id=last)
-        bad = "type" if kind not in judge.TIMES_IN_FORCE else _not_finite(request)
+        bad = "type" if kind not in judge.TIMES_IN_FORCE else not_finite(request)
         if request.instrument is not None and request.instrument not in self.specs:
             bad = "instrument"
         if bad:
@@ -533,7 +547,7 @@ class Exchange:
         if replaced is not None and replaced.type != kind:
             return "REPLACING_ORDER_INVALID"
         if kind in DEPENDENT_FIELDS:
-            trade = _trade_of(books, request)
+            trade = trade_of(books, request)
             if replaced is not None and (trade is None or trade.id != replaced.trade_id):
                 return "REPLACING_TRADE_ID_INVALID"
             spec = self.specs[trade.instrument] if trade is not None else None
@@ -553,16 +567,16 @@ class Exchange:
         rejected: bool = False,
     ) -> dict[str, Any]:
         """The transaction's fields for a request, with OANDA's defaults filled in."""
-        trade = _trade_of(books, request) if kind in DEPENDENT_FIELDS else None
+        trade = trade_of(books, request) if kind in DEPENDENT_FIELDS else None
         name = trade.instrument if trade is not None else request.instrument
         spec = self.specs[name] if name is not None and not rejected else None
         tif = request.time_in_force or ("FOK" if kind == "MARKET" else "GTC")
         fields: dict[str, Any] = {
             "reason": reason,
-            "price": _on_grid(request.price, spec),
-            "distance": _on_grid(request.distance, spec),
+            "price": on_grid(request.price, spec),
+            "distance": on_grid(request.distance, spec),
             "time_in_force": tif,
-            "gtd_time": _gtd_text(request.gtd_time, tif, rejected=rejected),
+            "gtd_time": gtd_text(request.gtd_time, tif, rejected=rejected),
             "client_extensions": request.client_extensions,
         }
         if kind != "MARKET":
@@ -570,7 +584,7 @@ class Exchange:
         if kind in DEPENDENT_FIELDS:
             return fields | {
                 "price": self._dependent_price(trade, request, kind, spec),
-                "trade_id": trade.id if trade else _text(request.trade_id),
+                "trade_id": trade.id if trade else as_text(request.trade_id),
                 "client_trade_id": request.client_trade_id,
             }
         units = request.units
@@ -581,11 +595,11 @@ class Exchange:
             if units is not None and spec is not None
             else units,
             "price": None if kind == "MARKET" else fields["price"],
-            "price_bound": None if kind == "LIMIT" else _on_grid(request.price_bound, spec),
+            "price_bound": None if kind == "LIMIT" else on_grid(request.price_bound, spec),
             "position_fill": request.position_fill or "DEFAULT",
-            "take_profit_on_fill": _on_fill(request.take_profit_on_fill, spec),
-            "stop_loss_on_fill": _on_fill(request.stop_loss_on_fill, spec),
-            "trailing_stop_loss_on_fill": _on_fill(request.trailing_stop_loss_on_fill, spec),
+            "take_profit_on_fill": on_fill(request.take_profit_on_fill, spec),
+            "stop_loss_on_fill": on_fill(request.stop_loss_on_fill, spec),
+            "trailing_stop_loss_on_fill": on_fill(request.trailing_stop_loss_on_fill, spec),
             "trade_client_extensions": request.trade_client_extensions,
         }
 
@@ -598,7 +612,7 @@ class Exchange:
         if spec is None or trade is None:
             return request.price
         if request.price is not None or request.distance is None:
-            return _on_grid(request.price, spec)
+            return on_grid(request.price, spec)
         tick = self.quotes.get(trade.instrument)
         if tick is None:
             return None
@@ -655,7 +669,7 @@ class Exchange:
         outcome = self.matching.execute(batch, order, f"MARKET_ORDER_{reason}")
         return [
             (f"{prefix}CreateTransaction", made),
-            (_outcome_key(outcome, prefix), outcome),
+            (outcome_key(outcome, prefix), outcome),
         ]
 
     def market_close(
@@ -681,118 +695,3 @@ class Exchange:
 def next_roll(now: Instant) -> Instant:
     """The next 17:00 in New York."""
     return trading_day(now)[2]
-
-
-def _numbers(account_id: AccountId) -> tuple[int, int, int, int]:
-    site, division, user, number = (int(part) for part in account_id.split("-"))
-    return site, division, user, number
-
-
-def _plain(specifier: str) -> str | None:
-    return None if specifier.startswith("@") else specifier
-
-
-def _text(value: str | int | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _time_text(value: str | None) -> str | None:
-    return None if value is None else format_time(parse_time(value))
-
-
-def _gtd_text(value: str | None, tif: str, *, rejected: bool) -> str | None:
-    if rejected:  # as it was sent; it may be unreadable
-        return value
-    return _time_text(value) if tif == "GTD" else None
-
-
-def _holder(index: dict[str, str], given: ClientExtensions | None) -> str | None:
-    return index.get(given.id) if given is not None and given.id is not None else None
-
-
-def _trade_of(books: Books, request: OrderRequest) -> Trade | None:
-    if request.trade_id is not None:
-        return books.trade(str(request.trade_id))
-    return books.trade("@" + request.client_trade_id) if request.client_trade_id else None
-
-
-def _on_grid(value: Decimal | None, spec: InstrumentSpec | None) -> Decimal | None:
-    return value if value is None or spec is None else value.quantize(spec.tick)
-
-
-def _on_fill(wish: OnFillRequest | None, spec: InstrumentSpec | None) -> OnFill | None:
-    if wish is None:
-        return None
-    tif = wish.time_in_force or "GTC"
-    return OnFill(
-        price=_on_grid(wish.price, spec),
-        distance=_on_grid(wish.distance, spec),
-        time_in_force=tif,
-        gtd_time=wish.gtd_time if spec is None else _time_text(wish.gtd_time),
-        client_extensions=wish.client_extensions,
-    )
-
-
-def _dependent_request(wish: OnFillRequest, trade_id: str | None) -> OrderRequest:
-    return OrderRequest(
-        price=wish.price,
-        distance=wish.distance,
-        time_in_force=wish.time_in_force,
-        gtd_time=wish.gtd_time,
-        trigger_condition=wish.trigger_condition,
-        client_extensions=wish.client_extensions,
-        trade_id=trade_id,
-    )
-
-
-def _not_finite(request: OrderRequest) -> str:
-    """The name of a number that is not one; such a request makes no transaction."""
-    wishes = (
-        ("takeProfitOnFill", request.take_profit_on_fill),
-        ("stopLossOnFill", request.stop_loss_on_fill),
-        ("trailingStopLossOnFill", request.trailing_stop_loss_on_fill),
-    )
-    numbers = [
-        ("units", request.units), ("price", request.price),
-        ("priceBound", request.price_bound), ("distance", request.distance),
-    ]  # fmt: skip
-    for key, wish in wishes:
-        if wish is not None:
-            numbers += [(f"{key}.price", wish.price), (f"{key}.distance", wish.distance)]
-    return next((name for name, v in numbers if v is not None and not v.is_finite()), "")
-
-
-def _units_of(value: str | float) -> Decimal | str | None:
-    """None for ALL, a number, or the text that is neither."""
-    if value == "ALL":
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return str(value)
-    return number if number.is_finite() else str(value)
-
-
-def _asked(
-    body: ClosePositionBody, held: dict[str, Decimal]
-) -> list[tuple[str, Decimal | None, ClientExtensions | None]] | None:
-    """The sides to close; None when a number cannot be read. Nothing given: what is open."""
-    given = {"long": body.long_units, "short": body.short_units}
-    if body.long_units is None and body.short_units is None:
-        given = {side: "ALL" for side, units in held.items() if units} or {"long": "ALL"}
-    asked: list[tuple[str, Decimal | None, ClientExtensions | None]] = []
-    for side, value in given.items():
-        if value is None or value == "NONE":
-            continue
-        units = _units_of(value)
-        if isinstance(units, str):
-            return None
-        extensions = body.long_client_extensions if side == "long" else body.short_client_extensions
-        asked.append((side, units, extensions))
-    return asked
-
-
-def _outcome_key(outcome: Transaction, prefix: str) -> str:
-    """`order` -> orderFillTransaction, `longOrder` -> longOrderFillTransaction."""
-    word = "Fill" if outcome.type == "ORDER_FILL" else "Cancel"
-    return f"{prefix}{word}Transaction"
