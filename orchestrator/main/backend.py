@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
 from orchestrator.model.errors import OrchestratorError
@@ -15,6 +18,9 @@ from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
 from orchestrator.service.seams import wall_ns
 from orchestrator.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 class Backend:
@@ -162,7 +168,7 @@ def _serve(settings: Settings, options: RunOptions) -> int:
             app_of(make), log_config=None, lifespan="on", timeout_graceful_shutdown=2,
             ws="websockets-sansio", server_header=False,
         )  # fmt: skip
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _server(config).serve(sockets=[listener])
 
     service = Service(settings, wishes)
     (settings.state_dir / SERVICE_URL).write_text(url + "\n")
@@ -170,6 +176,29 @@ def _serve(settings: Settings, options: RunOptions) -> int:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())
     return _end_of(service, options)
+
+
+def _server(config: uvicorn.Config) -> uvicorn.Server:
+    """A server that ends in order on SIGINT and SIGTERM, and then returns.
+
+    uvicorn's own raises the signal again afterwards, which would turn an orderly end into a kill.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            loop = asyncio.get_running_loop()
+            signals = (signal.SIGINT, signal.SIGTERM)
+            for number in signals:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+            try:
+                yield
+            finally:
+                for number in signals:
+                    loop.remove_signal_handler(number)
+
+    return Server(config)
 
 
 def _end_of(service: object, options: RunOptions) -> int:

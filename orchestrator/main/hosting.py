@@ -76,7 +76,7 @@ class Service:
         connection = self.connection = await connect(self.settings, self.wishes.replay)
         try:
             hosting = Hosting(
-                calendar=connection.calendar, threads=True, history=self.wishes.replay is None,
+                calendar=connection.calendar, threads=True, history=True,
                 taste=self._taste(),
             )  # fmt: skip
             self.system = build_system(
