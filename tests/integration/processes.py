@@ -1,0 +1,481 @@
+"""The service as real processes: started on a free port and a folder of its own, never outlived."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from orchestrator.adapters.oanda.wire import AccountAnswer, checked_account
+from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.kernel.audit import Broken, verify
+from orchestrator.kernel.engine import Kernel
+from orchestrator.kernel.orders.reconcile import differences
+from orchestrator.main.parts import kernel_plan
+from orchestrator.model.facts import Fact
+from orchestrator.model.journal import Record
+from orchestrator.model.money import AccountId
+from orchestrator.settings import load_settings
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+USD = "101-001-1000001-001"
+EUR = "101-001-1000001-002"
+ACCOUNTS = (USD, EUR)
+
+# Generous limits of risk and pace: these tests ask what happens to orders, not whether they pass.
+BUSY = {
+    "MAX_CONCURRENT_TRADES": "40", "RISK_PER_TRADE": "0.0005", "MAX_DAILY_LOSS": "0.3",
+    "CIRCUIT_BREAKER_THRESHOLD": "0.6", "STORE_SYNC": "full",
+}  # fmt: skip
+BUSY_TOML = f"""
+[agents.disagreement]
+path = "{Path(__file__).with_name("lenient.py")}:Everyone"
+
+[agents.strategy_analysis]
+path = "{Path(__file__).with_name("lenient.py")}:Yes"
+
+[strategies.still]
+path = "{Path(__file__).with_name("lenient.py")}:Still"
+
+[limits]
+orders_per_s = 100
+orders_burst = 100
+orders_per_min = 5000
+orders_per_min_total = 9000
+strategy_interval_s = 0
+duplicate_window_s = 0
+"""
+
+
+def now_s() -> float:
+    return time.monotonic()  # noqa: TID251 -- real processes live in real time
+
+
+def wall_ns() -> int:
+    return time.time_ns()  # noqa: TID251 -- compared with the venue's own log
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: TID251 -- waits for another process
+
+
+def eventually(what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.05) -> T:
+    """What `look` finds, as soon as it is neither None nor False; fails after `within_s`."""
+    ends = now_s() + within_s
+    while True:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        assert now_s() < ends, f"not within {within_s:g} s: {what}"
+        pause(every_s)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process lives; one that only waits to be reaped does not."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in "ZX"
+
+
+def _words_of(pid: int) -> list[str]:
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return raw.decode(errors="replace").split("\0")
+
+
+def venues_on(folder: Path) -> list[int]:
+    """Process ids of all paper venues whose books stand in this state folder."""
+    books = str(folder / "paper-state")
+    every = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
+    return [pid for pid in every if books in _words_of(pid) and alive(pid)]
+
+
+def write_ticks(
+    folder: Path, instrument: str, *, mid: float, hours: float, seed: int, every_ms: int = 800,
+    start_hour: int = 12,
+) -> Path:  # fmt: skip
+    """A recorded file of a made-up market: a walk from `start_hour` UTC of 2014-05-07."""
+    rng = random.Random(f"{instrument} {seed}")
+    at_ms, price, half = start_hour * 3_600_000, mid, 0.00006
+    end_ms = at_ms + int(hours * 3_600_000)
+    path = folder / f"{instrument}_20140507.csv"
+    with path.open("w") as file:
+        while at_ms < end_ms:
+            file.write(f"{at_ms},{price - half:.5f},{price + half:.5f}\n")
+            price = mid + (price - mid) * 0.9999 + rng.gauss(0, 0.00004)
+            at_ms += rng.randint(1, 2 * every_ms)
+    return path
+
+
+class Answer(msgspec.Struct):
+    """An HTTP answer; `body` is the decoded JSON, or the text where it is none."""
+
+    status: int
+    body: Any
+    took_ms: float
+
+
+class Service:
+    """One service on one state folder, over as many lives as a test needs.
+
+    Used in `with`: leaving kills what is left of it, the paper venue too, by process id.
+    """
+
+    def __init__(self, folder: Path, *words: str, toml: str = "", **environment: str) -> None:
+        """`words`: what follows `orchestrator run`. `environment`: settings beside the defaults."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.state = folder / "state"
+        self.words = words
+        self.lives = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        settings = {
+            "STATE_DIR": str(self.state), "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
+            **environment,
+        }  # fmt: skip
+        if toml:
+            config = folder / "orchestrator.toml"
+            config.write_text(toml)
+            settings["ORCHESTRATOR_CONFIG"] = str(config)
+        self.environment = clean_environment(settings)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> Service:
+        """Begin a life; `wait_up` waits until it serves."""
+        self.lives += 1
+        (self.state / "service.url").unlink(missing_ok=True)
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                (sys.executable, "-m", "orchestrator", "run", *self.words),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder,
+                env=self.environment,
+            )  # fmt: skip
+        return self
+
+    @property
+    def _out(self) -> Path:
+        return self.folder / f"out-{self.lives}.txt"
+
+    def output(self) -> str:
+        """Everything that this life has printed."""
+        return self._out.read_text(errors="replace")
+
+    def wait_up(self, within_s: float = 20.0) -> Service:
+        """Until trading goes on, or is known to be stopped."""
+        eventually("the service is up", self._is_up, within_s, 0.03)
+        return self
+
+    def _is_up(self) -> bool:
+        process = self.process
+        assert process is not None, "never started"
+        assert process.poll() is None, f"ended with {process.poll()}:\n{self.output()}"
+        if not (self.state / "service.url").exists():
+            return False
+        health = self.try_ask("GET", "/health")
+        return health is not None and health.body["mode"] in {"running", "ready", "stopped"}
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def kill(self) -> None:
+        """`kill -9`: no chance to do anything any more."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, within_s: float = 20.0) -> int:
+        """The exit code."""
+        assert self.process is not None
+        return self.process.wait(timeout=within_s)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self.lives:
+            print(f"--- output of life {self.lives} ---\n{self.output()[-6000:]}")
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(timeout=10)
+        for pid in venues_on(self.state):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # -- asking the service ---------------------------------------------------------------------
+
+    @property
+    def token(self) -> str:
+        return (self.state / "api-token").read_text().strip()
+
+    @property
+    def port(self) -> int:
+        port = urlsplit((self.state / "service.url").read_text().strip()).port
+        assert port
+        return port
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, token: str | None = None,
+        timeout_s: float = 10.0, **headers: str,
+    ) -> Answer:  # fmt: skip
+        """Over a connection of its own. `token` "" sends none."""
+        told = self.token if token is None else token
+        sent = ({"Authorization": f"Bearer {told}"} if told else {}) | headers
+        return exchange(self.port, method, path, body, sent, timeout_s)
+
+    def try_ask(self, method: str, path: str, body: object = None) -> Answer | None:
+        """None while nobody answers."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ask(method, path, body, timeout_s=2.0)
+        return None
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 -- any JSON
+        answer = self.ask("GET", path)
+        assert answer.status == 200, (path, answer)
+        return answer.body
+
+    def mode(self) -> str | None:
+        """The system's mode; None while nobody answers."""
+        answer = self.try_ask("GET", "/health")
+        return None if answer is None else answer.body["mode"]
+
+    def signal(self, name: str, instrument: str, side: str, **more: object) -> Answer | None:
+        """A person's signal; None when nobody answers any more."""
+        wish = {
+            "signal_id": name, "instrument": instrument, "side": side, "stop_distance": "0.00300",
+            "target_distance": "0.00600", "confidence": "0.6", "strategy": f"hand-{name[-2:]}",
+            "ttl_ms": 20_000, **more,
+        }  # fmt: skip
+        return self.try_ask("POST", "/signals", wish)
+
+    def command(self, *words: str, within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """`orchestrator WORDS`, to its end."""
+        return run_program("-m", "orchestrator", *words, environment=self.environment,
+                           folder=self.folder, within_s=within_s)  # fmt: skip
+
+    # -- asking the venue, whose books are the judge --------------------------------------------
+
+    def venue_record(self) -> dict[str, Any]:
+        return json.loads((self.state / "paper.json").read_text())
+
+    @property
+    def venue_pid(self) -> int:
+        return int(self.venue_record()["pid"])
+
+    def venue(self, path: str, method: str = "GET", body: object = None) -> Any:  # noqa: ANN401
+        record = self.venue_record()
+        sent = {"Authorization": f"Bearer {record['token']}"}
+        answer = exchange(record["port"], method, path, body, sent, 10.0)
+        assert answer.status in {200, 201}, (path, answer)
+        return answer.body
+
+    def venue_transactions(self, account_id: str) -> list[dict[str, Any]]:
+        """All of an account's transactions, oldest first."""
+        found = self.venue(f"/v3/accounts/{account_id}/transactions/sinceid?id=0")
+        return found["transactions"]
+
+    def open_trades(self) -> list[tuple[str, str]]:
+        """(account, trade) of all that is open at the venue."""
+        return [
+            (a, trade["id"])
+            for a in ACCOUNTS
+            for trade in self.venue(f"/v3/accounts/{a}/openTrades")["trades"]
+        ]
+
+    def writes_heard(self) -> list[dict[str, Any]]:
+        """The venue's own log of every write that reached it."""
+        path = self.state / "paper-requests.log"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def orders_heard(self) -> list[dict[str, Any]]:
+        """Requests that create orders; closing a trade or a position is another path."""
+        return [w for w in self.writes_heard()
+                if w["method"] == "POST" and w["path"].endswith("/orders")]  # fmt: skip
+
+    # -- reading the store, beside the service --------------------------------------------------
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[StoreCopy]:
+        """A consistent copy of the journal as it stands, also while the service writes."""
+        folder = self.folder / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        source = sqlite3.connect(f"file:{self.state / 'orchestrator.db'}?mode=ro", uri=True)
+        target = sqlite3.connect(folder / "orchestrator.db")
+        try:
+            source.backup(target)
+        finally:
+            target.close()
+            source.close()
+        copy = SqliteStore(folder / "orchestrator.db", sync="normal", checkpoint_s=0)
+        try:
+            yield StoreCopy(copy, folder / "orchestrator.db", self.environment)
+        finally:
+            copy.close()
+
+    def book_differences(self) -> list[str]:
+        """Our ledger, rebuilt from the store, against the venue's accounts (INV-06)."""
+        accounts = {a: self.venue(f"/v3/accounts/{a}") for a in ACCOUNTS}
+        with self.store() as store:
+            books = store.kernel("fx").books
+        found: list[str] = []
+        for name, raw in accounts.items():
+            told = msgspec.json.decode(msgspec.json.encode(raw), type=AccountAnswer)
+            account = checked_account(told, AccountId(name))
+            book = books.get(AccountId(name))
+            found += ["no book"] if book is None else differences(book, account)
+        return found
+
+
+class StoreCopy:
+    """What a test wants to know of a store."""
+
+    def __init__(self, store: SqliteStore, path: Path, environment: Mapping[str, str]) -> None:
+        self._store = store
+        self._path = path
+        self._environment = environment
+
+    def kernel(self, calendar: str) -> Kernel:
+        """The kernel as a restart would find it: the last snapshot, and every fact after it."""
+        settings = load_settings(env=self._environment, env_file=None)
+        kernel = Kernel(kernel_plan(settings, calendar))
+        saved, seq = self._store.load_snapshot(), 0
+        if saved is not None:
+            seq, state = saved
+            kernel.restore(state)
+        for record, fact in self._store.facts_after(seq):
+            kernel.apply(fact, record.ts)
+        return kernel
+
+    def facts(self) -> list[tuple[Record, Fact]]:
+        return list(self._store.facts_after(0))
+
+    def broken(self) -> Broken | None:
+        """Where the audit chain does not hold; None when it does."""
+        return verify((r for r, _ in self._store.facts_after(0)), self._store.installation_id())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self._path)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Nothing of the developer's own settings reaches a test's service."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    return {**kept, "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), "ORCHESTRATOR_CONFIG": "",
+            **settings}  # fmt: skip
+
+
+def run_program(
+    *words: str, environment: Mapping[str, str], folder: Path, within_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """`python WORDS`, to its end; fails when it takes longer than `within_s`."""
+    return subprocess.run(
+        (sys.executable, *words), env=dict(environment), cwd=folder, timeout=within_s, text=True,
+        capture_output=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def exchange(
+    port: int, method: str, path: str, body: object, headers: Mapping[str, str], timeout_s: float
+) -> Answer:
+    """One request on a connection of its own; bytes are sent as they are, all else as JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    began = now_s()
+    try:
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = dict(headers)
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        connection.request(method, path, data, sent)
+        answer = connection.getresponse()
+        raw = answer.read()
+        took_ms = (now_s() - began) * 1000
+    finally:
+        connection.close()
+    try:
+        decoded: Any = json.loads(raw)
+    except ValueError:
+        decoded = raw.decode(errors="replace")
+    return Answer(answer.status, decoded, took_ms)
+
+
+def replay_words(files: Sequence[Path], speed: str) -> tuple[str, ...]:
+    return tuple(word for file in files for word in ("--replay", str(file))) + ("--speed", speed)
+
+
+class Trader:
+    """Gives signals without a pause, in a thread of its own, for as long as the `with` lasts."""
+
+    def __init__(self, service: Service, rng: random.Random, every_s: float = 0.03) -> None:
+        self.promised: list[str] = []  # answered 202: a promise that must survive any crash
+        self.refused: list[Answer] = []
+        self._service = service
+        self._rng = rng
+        self._every_s = every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="trader", daemon=True)
+        self._life = rng.getrandbits(32)
+
+    def _work(self) -> None:
+        count = 0
+        while not self._over.wait(self._every_s):
+            count += 1
+            name = f"s{self._life:08x}-{count:04d}"
+            answer = self._service.signal(
+                name, self._rng.choice(("EUR_USD", "NZD_USD")), self._rng.choice(("buy", "sell"))
+            )
+            if answer is not None and answer.status == 202:
+                self.promised.append(name)
+            elif answer is not None:
+                self.refused.append(answer)
+
+    def __enter__(self) -> Trader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=10)
+
+
+def busy_replay(folder: Path, seed: int, hours: float = 3.0, **environment: str) -> Service:
+    """A service that replays a made-up market at 60 x and lets every signal become an order."""
+    files = [
+        write_ticks(folder, "EUR_USD", mid=1.39, hours=hours, seed=seed),
+        write_ticks(folder, "NZD_USD", mid=0.87, hours=hours, seed=seed),
+    ]
+    words = (*replay_words(files, "60"), "--state", str(folder / "s" / "state"))
+    return Service(folder / "s", *words, toml=BUSY_TOML, **{**BUSY, **environment})
