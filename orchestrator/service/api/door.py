@@ -67,7 +67,8 @@ class Door:
     async def history(self, read: Callable[[Queries], msgspec.Struct | None]) -> Response | None:
         """What the store says, made ready in a thread of its own; None for None.
 
-        Reading, sorting and writing JSON happen there, so that a long answer delays nobody.
+        Reading, sorting and writing JSON happen there, so that a long answer delays nobody. A
+        thread is never left behind: while the store hangs, those who wait for one get a 503.
         """
         queries = self.desk().queries()
 
@@ -77,7 +78,7 @@ class Door:
 
         try:
             with anyio.fail_after(_HISTORY_S):
-                ready = await run_sync(work, limiter=self._readers, abandon_on_cancel=True)
+                ready = await run_sync(work, limiter=self._readers)
         except StoreError as exc:
             log.warning("api.history_failed", reason=str(exc))
             raise _no_history("The store cannot be read now; the service's log says why.") from exc

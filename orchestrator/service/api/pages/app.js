@@ -111,8 +111,8 @@ function tell(text) { $("trouble").textContent = text; $("trouble").hidden = !te
 // -- showing ---------------------------------------------------------------------------------------
 
 function header(health) {
-  const chips = [make("span", health.status, "chip " + look(health.status)),
-    make("span", health.mode, "chip " + look(health.mode)),
+  const words = [...new Set([health.status, health.mode])];
+  const chips = [...words.map((word) => make("span", word, "chip " + look(word))),
     make("span", health.environment === "live" ? "LIVE MONEY" : health.environment,
       "chip " + (health.environment === "live" ? "live" : ""))];
   if (health.market_time_at) {
@@ -124,7 +124,7 @@ function header(health) {
 
 function showAccounts(items) {
   table($("accounts"), ["Account", "Mode", ">NAV", ">Balance", ">Today", ">Open result", ">Drawdown",
-    ">Open", "Blocked by"], items.map((a) => [a.account_id, [a.enabled ? a.mode : a.mode + ", disabled",
+    ">Open", "Blocked by"], items.map((a) => [[a.account_id, "nowrap"], [a.enabled ? a.mode : a.mode + ", disabled",
       a.enabled ? look(a.mode) : "warn"], money(a.nav, a.currency), money(a.balance, a.currency),
     result(a.day_pl, a.currency), result(a.unrealized_pl, a.currency), percent(a.drawdown_fraction),
     String(a.open_trades), [a.blocked_by.join(", ") || "—", a.blocked_by.length ? "warn" : "faint"]]),
@@ -134,14 +134,14 @@ function showAccounts(items) {
 function showTrades(items, accounts) {
   const currency = Object.fromEntries(accounts.map((a) => [a.account_id, a.currency]));
   table($("trades"), ["Account", "Trade", "Instrument", ">Units", ">Price", ">Stop", ">Target",
-    ">Open result", "Opened (UTC)", "Strategy", "Signal"], items.map((t) => [t.account_id, t.trade_id,
+    ">Open result", "Opened (UTC)", "Strategy", "Signal"], items.map((t) => [[t.account_id, "nowrap"], t.trade_id,
       t.instrument, t.units, t.price, t.stop_price === null ? ["none", "bad"] : t.stop_price,
-      t.target_price || "—", result(t.unrealized_pl, currency[t.account_id]), clock(t.opened_at),
+      t.target_price || "—", result(t.unrealized_pl, currency[t.account_id]), [clock(t.opened_at), "nowrap"],
       t.ours ? t.strategy : ["not ours", "warn"], [t.signal_id, "mono"]]), "No trade is open.");
 }
 
 function showParts(health) {
-  const rows = health.components.map((c) => [c.name, [c.ok ? "ok" : "not ok", c.ok ? "good" : "bad"], c.text]);
+  const rows = health.components.map((c) => [c.name, [c.ok ? "ok" : "not ok", c.ok ? "good" : "bad nowrap"], c.text]);
   rows.push(["process", ["ok", "good"], `version ${health.version}, up ${Math.round(health.uptime_s)} s, ` +
     `${Math.round(health.rss_mb)} MB, loop lag ${health.loop_lag_ms} ms, market ${health.market_hours}`]);
   table($("parts"), ["Part", "State", ""], rows, "");
