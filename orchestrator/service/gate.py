@@ -39,6 +39,7 @@ class Gate:
         self._latch_path = folder / "stop.latch"
         handle = os.open(folder / "gate", os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            self._give_to_owner(handle)
             if os.fstat(handle).st_size < _SIZE:
                 os.ftruncate(handle, _SIZE)
             self._word = mmap.mmap(handle, _SIZE)
@@ -58,6 +59,7 @@ class Gate:
         temporary = self._latch_path.with_suffix(".tmp")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
+            self._give_to_owner(handle)
             os.write(handle, msgspec.json.encode(latch))
             os.fsync(handle)
         finally:
@@ -71,9 +73,11 @@ class Gate:
             raw = self._latch_path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError:
+            raw = b""  # there is one, and it may not be read: stopped all the same
         try:
             return msgspec.json.decode(raw, type=Latch)
-        except msgspec.DecodeError:
+        except ValueError:  # not JSON, not UTF-8, or not a latch
             return Latch(
                 stop_id="stop-unreadable-latch", actor="unknown", liquidate=True, closed_ns=0,
                 reason="the latch file cannot be read",
@@ -84,6 +88,12 @@ class Gate:
         self._latch_path.unlink(missing_ok=True)
         self._sync_folder()
         self._word[0] = _OPEN
+
+    def _give_to_owner(self, handle: int) -> None:
+        """A stop by root (`sudo orchestrator emergency-stop --local`) is the service's to read."""
+        folder = self._latch_path.parent.stat()
+        if os.geteuid() == 0 and os.fstat(handle).st_uid != folder.st_uid:
+            os.fchown(handle, folder.st_uid, folder.st_gid)
 
     def _sync_folder(self) -> None:
         handle = os.open(self._latch_path.parent, os.O_RDONLY)
