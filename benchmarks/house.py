@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import zlib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +32,8 @@ from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings, load_settings
 
 STOP = Price(Decimal("0.00200"))
-TARGET = Price(Decimal("0.00400"))
+TARGET = Price(Decimal("0.00600"))
+_STEP = Decimal("0.00001")
 _STRATEGY = "benchmark"
 _UP_S = 15.0
 _BALANCE = 10_000_000
@@ -102,9 +104,11 @@ def tick_name(venue_ns: Instant) -> str:
 def signal_of(
     name: str, price: Decimal, now: Instant, accounts: tuple[AccountId, ...] = ()
 ) -> Signal:
+    # Stops differ, so sizes do: like orders in one turn are duplicates, and would trip A4.
+    stop = Price(STOP + _STEP * (zlib.crc32(name.encode()) % 97))
     return Signal(
         signal_id=name, strategy=_STRATEGY, instrument=EUR_USD, side=Side.BUY,
-        reference_price=Price(price), stop_distance=STOP, target_distance=TARGET,
+        reference_price=Price(price), stop_distance=stop, target_distance=TARGET,
         confidence=Decimal("0.6"), created_ns=now, accounts=accounts,
     )  # fmt: skip
 

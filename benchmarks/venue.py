@@ -21,6 +21,7 @@ from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.clockwork import Clockwork
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.exchange.requests import CloseTradeBody
+from orchestrator.paper.exchange.triggers import FILL_REASONS
 from orchestrator.paper.feeds.manual import ManualFeed
 from orchestrator.paper.main import open_accounts
 from orchestrator.paper.market import Market
@@ -155,13 +156,17 @@ class Bench:
             now = self.market.time.now()
             self.market.exchange.close_trade(books, trade_id, body, "closing", now)
             return
-        price = books.pending[wanted].price
-        assert price is not None
-        # A price that nobody is told of: it fills the resting order, then the old one stands again.
-        before = self.market.exchange.quotes.get(EUR_USD)
-        self._clockwork.on_tick(self._quote(price))
+        order = books.pending[wanted]
+        assert order.price is not None
+        # A price that nobody is told of fills this one order; then the old one stands again.
+        exchange = self.market.exchange
+        before = exchange.quotes.get(EUR_USD)
+        exchange.quotes.put(self._quote(order.price))
+        batch = exchange.own_batch(books, self.market.time.now())
+        exchange.matching.execute(batch, order, FILL_REASONS[order.type])
+        exchange.finish(batch)
         if before is not None:
-            self._clockwork.on_tick(self._quote(before.bid))
+            exchange.quotes.put(before)
 
 
 class Floor:
