@@ -196,7 +196,8 @@ class AgentManager:
         seat.handled += 1
         began = mono_ns()
         try:
-            said = seat.agent.hear(message)
+            # A tuple stays itself; None, a bare message or a number raise here, and not later.
+            said = tuple(seat.agent.hear(message))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as exc:  # noqa: BLE001 -- supervisor: an agent may raise anything
@@ -210,7 +211,7 @@ class AgentManager:
         return said
 
     def _erred(self, seat: Seat, text: str) -> None:
-        now = mono_ns()
+        now = self._clock.mono_ns()
         seat.errors += 1
         seat.last_error = text
         seat.error_times.append(now)
@@ -245,7 +246,7 @@ class AgentManager:
         return seat.view()
 
     def _recover(self, seat: Seat, *, erred: bool) -> None:
-        now = mono_ns()
+        now = self._clock.mono_ns()
         recent = sum(1 for at in seat.error_times if now - at <= _ERROR_WINDOW_NS)
         if seat.state == "degraded" and not erred and recent < _ERRORS_TO_DEGRADE:
             self._move(seat, "healthy", "no more errors")
@@ -258,7 +259,7 @@ class AgentManager:
                 self._restart_by_itself(seat)
 
     def _restart_by_itself(self, seat: Seat) -> None:
-        now = mono_ns()
+        now = self._clock.mono_ns()
         recent = sum(1 for at in seat.restarts if now - at <= _RESTART_WINDOW_NS)
         if recent >= _RESTARTS_AT_MOST:
             self._move(seat, "stopped", f"crash loop: {recent} restarts in 10 min")
@@ -272,12 +273,14 @@ class AgentManager:
         seat = self._seats.get(agent_id)
         if seat is None:
             return None
-        seat.restarts.append(mono_ns())
+        seat.restarts.append(self._clock.mono_ns())
         seat.restart_count += 1
         self._move(seat, "starting", "restart")
         try:
             seat.agent = seat.factory()
-        except Exception as exc:  # noqa: BLE001 -- supervisor: a user's constructor may raise anything
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:  # noqa: BLE001 -- supervisor: a constructor may raise anything
             self._move(seat, "unhealthy", f"does not start: {type(exc).__name__}: {exc}"[:300])
             return seat.view()
         seat.error_times.clear()
@@ -335,7 +338,9 @@ def load_class(setting: str, reference: str, base: type[object]) -> type[object]
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
         raise PluginError(f"{setting}: {path} fails: {type(exc).__name__}: {exc}") from exc
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, base)):

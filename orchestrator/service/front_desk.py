@@ -29,7 +29,7 @@ from orchestrator.model.facts import Fact, OperatorActed, SignalAccepted, Signal
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.money import AccountId, Price, Side, Units
 from orchestrator.model.ports import Bus, Clock, Store
-from orchestrator.model.queries import Queries
+from orchestrator.model.queries import PAGE_ROWS_MAX, Queries
 from orchestrator.model.safety import BreakerState, StopReceipt, SystemMode
 from orchestrator.model.signals import STAGES, Signal
 from orchestrator.model.time import fx_session
@@ -52,8 +52,6 @@ from orchestrator.service.views import (
     Refused,
     SignalTaken,
 )
-
-_VERIFY_PAGE = 5_000
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,10 +215,10 @@ class FrontDesk:
     def _all_records(self) -> Iterator[Record]:
         seq = 0
         while True:
-            wanted = RecordFilter(after_seq=seq, ascending=True, limit=_VERIFY_PAGE)
+            wanted = RecordFilter(after_seq=seq, ascending=True, limit=PAGE_ROWS_MAX)
             page = self._queries.records(wanted)
             yield from page
-            if len(page) < _VERIFY_PAGE:
+            if len(page) < PAGE_ROWS_MAX:
                 return
             seq = page[-1].seq
 

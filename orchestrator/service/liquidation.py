@@ -60,9 +60,13 @@ class Liquidator:
         self._troubled = troubled
         self._dice = dice(seed)
 
-    async def flatten(self, stop_id: str, account_id: AccountId) -> AccountReceipt:
-        """Returns when two reads at least a second apart show nothing open; retries for ever."""
-        work = _Flattening(account_id)
+    async def flatten(self, stop_id: str, before: AccountReceipt) -> AccountReceipt:
+        """Returns when two reads at least a second apart show nothing open; retries for ever.
+
+        `before`: what the same stop did at this account already; it is added to.
+        """
+        account_id = before.account_id
+        work = _Flattening(before)
         retry_s = _RETRY_S_FIRST
         began = self._clock.mono_ns()
         alerts = list(_ALERT_AFTER_S)
@@ -172,13 +176,13 @@ def _size(position: Position) -> Decimal:
 class _Flattening:
     """What one account's liquidation has done so far."""
 
-    def __init__(self, account_id: AccountId) -> None:
-        self.account_id = account_id
-        self.cancelled: list[str] = []
-        self.closed: list[str] = []
+    def __init__(self, before: AccountReceipt) -> None:
+        self.account_id = before.account_id
+        self.cancelled = [*before.orders_cancelled]
+        self.closed = [*before.trades_closed]
         self.still_open: tuple[str, ...] = ()
         self.pending: tuple[str, ...] = ()
-        self.realized = Decimal(0)
+        self.realized = Decimal(before.realized_pl)
         self.problem = ""
         self.halted = False
         self.progress = False

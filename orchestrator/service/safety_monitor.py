@@ -167,16 +167,18 @@ class SafetyMonitor:
         for account_id in act.accounts:
             if account_id not in self._flattening and self._tasks is not None:
                 self._flattening.add(account_id)
-                self._account_changed(AccountReceipt(account_id=account_id), StopState.LIQUIDATING)
+                before, _ = self._accounts.get(account_id, (None, None))
+                receipt = before or AccountReceipt(account_id=account_id)
+                self._account_changed(receipt, StopState.LIQUIDATING)
                 self._tasks.create_task(
-                    self._flatten(act.stop_id, account_id), name=f"liquidate {account_id}"
+                    self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}"
                 )
 
-    async def _flatten(self, stop_id: str, account_id: AccountId) -> None:
+    async def _flatten(self, stop_id: str, before: AccountReceipt) -> None:
         try:
-            await self._liquidator.flatten(stop_id, account_id)
+            await self._liquidator.flatten(stop_id, before)
         finally:
-            self._flattening.discard(account_id)
+            self._flattening.discard(before.account_id)
 
     def _account_changed(self, receipt: AccountReceipt, state: StopState) -> None:
         self._accounts[receipt.account_id] = (receipt, state)
