@@ -110,7 +110,7 @@ def test_every_order_at_the_venue_has_an_older_durable_intent(tmp_path):
          "        return (Score(signal_id=ask.signal.signal_id, account_id=ask.account.account_id,"
          " approved=True, score=Decimal('NaN'), expected_r=Decimal(1), win_rate=Decimal('0.5'),"
          " samples=1, reasons=()),)\n",
-         "score"),
+         "Score"),
         ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n"
          "        return (Score(signal_id=ask.signal.signal_id, account_id='101-001-1-001',"
          " approved=True, score=Decimal(1), expected_r=Decimal(1), win_rate=Decimal('0.5'),"

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from orchestrator.agents.base import Agent
 from orchestrator.model.base import NOTHING, Message, Says
 from orchestrator.model.events import StageAnswered
@@ -205,10 +207,21 @@ class AgentManager:
             return NOTHING
         finally:
             seat.latencies.append(mono_ns() - began)
-        if said and not all(type(m) in type(seat.agent).says for m in said):
-            self._erred(seat, "said what it does not declare in `says`")
-            return tuple(m for m in said if type(m) in type(seat.agent).says)
-        return said
+        return self._checked(seat, said) if said else NOTHING
+
+    def _checked(self, seat: Seat, said: Says) -> Says:
+        """What was declared, and can be written down: what an agent says is a stranger's."""
+        taken: list[Message] = []
+        for message in said:
+            if type(message) not in type(seat.agent).says:
+                self._erred(seat, "said what it does not declare in `says`")
+                continue
+            problem = _problem_of(message)
+            if problem:
+                self._erred(seat, f"said a {type(message).__name__} that is none: {problem}"[:300])
+            else:
+                taken.append(message)
+        return tuple(taken)
 
     def _erred(self, seat: Seat, text: str) -> None:
         now = self._clock.mono_ns()
@@ -307,6 +320,25 @@ class AgentManager:
     def instance(self, agent_id: str) -> Agent | None:
         seat = self._seats.get(agent_id)
         return None if seat is None else seat.agent
+
+
+def _problem_of(message: Message) -> str:
+    """Why a message is not what its type says, or "": it must survive its own JSON unchanged.
+
+    An agent can put anything into a frozen struct: a float, a list, NaN, text that is no text.
+    """
+    kind = type(message)
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        same = decoder.decode(msgspec.json.encode(message)) == message
+    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
+        return str(exc)
+    return "" if same else "a field is of another type than declared, or not a number"
+
+
+_decoders: dict[type[Message], msgspec.json.Decoder[Message]] = {}
 
 
 def _no_answer(ask_id: int, agent_id: str, version: str, error: str) -> StageAnswered:

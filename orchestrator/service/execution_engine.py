@@ -58,6 +58,8 @@ _FACTS_A_TURN = 256
 _UNSAVED_MAX = 20_000
 _SNAPSHOT_EVERY = 5_000
 _BEGUN_MAX = 10_000
+# So much may agents say to what follows from one delivery, before they are taken for a flood.
+_SAID_MAX = 1_000
 
 LiquidateHook: TypeAlias = Callable[[Liquidate], None]
 StopHook: TypeAlias = Callable[[CloseGate], None]
@@ -109,6 +111,7 @@ class ExecutionEngine:
         self._busy = False
         self._unsaved: list[Fact] = []
         self._failing = False
+        self._said_left = _SAID_MAX
         self._fresh: list[tuple[Record, Fact]] = []
         self._facts_since_snapshot = 0
         self._seq = 0
@@ -140,6 +143,7 @@ class ExecutionEngine:
         if self._busy:
             return
         self._busy = True
+        self._said_left = _SAID_MAX
         try:
             while self._inbox:
                 self._turn()
@@ -168,9 +172,8 @@ class ExecutionEngine:
 
     def _hear(self, event: Event, facts: list[Fact], acts: list[Act]) -> None:
         if type(event) is SignalSeen:
-            if self._store.signal_seen(event.signal.signal_id):
-                return  # C04 for ever: the kernel remembers a day, the store never forgets
-            self._signal_began.setdefault(event.signal.signal_id, mono_ns())
+            if self._seen_before(event.signal.signal_id):
+                return
             self._tell(event.signal)
         began = mono_ns()
         step = self.kernel.step(event, self._now)
@@ -189,6 +192,20 @@ class ExecutionEngine:
                 self._tell(event)
         elif type(event) is Beat:
             self._tell(event)
+
+    def _seen_before(self, signal_id: str) -> bool:
+        """C04 for ever: the kernel remembers a day, the store never forgets."""
+        try:
+            if self._store.signal_seen(signal_id):
+                return True
+        except StoreError as exc:
+            # Unreadable is unknown, and unknown blocks (K1): no signal passes, and S5 stands.
+            self._inbox.appendleft(StorageTrouble(ok=False, reason=str(exc)))
+            return True
+        if len(self._signal_began) >= _BEGUN_MAX:
+            self._signal_began.clear()
+        self._signal_began.setdefault(signal_id, mono_ns())
+        return False
 
     # -- durability -----------------------------------------------------------------------------
 
@@ -290,6 +307,10 @@ class ExecutionEngine:
             self._hear_said(seat, said)
 
     def _hear_said(self, seat: Seat, said: Message) -> None:
+        self._said_left -= 1
+        if self._said_left < 0:
+            self._agents.blame(seat, "floods: it answers what was said with ever more")
+            return
         if isinstance(said, Signal):
             self._inbox.append(SignalSeen(signal=said))
         elif isinstance(said, PatternSeen):
@@ -396,8 +417,6 @@ class ExecutionEngine:
         began = self._signal_began.pop(intent.signal_id, 0) if intent is not None else 0
         if began:
             self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
-        if len(self._signal_began) > _BEGUN_MAX:
-            self._signal_began.clear()
 
     @property
     def last_first_byte_at(self) -> Instant | None:
@@ -449,12 +468,12 @@ class ExecutionEngine:
 
     async def _fetch_transactions(self, act: FetchTransactions) -> None:
         account_id = act.account_id
+        if act.after_ms:
+            await self._clock.sleep(act.after_ms / 1000)
         if account_id in self._fetching and self._fetching[account_id] <= act.since:
             return  # one that reads at least as far back is under way
         self._fetching[account_id] = act.since
         try:
-            if act.after_ms:
-                await self._clock.sleep(act.after_ms / 1000)
             found, last = await self._reader.transactions_since(account_id, act.since)
         except VenueError as exc:
             self.handle(ReadFailed(account_id=account_id, reason=str(exc)))
