@@ -1,0 +1,588 @@
+"""The kernel's host: facts durable first, acts after, the gate last; and what a failing store does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.agents.base import Agent, Role, Says, hears
+from orchestrator.kernel.audit import verify
+from orchestrator.kernel.engine import Step
+from orchestrator.model.acts import (
+    CloseGate,
+    FetchAccount,
+    FetchTransactions,
+    Liquidate,
+    SendAlert,
+    Write,
+)
+from orchestrator.model.errors import StoreConflict, StoreError, VenueSilent
+from orchestrator.model.events import (
+    Noted,
+    ReadFailed,
+    SendFinished,
+    SignalSeen,
+    StartTrading,
+    StopTrading,
+    StorageTrouble,
+    TransactionsSeen,
+)
+from orchestrator.model.facts import OperatorActed
+from orchestrator.model.market import Beat
+from orchestrator.model.orders import Answered, NotSent, Unknown, WriteKind, WriteRequest
+from orchestrator.model.outcomes import AnomalySeen, PatternSeen
+from orchestrator.model.safety import Alert, Severity
+from orchestrator.model.signals import Signal
+from orchestrator.model.time import MINUTE_NS
+from orchestrator.service.virtual import run_virtual
+from tests.unit.service.engine_parts import Bench, fact, send
+from tests.unit.service.parts import EUR_USD, START_NS, A, Watcher, signal, tick
+
+START = StartTrading(actor="anna")
+STOP = StopTrading(actor="anna")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+# -- durable first ----------------------------------------------------------------------------
+
+
+def test_the_intent_is_durable_before_its_order_is_handed_over(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.engine.handle(START)
+    assert bench.names() == ["append", "durable", "submit", "publish"]
+
+
+def test_each_act_follows_the_commit_of_its_own_step_and_acts_keep_their_order(bench):
+    bench.say(StartTrading, fact("a"), acts=(send("i1"), send("i2")))
+    bench.say(StopTrading, fact("b"), acts=(send("i3"),))
+    bench.engine.handle(START, STOP)
+    assert bench.store.texts() == ["a", "b"]
+    assert [v for n, v in bench.log if n == "submit"] == ["i1", "i2", "i3"]
+    assert bench.names().index("durable") < bench.names().index("submit")
+
+
+def test_nothing_is_sent_when_the_commit_failed_and_the_kernel_hears_that_no_byte_left(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.fail()
+    bench.engine.handle(START)
+    assert bench.writer.taken == []
+    (trouble,) = [e for e in bench.kernel.heard if isinstance(e, StorageTrouble)]
+    assert not trouble.ok
+    (finished,) = [e for e in bench.kernel.heard if isinstance(e, SendFinished)]
+    assert finished.intent_id == "i1"
+    assert isinstance(finished.outcome, NotSent)
+    assert finished.first_byte_ns == 0
+
+
+def test_while_the_store_fails_no_order_is_sent_although_nothing_new_was_to_be_written(bench):
+    bench.say(StartTrading, fact("a"))
+    bench.fail()
+    bench.engine.handle(START)
+    bench.say(StopTrading, acts=(send(),))
+    bench.store.broken = None
+    bench.engine.handle(STOP)
+    assert bench.writer.taken == []
+
+
+def test_what_reduces_risk_goes_out_although_the_store_fails(bench):
+    cancel = WriteRequest(kind=WriteKind.CANCEL, account_id=A, target="7")
+    flatten = Liquidate(stop_id="s", accounts=(A,), reason="r")
+    stop = CloseGate(actor="S4", reason="r")
+    alert = SendAlert(alert=_alert())
+    bench.say(StartTrading, fact("a"), acts=(Write(request=cancel, reason="r"), flatten, stop, alert))
+    bench.fail()
+    bench.engine.handle(START)
+    assert [r for r, _, _ in bench.writer.taken] == [cancel]
+    assert bench.liquidations == [flatten]
+    assert bench.stops == [stop]
+    assert bench.alerts == [alert.alert]
+
+
+def _alert() -> Alert:
+    return Alert(key="k", severity=Severity.CRITICAL, title="t", text="x", at_ns=1)
+
+
+def test_facts_are_told_to_the_world_only_once_they_are_durable(bench):
+    bench.say(StartTrading, fact("a"))
+    bench.fail()
+    bench.engine.handle(START)
+    assert bench.bus.published == []
+    bench.store.broken = None
+    bench.engine.retry_commit()
+    assert [f.text for _, f in bench.bus.published] == ["a"]
+
+
+def test_what_could_not_be_saved_is_saved_later_in_order_and_the_chain_verifies(bench):
+    bench.script(Noted, lambda e: Step((fact(e.text),), ()))
+    bench.engine.handle(_noted("0"))
+    bench.fail()
+    for number in range(1, 6):
+        bench.engine.handle(_noted(str(number)))
+        bench.engine.retry_commit()
+    assert bench.store.texts() == ["0"]
+    bench.store.broken = None
+    bench.engine.retry_commit()
+    bench.engine.handle(_noted("6"))
+    assert bench.store.texts() == [str(n) for n in range(7)]
+    assert [r.seq for r in bench.store.rows] == list(range(1, 8))
+    assert verify(bench.store.rows, "test") is None
+    assert [f.text for _, f in bench.bus.published] == bench.store.texts()
+
+
+def _noted(text: str) -> Noted:
+    return Noted(actor="a", action="x", text=text)
+
+
+def test_a_failing_store_is_not_hammered_by_each_event(bench):
+    bench.script(Noted, lambda e: Step((fact(e.text),), ()))
+    bench.fail()
+    for number in range(50):
+        bench.engine.handle(_noted(str(number)))
+    assert bench.names().count("append") == 1
+    bench.engine.retry_commit()
+    assert bench.names().count("append") == 2
+
+
+def test_a_store_that_works_again_is_probed_by_a_real_write_until_the_kernel_is_content(bench):
+    bench.kernel.storage_blocked = True
+    bench.engine.retry_commit()
+    assert len(bench.store.snapshots) == 1
+    assert [e.ok for e in bench.kernel.heard if isinstance(e, StorageTrouble)] == [True]
+    bench.store.broken_snapshots = StoreError("full")
+    bench.engine.retry_commit()
+    assert [e.ok for e in bench.kernel.heard if isinstance(e, StorageTrouble)] == [True, False]
+    bench.kernel.storage_blocked = False
+    heard = len(bench.kernel.heard)
+    bench.engine.retry_commit()
+    assert len(bench.kernel.heard) == heard
+
+
+def test_a_conflict_closes_the_gate_and_is_not_carried_on_from(bench):
+    bench.say(StartTrading, fact("a"), acts=(send(),))
+    bench.store.broken = StoreConflict("intent i1 exists")
+    with pytest.raises(StoreConflict):
+        bench.engine.handle(START)
+    assert bench.gate.closed
+    assert bench.writer.taken == []
+
+
+def test_more_than_memory_should_hold_closes_the_gate(bench, monkeypatch):
+    monkeypatch.setattr("orchestrator.service.execution_engine._UNSAVED_MAX", 10)
+    bench.script(Noted, lambda e: Step((fact(e.text),), ()))
+    bench.fail()
+    with pytest.raises(StoreError, match="could not be written"):
+        for number in range(20):
+            bench.engine.handle(_noted(str(number)))
+    assert bench.gate.closed
+
+
+# -- the gate ---------------------------------------------------------------------------------
+
+
+def _asked(bench: Bench) -> str | None:
+    _, gate, _ = bench.writer.taken[-1]
+    return gate()
+
+
+def test_the_gate_is_asked_by_the_sender_and_not_before(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.engine.handle(START)
+    assert "kernel asked" not in bench.names()
+    assert _asked(bench) is None
+    assert bench.log[-1] == ("kernel asked", "i1")
+
+
+def test_a_stop_between_the_commit_and_the_send_blocks_the_order(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.engine.handle(START)
+    bench.gate.close()
+    assert "emergency stop" in (_asked(bench) or "")
+
+
+def test_the_kernels_objection_is_the_gates_answer(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.engine.handle(START)
+    bench.kernel.objection = "its time to live is over"
+    assert _asked(bench) == "its time to live is over"
+
+
+def test_cancels_and_closes_pass_a_closed_gate(bench):
+    close = WriteRequest(kind=WriteKind.CLOSE_TRADE, account_id=A, target="7", body="{}")
+    bench.say(StartTrading, acts=(Write(request=close, reason="r"),))
+    bench.gate.close()
+    bench.engine.handle(START)
+    assert _asked(bench) is None
+
+
+# -- one mailbox ------------------------------------------------------------------------------
+
+
+def test_a_call_from_within_only_queues(bench):
+    def inner(_: object) -> Step:
+        bench.engine.handle(STOP)
+        bench.engine.retry_commit()
+        return Step((fact("outer"),), ())
+
+    bench.script(StartTrading, inner)
+    bench.say(StopTrading, fact("inner"))
+    bench.engine.handle(START)
+    assert [type(e) for e in bench.kernel.heard] == [StartTrading, StopTrading]
+    assert bench.store.texts() == ["outer", "inner"]
+
+
+def test_an_answer_that_comes_at_once_does_not_re_enter_the_kernel(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+
+    def answers_at_once(request, gate, done):
+        assert gate() is None
+        done(Unknown(reason="cut"), 5)
+
+    bench.writer.submit = answers_at_once
+    bench.engine.handle(START)
+    (finished,) = [e for e in bench.kernel.heard if isinstance(e, SendFinished)]
+    assert finished.first_byte_ns == 5
+    assert bench.engine.writes_open == 0
+    assert bench.engine.last_first_byte_at is not None
+
+
+def test_orders_on_the_wire_are_counted_until_their_outcome_is_known(bench):
+    bench.say(StartTrading, acts=(send("i1"), send("i2")))
+    bench.engine.handle(START)
+    assert bench.engine.writes_open == 2
+    assert bench.engine.last_first_byte_at is None
+    bench.writer.taken[0][2](NotSent(reason="gate", by_gate=True), 0)
+    assert bench.engine.writes_open == 1
+    assert bench.engine.last_first_byte_at is None
+
+
+def test_a_command_gives_what_its_own_step_said_and_no_others(bench):
+    bench.say(StartTrading, fact("mine"))
+    bench.say(StopTrading, fact("other"))
+    bench.engine._inbox.append(STOP)
+    assert [f.text for f in bench.engine.command(START) if isinstance(f, OperatorActed)] == ["mine"]
+    assert bench.store.texts() == ["other", "mine"]
+
+
+def test_a_kernel_that_breaks_leaves_the_mailbox_usable(bench):
+    def breaks(_: object) -> Step:
+        bench.kernel.deep -= 1
+        raise AssertionError("bug")
+
+    bench.script(StartTrading, breaks)
+    bench.say(StopTrading, fact("after"))
+    with pytest.raises(AssertionError):
+        bench.engine.handle(START)
+    bench.engine.handle(STOP)
+    assert bench.store.texts() == ["after"]
+
+
+# -- signals ----------------------------------------------------------------------------------
+
+
+def test_a_signal_that_the_store_has_seen_never_reaches_the_kernel(bench):
+    bench.store.seen.add("s1")
+    bench.engine.handle(SignalSeen(signal=signal("s1")))
+    bench.engine.handle(SignalSeen(signal=signal("s2")))
+    assert [e.signal.signal_id for e in bench.kernel.heard] == ["s2"]
+
+
+def test_a_store_that_cannot_be_read_refuses_signals_and_nothing_else(bench):
+    bench.say(StartTrading, fact("kept"))
+    bench.store.unreadable = StoreError("locked")
+    bench.engine.handle(START, SignalSeen(signal=signal("s1")), STOP)
+    assert bench.store.texts() == ["kept"]
+    assert signal("s1") not in [e.signal for e in bench.kernel.heard if isinstance(e, SignalSeen)]
+    assert STOP in bench.kernel.heard
+
+
+def test_signals_that_never_become_orders_leave_nothing_behind(bench):
+    for number in range(10_050):
+        bench.engine.handle(SignalSeen(signal=signal(f"s{number}")))
+    assert len(bench.engine._signal_began) <= 10_001
+
+
+# -- what agents say --------------------------------------------------------------------------
+
+
+class Talker(Agent):
+    """Says what the test wants to each beat."""
+
+    role = Role.PATTERN_DETECTION
+    name = "talker"
+    says = (PatternSeen, AnomalySeen, Signal, Alert, OperatorActed)
+
+    def __init__(self) -> None:
+        self.words: Says = ()
+
+    @hears(Beat)
+    def on_beat(self, _: Beat) -> Says:
+        words, self.words = self.words, ()
+        return words
+
+
+def _pattern(text: object = "x") -> PatternSeen:
+    return PatternSeen(kind="churn", severity=Severity.INFO, text=text, at_ns=1)
+
+
+def _anomaly(text: object = "x") -> AnomalySeen:
+    return AnomalySeen(instrument=EUR_USD, kind="gap", text=text, at_ns=1, until_ns=2)
+
+
+def _talk(bench: Bench, *words: object) -> Talker:
+    if not bench.agents.views():
+        bench.agents.register(Talker)
+        bench.agents.bring_up(())
+    talker = bench.agents.instance("talker-1")
+    assert isinstance(talker, Talker)
+    talker.words = words
+    bench.engine.handle(Beat(now_ns=1))
+    return talker
+
+
+def test_opinions_of_agents_reach_the_kernel_or_the_record(bench):
+    _talk(bench, signal("theirs"), _pattern(), _anomaly())
+    assert [type(e) for e in bench.kernel.heard if not isinstance(e, Beat)][-2:] == [
+        SignalSeen, PatternSeen,
+    ]  # fmt: skip
+    assert _anomaly() in bench.store.facts
+
+
+def test_an_agents_alert_is_recorded_and_passed_on(bench):
+    _talk(bench, _alert())
+    assert bench.alerts == [_alert()]
+
+
+def test_a_declared_word_that_nobody_takes_is_blamed_on_the_agent(bench):
+    _talk(bench, fact("I am the kernel"))
+    assert "I am the kernel" not in bench.store.texts()
+    assert bench.agents.views()[0].errors == 1
+
+
+@pytest.mark.parametrize(
+    "text", [0.1, float("nan"), "\ud800", object(), b"\xff", {"a": 1.5}],
+    ids=["float", "nan", "surrogate", "object", "bytes", "float-within"],
+)
+def test_what_cannot_be_written_down_costs_only_the_agents_own_words(bench, text):
+    """SAFETY 12: an agent's nonsense is refused; the journal and everybody else go on."""
+    bench.say(StartTrading, fact("later"))
+    _talk(bench, _anomaly(text))
+    bench.engine.handle(START)
+    assert bench.store.texts()[-1] == "later"
+    assert bench.agents.views()[0].errors >= 1
+    assert verify(bench.store.rows, "test") is None
+
+
+@pytest.mark.parametrize("signal_id", [None, 7.5, ["s"], "x" * 100_000, "\ud800"])
+def test_a_signal_with_an_impossible_id_costs_only_itself(bench, signal_id):
+    from orchestrator.adapters.store.sqlite import SqliteStore
+
+    bench.say(StartTrading, fact("later"))
+    with_store = SqliteStore(bench.gate._latch_path.with_name("o.db"), sync="normal", checkpoint_s=0)
+    bench.store.signal_seen = with_store.signal_seen
+    try:
+        _talk(bench, signal(signal_id))
+        bench.engine.handle(START)
+    finally:
+        with_store.close()
+    assert bench.store.texts()[-1] == "later"
+
+
+class Echo(Agent):
+    """Answers each pattern with another one: a flood of its own making."""
+
+    role = Role.PATTERN_DETECTION
+    name = "echo"
+    says = (PatternSeen,)
+
+    def __init__(self) -> None:
+        self.said = 0
+
+    @hears(PatternSeen)
+    def on_pattern(self, pattern: PatternSeen) -> Says:
+        if self.said >= 5_000:
+            return ()
+        self.said += 1
+        return (pattern,)
+
+
+def test_an_agent_that_feeds_itself_does_not_hold_the_loop_for_ever(bench):
+    bench.agents.register(Echo)
+    bench.agents.bring_up(())
+    bench.script(PatternSeen, lambda event: Step((event,), ()))
+    bench.engine.handle(_pattern())
+    echo = bench.agents.instance("echo-1")
+    assert isinstance(echo, Echo)
+    assert echo.said < 5_000
+
+
+def test_changes_of_agents_are_recorded_and_the_kernel_hears_the_roles_health(bench):
+    bench.agents.register(Watcher)
+    bench.agents.bring_up(())
+    assert [f.state for f in bench.store.facts if hasattr(f, "state")] == ["healthy"]
+    assert [(e.role, e.healthy) for e in bench.kernel.heard] == [(Role.DATA_COLLECTION, True)]
+
+
+# -- snapshots --------------------------------------------------------------------------------
+
+
+def test_a_snapshot_stands_for_exactly_what_is_durable(bench):
+    bench.script(Noted, lambda e: Step((fact(e.text),), ()))
+    bench.engine.handle(_noted("1"))
+    bench.engine.maybe_snapshot()
+    assert bench.store.snapshots == []
+    bench.engine.maybe_snapshot(force=True)
+    assert bench.store.snapshots == [(1, b"1")]
+    bench.fail()
+    bench.engine.handle(_noted("2"))
+    bench.engine.maybe_snapshot(force=True)
+    assert len(bench.store.snapshots) == 1
+
+
+def test_a_snapshot_that_fails_stops_nothing(bench):
+    bench.store.broken_snapshots = StoreError("full")
+    bench.engine.maybe_snapshot(force=True)
+    bench.say(StartTrading, fact("a"))
+    bench.engine.handle(START)
+    assert bench.store.texts() == ["a"]
+
+
+# -- reads ------------------------------------------------------------------------------------
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.trouble: Exception | None = None
+        self.held = asyncio.Event()
+
+    async def transactions_since(self, account_id, since):
+        self.asked.append(since)
+        await self.held.wait()
+        if self.trouble is not None:
+            raise self.trouble
+        return (), since + 5
+
+    async def account(self, account_id):
+        self.asked.append(account_id)
+        await self.held.wait()
+        raise VenueSilent("no answer")
+
+
+def _with_reader(bench: Bench, story) -> None:
+    async def main() -> None:
+        reader = bench.engine._reader = Reader()
+        async with asyncio.TaskGroup() as tasks:
+            bench.engine.attach(tasks)
+            await story(reader)
+
+    run_virtual(main())
+
+
+def _fetch(since: int, after_ms: int = 0) -> FetchTransactions:
+    return FetchTransactions(account_id=A, since=since, after_ms=after_ms)
+
+
+def test_a_read_comes_back_as_complete_up_to_what_the_venue_said(bench):
+    async def story(reader: Reader) -> None:
+        reader.held.set()
+        bench.engine.fetch(_fetch(7))
+
+    _with_reader(bench, story)
+    (seen,) = bench.kernel.heard
+    assert isinstance(seen, TransactionsSeen)
+    assert (seen.source, seen.complete_to, seen.last_transaction_id) == ("gap_fill", 12, 12)
+
+
+def test_a_read_that_is_covered_by_one_under_way_is_not_asked_twice(bench):
+    async def story(reader: Reader) -> None:
+        for since in (7, 7, 9, 3):
+            bench.engine.fetch(_fetch(since))
+        await asyncio.sleep(0.01)
+        assert reader.asked == [7, 3]
+        reader.held.set()
+        await asyncio.sleep(0.01)
+        bench.engine.fetch(_fetch(9))
+        await asyncio.sleep(0.01)
+        assert reader.asked == [7, 3, 9]
+
+    _with_reader(bench, story)
+
+
+def test_a_failed_read_is_said_and_may_be_asked_again(bench):
+    async def story(reader: Reader) -> None:
+        reader.held.set()
+        reader.trouble = VenueSilent("cut")
+        bench.engine.fetch(_fetch(7))
+        await asyncio.sleep(0.01)
+        bench.say(StartTrading, acts=(FetchAccount(account_id=A),))
+        bench.engine.handle(START)
+        await asyncio.sleep(0.01)
+        bench.engine.fetch(_fetch(7))
+
+    _with_reader(bench, story)
+    failed = [e for e in bench.kernel.heard if isinstance(e, ReadFailed)]
+    assert [e.reason for e in failed] == ["cut", "no answer", "cut"]
+
+
+def test_a_read_that_only_waits_its_turn_does_not_hold_up_one_that_is_due_now(bench):
+    async def story(reader: Reader) -> None:
+        reader.held.set()
+        bench.engine.fetch(_fetch(7, after_ms=5_000))
+        await asyncio.sleep(0.1)
+        bench.engine.fetch(_fetch(7))
+        await asyncio.sleep(0.1)
+        assert reader.asked == [7]
+
+    _with_reader(bench, story)
+
+
+def test_after_the_close_no_read_is_begun(bench):
+    async def story(reader: Reader) -> None:
+        bench.engine.close()
+        bench.engine.fetch(_fetch(7))
+        await asyncio.sleep(0.1)
+        assert reader.asked == []
+
+    _with_reader(bench, story)
+
+
+# -- time -------------------------------------------------------------------------------------
+
+
+def test_what_is_decided_and_what_is_recorded_carry_one_instant(bench):
+    def slow(_: object) -> Step:
+        bench.clock.on(1.0)
+        return Step((fact("a"),), ())
+
+    bench.script(StartTrading, slow)
+    began = bench.clock.now()
+    bench.engine.handle(START)
+    assert bench.store.rows[0].ts == began
+    assert START_NS < began < START_NS + 60 * MINUTE_NS
+    assert (bench.store.rows[0].epoch, bench.store.rows[0].node) == (3, "n")
+
+
+def test_an_answers_transactions_go_through_the_one_door(bench):
+    from orchestrator.model.venue import Transaction
+
+    made = Transaction(id="9", type="ORDER_CANCEL", account_id=A)
+    bench.engine.venue_said(
+        A, Answered(status=200, transactions=(made,), last_transaction_id=9)
+    )
+    bench.engine.venue_said(A, Unknown(reason="cut"))
+    (seen,) = bench.kernel.heard
+    assert isinstance(seen, TransactionsSeen)
+    assert (seen.transactions, seen.source, seen.complete_to) == ((made,), "answer", 0)
+
+
+def test_a_tick_that_the_kernel_dropped_is_not_told_to_agents(bench):
+    bench.agents.register(Watcher)
+    bench.agents.bring_up(())
+    handled = bench.agents.views()[0].handled
+    bench.engine.handle(tick())
+    assert bench.agents.views()[0].handled == handled
