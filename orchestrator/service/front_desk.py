@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import prometheus_client as prom
@@ -30,12 +28,13 @@ from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.money import AccountId, Price, Side, Units
 from orchestrator.model.ports import Bus, Clock, Store
 from orchestrator.model.queries import PAGE_ROWS_MAX, Queries
-from orchestrator.model.safety import BreakerState, StopReceipt, SystemMode
+from orchestrator.model.safety import StopReceipt, SystemMode
 from orchestrator.model.signals import STAGES, Signal
 from orchestrator.model.time import fx_session
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.desk import SignalWish
 from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.gauges import BLOCKING, Gauges, rss_mb
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import new_id
 from orchestrator.service.telemetry import Telemetry
@@ -87,7 +86,7 @@ class FrontDesk:
         self._about = about
         self._began = clock.mono_ns()
         self.loop_lag_ms = 0.0
-        self._gauges = _Gauges(telemetry)
+        self._gauges = Gauges(telemetry)
 
     # -- system ---------------------------------------------------------------------------------
 
@@ -113,7 +112,7 @@ class FrontDesk:
         )  # fmt: skip
 
     def _components(self, now: int) -> tuple[ComponentHealth, ...]:
-        blocking = [b for b in self._kernel.breakers(now) if b.state in _BLOCKING]
+        blocking = [b for b in self._kernel.breakers(now) if b.state in BLOCKING]
         system = [b for b in blocking if b.subject == "system"]
         unwell = [a for a in self._agents.views() if a.state not in ("healthy", "degraded")]
         lagging = [s.value for s in STAGES if not self._agents.healthy(s)]
@@ -406,62 +405,9 @@ class FrontDesk:
         return prom.generate_latest(self._telemetry.registry)
 
 
-_BLOCKING = (BreakerState.TRIPPED, BreakerState.LATCHED, BreakerState.PROBING)
 _DRAIN_POLL_S = 0.05
 _DRAIN_POLLS = 200
 
 
-class _Gauges:
-    """Gauges that are set when they are read."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        account = ("account",)
-        self._nav = telemetry.gauge("tso_account_nav", "NAV, home currency", account)
-        self._balance = telemetry.gauge("tso_account_balance", "Balance, home currency", account)
-        self._drawdown = telemetry.gauge("tso_account_drawdown", "1 - NAV/peak", account)
-        self._day_loss = telemetry.gauge("tso_account_day_loss", "Loss of the day / E0", account)
-        self._trades = telemetry.gauge("tso_account_open_trades", "Open trades", account)
-        self._blocked = telemetry.gauge("tso_account_blocked", "1: no new risk", account)
-        self._breakers = telemetry.gauge(
-            "tso_breaker_tripped", "1: tripped", ("breaker", "subject")
-        )
-        self._agents = telemetry.gauge("tso_agent_healthy", "1: healthy", ("agent", "role"))
-        self._agent_errors = telemetry.gauge("tso_agent_errors", "Errors so far", ("agent",))
-        self._running = telemetry.gauge("tso_running", "1: trading is on")
-        self._gate = telemetry.gauge("tso_gate_closed", "1: an emergency stop is in force")
-        self._rss = telemetry.gauge("tso_resident_memory_bytes", "Resident memory")
-
-    def set(self, desk: FrontDesk) -> None:
-        for status in desk.accounts():
-            name = status.account_id
-            self._balance.labels(name).set(float(status.balance))
-            self._trades.labels(name).set(status.open_trades)
-            self._blocked.labels(name).set(1 if status.blocked_by else 0)
-            for gauge, value in (
-                (self._nav, status.nav),
-                (self._drawdown, status.drawdown_fraction),
-                (self._day_loss, status.day_loss_fraction),
-            ):
-                if value is not None:
-                    gauge.labels(name).set(float(value))
-        self._breakers.clear()
-        for breaker in desk.breakers():
-            tripped = 1 if breaker.state in _BLOCKING else 0
-            self._breakers.labels(breaker.breaker, breaker.subject).set(tripped)
-        for agent in desk.agents():
-            healthy = 1 if agent.state == "healthy" else 0
-            self._agents.labels(agent.agent_id, agent.role.value).set(healthy)
-            self._agent_errors.labels(agent.agent_id).set(agent.errors)
-        self._running.set(1 if desk.mode is SystemMode.RUNNING else 0)
-        self._gate.set(0 if desk.gate_is_open else 1)
-        self._rss.set(rss_mb() * 1e6)
-
-
 def _not_found(kind: str, name: str) -> Refused:
     return Refused(status=404, title=f"No such {kind}", detail=f"There is no {kind} {name!r}.")
-
-
-def rss_mb() -> float:
-    """Resident memory of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
