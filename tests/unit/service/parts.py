@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import ClassVar
@@ -37,6 +38,7 @@ class HandClock:
         self.mono += round(seconds * NS_PER_S)
 
     async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self.on(seconds)
 
 
