@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hmac
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -167,20 +168,32 @@ def banner(service: Service, url: str) -> str:
         what += f", replay of {len(wishes.replay.files)} files at {wishes.replay.speed:g} x"
     elif settings.on_paper and settings.base_url is None:
         what += ", synthetic market"
+    command = _command()
     lines = [
         f"Trading System Orchestrator {__version__} ({what})",
         f"  API          {url}   documentation: {url}/docs",
         f"  accounts     {', '.join(settings.account_ids)}",
         f"  instruments  {', '.join(settings.instruments)}",
         f"  state        {settings.state_dir.resolve()}",
-        "  watch        orchestrator status · orchestrator events --follow",
-        "  stop all     orchestrator emergency-stop",
+        f"  watch        {command} status · {command} events --follow",
+        f"  stop all     {command} emergency-stop",
         "  end          Ctrl-C (positions keep their stops at the venue)",
     ]
     if service.token_is_new:
         lines.append(f"  API token: {service.token}   (shown once; kept in {API_TOKEN} there)")
     lines += [f"  WARNING      {text}" for text in settings.warnings()]
     return "\n".join(lines)
+
+
+def _command() -> str:
+    """How this command line is called here: by its name if that is on the path, else by its file."""
+    if shutil.which("orchestrator") is not None:
+        return "orchestrator"
+    beside = Path(sys.executable).with_name("orchestrator")
+    if not beside.exists():
+        return f"{Path(sys.executable).name} -m orchestrator"
+    here = Path.cwd()
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)
 
 
 def app_of(make: Callable[[], Service]) -> FastAPI:
