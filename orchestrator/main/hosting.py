@@ -186,7 +186,7 @@ def banner(service: Service, url: str) -> str:
 
 
 def _command() -> str:
-    """How this command line is called here: by its name if that is on the path, else by its file."""
+    """How the command line is called here: by its name if that is on the path, else its file."""
     if shutil.which("orchestrator") is not None:
         return "orchestrator"
     beside = Path(sys.executable).with_name("orchestrator")

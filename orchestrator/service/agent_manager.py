@@ -194,6 +194,12 @@ class AgentManager:
         """What an agent said was refused by those who check it."""
         self._erred(seat, text)
 
+    def refused(self, agent_id: str, text: str) -> None:
+        """The kernel refused an agent's answer as nonsense: it counts as the agent's error."""
+        seat = self._seats.get(agent_id)
+        if seat is not None:
+            self._erred(seat, text)
+
     def _call(self, seat: Seat, message: Message) -> Says:
         seat.handled += 1
         began = mono_ns()

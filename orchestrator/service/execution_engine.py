@@ -31,10 +31,11 @@ from orchestrator.model.events import (
     RoleHealth,
     SendFinished,
     SignalSeen,
+    StageAnswered,
     StorageTrouble,
     TransactionsSeen,
 )
-from orchestrator.model.facts import AgentChanged, AlertRaised, Fact
+from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
 from orchestrator.model.journal import Record
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
@@ -147,6 +148,10 @@ class ExecutionEngine:
         try:
             while self._inbox:
                 self._turn()
+        except Exception:
+            # The kernel has taken over facts that the journal lacks: no order may follow (S4).
+            self._gate.close()
+            raise
         finally:
             self._busy = False
 
@@ -180,6 +185,8 @@ class ExecutionEngine:
         facts.extend(step.facts)
         if event is self._watched:
             self._watched_facts = step.facts
+        if type(event) is StageAnswered and event.answer is not None:
+            self._judge_answer(step.facts)
         for act in step.acts:
             if type(act) is AskStage:
                 # An opinion within the process is a plain call: the path goes on in this turn.
@@ -192,6 +199,12 @@ class ExecutionEngine:
                 self._tell(event)
         elif type(event) is Beat:
             self._tell(event)
+
+    def _judge_answer(self, facts: tuple[Fact, ...]) -> None:
+        """An answer that the kernel could not even keep was nonsense (SAFETY 12)."""
+        for fact in facts:
+            if isinstance(fact, StageDecided) and fact.answer is None:
+                self._agents.refused(fact.agent_id, fact.reason)
 
     def _seen_before(self, signal_id: str) -> bool:
         """C04 for ever: the kernel remembers a day, the store never forgets."""

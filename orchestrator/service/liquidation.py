@@ -194,8 +194,11 @@ class _Flattening:
         number = int(account.last_transaction_id)
         stale = number < self._seen_id
         self._seen_id = max(self._seen_id, number)
-        self.still_open = tuple(t.id for t in account.trades or ())
-        self.pending = tuple(o.id for o in account.orders or () if o.type in ENTRY_TYPES)
+        if account.trades is None or account.orders is None or account.positions is None:
+            self.problem = "the venue's answer lacks its lists"  # missing is unknown, not empty
+            return False
+        self.still_open = tuple(t.id for t in account.trades)
+        self.pending = tuple(o.id for o in account.orders if o.type in ENTRY_TYPES)
         return not (stale or self.still_open or self.pending)
 
     def heard(self, outcome: WriteOutcome) -> None:
