@@ -94,7 +94,7 @@ class Liquidator:
             if flat_reads == 1:
                 await self._clock.sleep(_FLAT_READS_APART_S)
             elif flat_reads == 0:
-                await self._clock.sleep(retry_s * (0.75 + 0.5 * self._dice.random()))
+                await self._clock.sleep(retry_s * (0.5 + 0.5 * self._dice.random()))
         work.problem = ""
         receipt = work.receipt(wall_ns())
         self._tell(stop_id, work, StopState.FLAT, work.summary(), receipt)
