@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.model.time import Instant, format_time
 from orchestrator.model.venue import Transaction
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.entries import apply
 
 
 class Batch:
@@ -34,6 +35,6 @@ class Batch:
             request_id=self._request_id,
             **fields,
         )
-        self.encoded.append(self.books.apply(transaction))
+        self.encoded.append(apply(self.books, transaction))
         self.made.append(transaction)
         return transaction

@@ -1,4 +1,4 @@
-"""One account's books: they change by `apply(transaction)` alone, so replaying rebuilds them."""
+"""One account's books: balance, orders, trades, positions; `entries.apply` alone changes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, AccountId, InstrumentName
-from orchestrator.model.time import parse_time, trading_day
 from orchestrator.model.venue import (
     ClientExtensions,
     Order,
@@ -18,6 +17,7 @@ from orchestrator.model.venue import (
     Transaction,
 )
 from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.totals import PositionTotals
 
 REMEMBERED = 10_000  # finished orders and trades that can still be asked for, each
 
@@ -27,31 +27,7 @@ DEPENDENT_FIELDS = {
     "TRAILING_STOP_LOSS": "trailing_stop_loss_order_id",
 }
 
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 _replace = msgspec.structs.replace
-
-
-class SideTotals:
-    """What one side of a position made in its whole life."""
-
-    __slots__ = ("financing", "pl")
-
-    def __init__(self) -> None:
-        self.pl = ZERO
-        self.financing = ZERO
-
-
-class PositionTotals:
-    """Both sides of an instrument that was traded at least once."""
-
-    __slots__ = ("long", "short")
-
-    def __init__(self) -> None:
-        self.long = SideTotals()
-        self.short = SideTotals()
-
-    def side_of(self, units: Decimal) -> SideTotals:
-        return self.long if units > 0 else self.short
 
 
 class Books:
@@ -113,22 +89,7 @@ class Books:
         found = (self.pending.get(i or "") for i in (*ids, trade.trailing_stop_loss_order_id))
         return tuple(order for order in found if order is not None)
 
-    # --- the only way in -------------------------------------------------------------------
-
-    def apply(self, transaction: Transaction) -> bytes:
-        """Change the books as the transaction says; returns it encoded. No hole in the ids."""
-        assert transaction.number == self.last_id + 1, f"id {transaction.id} after {self.last_id}"
-        kind = transaction.type
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
-            handler(self, transaction)
-        elif kind.endswith("_ORDER"):
-            _on_order(self, transaction)
-        self.last_id += 1
-        encoded = _encode(transaction)
-        self.history.append(encoded)
-        self.kinds.append(kind)
-        return encoded
+    # --- what no transaction carries -------------------------------------------------------
 
     def move_trailing_stop(self, order: Order, value: Decimal) -> Order:
         """Moving a trailing stop makes no transaction (fact sheet, section 9)."""
@@ -161,7 +122,7 @@ class Books:
         missing = order.type == "MARKET_IF_TOUCHED" and order.initial_market_price is None
         return self.note_creation(order, tick) if missing else order
 
-    # --- parts of apply, called by the handlers below and nobody else ------------------------
+    # --- parts of entries.apply, called by its handlers and nobody else ------------------------
 
     def put_pending(self, order: Order) -> None:
         self.pending[order.id] = order
@@ -290,142 +251,3 @@ def _remember(kept: dict[str, Order] | dict[str, Trade], key: str, value: _Kept)
     kept[key] = value  # pyright: ignore[reportArgumentType]  # callers pair the types
     if len(kept) > REMEMBERED:
         del kept[next(iter(kept))]
-
-
-def order_of(tx: Transaction) -> Order:
-    """The order that a create transaction stands for."""
-    return Order(
-        id=tx.id,
-        type=tx.type.removesuffix("_ORDER"),
-        create_time=tx.time,
-        client_extensions=tx.client_extensions,
-        instrument=tx.instrument,
-        units=tx.units,
-        price=tx.price,
-        price_bound=tx.price_bound,
-        distance=tx.distance,
-        time_in_force=tx.time_in_force,
-        gtd_time=tx.gtd_time,
-        position_fill=tx.position_fill,
-        trigger_condition=tx.trigger_condition,
-        take_profit_on_fill=tx.take_profit_on_fill,
-        stop_loss_on_fill=tx.stop_loss_on_fill,
-        trailing_stop_loss_on_fill=tx.trailing_stop_loss_on_fill,
-        trade_client_extensions=tx.trade_client_extensions,
-        trade_id=tx.trade_id,
-        client_trade_id=tx.client_trade_id,
-        trade_close=tx.trade_close,
-        long_position_closeout=tx.long_position_closeout,
-        short_position_closeout=tx.short_position_closeout,
-        replaces_order_id=tx.replaces_order_id,
-    )
-
-
-def _on_order(books: Books, tx: Transaction) -> None:
-    order = order_of(tx)
-    field = DEPENDENT_FIELDS.get(order.type)
-    if field is not None:
-        trade = books.trades[order.trade_id or ""]
-        books.put_trade(_replace(trade, **{field: order.id}))
-    books.put_pending(order)
-    if tx.client_extensions and tx.client_extensions.id:
-        books.order_by_client_id[tx.client_extensions.id] = order.id
-    if tx.time_in_force == "GTD" and tx.gtd_time:
-        books.expiries[order.id] = parse_time(tx.gtd_time)
-    elif tx.time_in_force == "GFD":
-        books.expiries[order.id] = trading_day(parse_time(tx.time))[2]
-
-
-def _on_fill(books: Books, tx: Transaction) -> None:
-    order = books.pending[tx.order_id or ""]
-    for part in tx.trades_closed or ():
-        books.reduce_trade(part, tx)
-    if tx.trade_reduced is not None:
-        books.reduce_trade(tx.trade_reduced, tx)
-    if tx.trade_opened is not None:
-        books.open_trade(tx)
-    books.balance = tx.account_balance if tx.account_balance is not None else books.balance
-    books.pl += tx.pl or ZERO
-    books.financing += tx.financing or ZERO
-    books.commission += tx.commission or ZERO
-    books.last_fill_time = tx.time
-    filled = _replace(
-        order,
-        state="FILLED",
-        filling_transaction_id=tx.id,
-        filled_time=tx.time,
-        trade_opened_id=tx.trade_opened.trade_id if tx.trade_opened else None,
-        trade_reduced_id=tx.trade_reduced.trade_id if tx.trade_reduced else None,
-        trade_closed_ids=tuple(t.trade_id for t in tx.trades_closed) if tx.trades_closed else None,
-    )
-    books.drop_order(order, filled)
-
-
-def _on_cancel(books: Books, tx: Transaction) -> None:
-    order = books.pending[tx.order_id or ""]
-    cancelled = _replace(
-        order,
-        state="CANCELLED",
-        cancelling_transaction_id=tx.id,
-        cancelled_time=tx.time,
-        replaced_by_order_id=tx.replaced_by_order_id,
-    )
-    books.drop_order(order, cancelled)
-
-
-def _on_create(books: Books, tx: Transaction) -> None:
-    books.created_time = tx.time
-
-
-def _on_configure(books: Books, tx: Transaction) -> None:
-    books.alias = books.alias if tx.alias is None else tx.alias
-    books.margin_rate = books.margin_rate if tx.margin_rate is None else tx.margin_rate
-
-
-def _on_funds(books: Books, tx: Transaction) -> None:
-    books.balance += tx.amount or ZERO
-
-
-def _on_financing(books: Books, tx: Transaction) -> None:
-    books.balance += tx.financing or ZERO
-    books.financing += tx.financing or ZERO
-    for position in tx.position_financings or ():
-        for part in position.open_trade_financings:
-            trade = books.trades[part.trade_id]
-            books.put_trade(_replace(trade, financing=(trade.financing or ZERO) + part.financing))
-            totals = books.positions[position.instrument]
-            totals.side_of(trade.initial_units).financing += part.financing
-
-
-def _on_call_enter(books: Books, tx: Transaction) -> None:
-    books.margin_call_time = tx.time
-
-
-def _on_call_exit(books: Books, _tx: Transaction) -> None:
-    books.margin_call_time = None
-
-
-def _on_order_extensions(books: Books, tx: Transaction) -> None:
-    order = books.pending.get(tx.order_id or "")
-    if order is not None:
-        books.rename_order(order, tx)
-
-
-def _on_trade_extensions(books: Books, tx: Transaction) -> None:
-    trade = books.trades.get(tx.trade_id or "")
-    if trade is not None:
-        books.rename_trade(trade, tx.trade_client_extensions_modify)
-
-
-_HANDLERS: dict[str, Callable[[Books, Transaction], None]] = {
-    "CREATE": _on_create,
-    "CLIENT_CONFIGURE": _on_configure,
-    "TRANSFER_FUNDS": _on_funds,
-    "ORDER_FILL": _on_fill,
-    "ORDER_CANCEL": _on_cancel,
-    "DAILY_FINANCING": _on_financing,
-    "MARGIN_CALL_ENTER": _on_call_enter,
-    "MARGIN_CALL_EXIT": _on_call_exit,
-    "ORDER_CLIENT_EXTENSIONS_MODIFY": _on_order_extensions,
-    "TRADE_CLIENT_EXTENSIONS_MODIFY": _on_trade_extensions,
-}

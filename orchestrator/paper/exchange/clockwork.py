@@ -8,11 +8,11 @@ import msgspec
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, AccountId, InstrumentName, round_money
-from orchestrator.model.time import NS_PER_S, Instant, new_york
+from orchestrator.model.time import NS_PER_S, Instant, new_york, trading_day
 from orchestrator.model.venue import CloseoutReason, PositionFinancing, TradeFinancing
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
-from orchestrator.paper.exchange.exchange import Exchange, next_roll
+from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.matching import cancel
 from orchestrator.paper.exchange.triggers import FILL_REASONS, hit, trailing_value
 from orchestrator.paper.exchange.valuation import account_value
@@ -22,6 +22,11 @@ DAYS_CHARGED = (1, 1, 3, 1, 1, 0, 0)
 _YEAR = Decimal(365)
 _MARGIN_EVERY_NS = 10 * NS_PER_S
 _QUARTER = 0.25
+
+
+def next_roll(now: Instant) -> Instant:
+    """The next 17:00 in New York."""
+    return trading_day(now)[2]
 
 
 class _Calm(msgspec.Struct, frozen=True, gc=False):

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-import msgspec
-
-from orchestrator.model.conversion import Factors
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentName, InstrumentSpec, round_money
-from orchestrator.model.time import format_time, parse_time
+from orchestrator.model.time import format_time
 from orchestrator.model.venue import (
     FullPrice,
-    OnFill,
     Order,
     PriceBucket,
     Trade,
@@ -25,6 +21,8 @@ from orchestrator.model.venue import (
 )
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.fill_judge import Fill, beyond, expired, losing, stop_price, taken
+from orchestrator.paper.exchange.plan import Plan, plan_of, sides_after
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, Quotes, half_spread, rounded
 from orchestrator.paper.exchange.valuation import (
     account_value,
@@ -36,24 +34,6 @@ from orchestrator.paper.exchange.valuation import (
 from orchestrator.paper.instruments import LIQUIDITY
 
 _QUOTE_PL = Decimal("0.00001")
-
-
-class Plan(msgspec.Struct, frozen=True, gc=False):
-    """Which trades give up how many units (signed as the order), and what opens."""
-
-    closes: tuple[tuple[Trade, Decimal], ...]
-    opens: Decimal
-
-
-class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """All that the parts of one fill share."""
-
-    order: Order
-    spec: InstrumentSpec
-    tick: Tick
-    price: Decimal
-    factors: Factors
-    half_spread: Decimal
 
 
 class Matching:
@@ -80,7 +60,7 @@ class Matching:
             return "MARKET_HALTED" if found is None else "POSITION_CLOSEOUT_FAILED"
         buying = units > 0
         price = tick.ask if buying else tick.bid
-        if order.price_bound is not None and _beyond(price, order.price_bound, buying=buying):
+        if order.price_bound is not None and beyond(price, order.price_bound, buying=buying):
             return "BOUNDS_VIOLATION"
         plan = plan_of(books, order, name, units)
         if isinstance(plan, str):
@@ -104,16 +84,16 @@ class Matching:
         if wanted is not None and wanted in books.trade_by_client_id:
             return "CLIENT_TRADE_ID_ALREADY_EXISTS"
         return (
-            _losing(fill, plan)
-            or _expired(batch, order)
-            or _taken(books, order)
+            losing(fill, plan)
+            or expired(batch, order)
+            or taken(books, order)
             or self._size(books, fill, plan)
             or self._margin(books, fill, plan)
         )
 
     def _size(self, books: Books, fill: Fill, plan: Plan) -> str | None:
         limit = fill.spec.maximum_position_size
-        after = abs(sum(_sides(books, fill.spec.name, plan), ZERO))
+        after = abs(sum(sides_after(books, fill.spec.name, plan), ZERO))
         return "POSITION_SIZE_EXCEEDED" if limit and after > limit else None
 
     def _margin(self, books: Books, fill: Fill, plan: Plan) -> str | None:
@@ -121,7 +101,7 @@ class Matching:
         value = account_value(books, self._specs, self._quotes)
         closing = fill.tick.bid if plan.opens > 0 else fill.tick.ask
         nav = value.nav + in_home((closing - fill.price) * plan.opens, fill.factors)
-        units = counted_units(books, *_sides(books, fill.spec.name, plan))
+        units = counted_units(books, *sides_after(books, fill.spec.name, plan))
         needed = round_money(
             units_value(units, fill.tick, fill.factors) * margin_rate(books, fill.spec)
         )
@@ -246,105 +226,6 @@ def signed_units(books: Books, order: Order) -> Decimal:
         return order.units
     trade = books.trades.get(order.trade_id or "")
     return -trade.current_units if trade is not None else ZERO
-
-
-def stop_price(wish: OnFill, opened_at: Decimal, units: Decimal, spec: InstrumentSpec) -> Decimal:
-    """A given price, or the distance from the trade's open price (section 9)."""
-    if wish.price is not None:
-        return spec.round_price(wish.price)
-    distance = wish.distance or ZERO
-    return spec.round_price(opened_at - distance if units > 0 else opened_at + distance)
-
-
-def plan_of(books: Books, order: Order, name: InstrumentName, units: Decimal) -> Plan | str:
-    """Which trades the order closes, oldest first, and what it opens; or why it cannot."""
-    if order.trade_id is not None or order.trade_close is not None:
-        trade_id = order.trade_id or (order.trade_close.trade_id if order.trade_close else None)
-        trade = books.trades.get(trade_id or "")
-        return Plan(_use((trade,) if trade else (), units), ZERO)
-    opposing = tuple(
-        t for t in books.trades_in.get(name, {}).values() if (t.current_units > 0) != (units > 0)
-    )
-    mode = order.position_fill or "DEFAULT"
-    closes_side = order.long_position_closeout or order.short_position_closeout
-    if mode == "DEFAULT" and not closes_side:
-        mode = "OPEN_ONLY" if books.config.hedging else "REDUCE_FIRST"
-    if mode == "OPEN_ONLY":
-        blocked = bool(opposing) and not books.config.hedging
-        return "FIFO_VIOLATION" if blocked else Plan((), units)
-    closes = _use(opposing, units)
-    if mode == "REDUCE_ONLY" or closes_side:
-        return Plan(closes, ZERO) if closes else "POSITION_CLOSEOUT_FAILED"
-    return Plan(closes, units - sum((u for _, u in closes), ZERO))
-
-
-def _use(trades: tuple[Trade, ...], units: Decimal) -> tuple[tuple[Trade, Decimal], ...]:
-    used: list[tuple[Trade, Decimal]] = []
-    left = units
-    for trade in trades:
-        if not left:
-            break
-        part = -trade.current_units if abs(trade.current_units) <= abs(left) else left
-        used.append((trade, part))
-        left -= part
-    return tuple(used)
-
-
-def _sides(books: Books, name: InstrumentName, plan: Plan) -> tuple[Decimal, Decimal]:
-    """Long and short units of the instrument once the plan is done."""
-    units = [t.current_units for t in books.trades_in.get(name, {}).values()]
-    long = sum((u for u in units if u > 0), ZERO)
-    short = sum((u for u in units if u < 0), ZERO)
-    for trade, part in plan.closes:
-        if trade.current_units > 0:
-            long += part
-        else:
-            short += part
-    return (long + plan.opens, short) if plan.opens > 0 else (long, short + plan.opens)
-
-
-def _beyond(price: Decimal, bound: Decimal, *, buying: bool) -> bool:
-    return price > bound if buying else price < bound
-
-
-def _losing(fill: Fill, plan: Plan) -> str | None:
-    """Stop loss and take profit on the losing side at fill: nothing opens (section 9)."""
-    long = plan.opens > 0
-    closing = fill.tick.bid if long else fill.tick.ask
-    stop, target = fill.order.stop_loss_on_fill, fill.order.take_profit_on_fill
-    if stop is not None:
-        price = stop_price(stop, fill.price, plan.opens, fill.spec)
-        if price <= 0 or (price >= closing if long else price <= closing):
-            return "STOP_LOSS_ON_FILL_LOSS"
-    if target is not None and target.price is not None:
-        lost = target.price <= fill.price if long else target.price >= fill.price
-        return "TAKE_PROFIT_ON_FILL_LOSS" if lost else None
-    return None
-
-
-def _on_fill_wishes(order: Order) -> tuple[tuple[str, OnFill], ...]:
-    kinds = (
-        ("TAKE_PROFIT", order.take_profit_on_fill),
-        ("STOP_LOSS", order.stop_loss_on_fill),
-        ("TRAILING_STOP_LOSS", order.trailing_stop_loss_on_fill),
-    )
-    return tuple((kind, wish) for kind, wish in kinds if wish is not None)
-
-
-def _expired(batch: Batch, order: Order) -> str | None:
-    for kind, wish in _on_fill_wishes(order):
-        if wish.gtd_time is not None and parse_time(wish.gtd_time) <= batch.now_ns:
-            return f"{kind}_ON_FILL_GTD_TIMESTAMP_IN_PAST"
-    return None
-
-
-def _taken(books: Books, order: Order) -> str | None:
-    for kind, wish in _on_fill_wishes(order):
-        wanted = wish.client_extensions.id if wish.client_extensions else None
-        holder = books.order_by_client_id.get(wanted) if wanted is not None else None
-        if holder is not None and holder != order.id:
-            return f"{kind}_ON_FILL_CLIENT_ORDER_ID_ALREADY_EXISTS"
-    return None
 
 
 def _spread_cost(units: Decimal, fill: Fill) -> Decimal:

@@ -6,6 +6,8 @@ import msgspec
 
 from orchestrator.model.venue import Transaction
 
+MISSING = "The request was missing required data"
+
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`named`: answer keys in order, with their transactions; `made`: all of them, ascending."""

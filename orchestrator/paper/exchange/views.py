@@ -8,9 +8,10 @@ import msgspec
 
 from orchestrator.model.money import ZERO, InstrumentName, round_money
 from orchestrator.model.venue import Account, Order, Position, PositionSide, Trade
-from orchestrator.paper.exchange.books import Books, PositionTotals
+from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, rounded
+from orchestrator.paper.exchange.totals import PositionTotals
 from orchestrator.paper.exchange.valuation import (
     AccountValue,
     account_value,

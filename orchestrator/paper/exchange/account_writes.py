@@ -1,0 +1,91 @@
+"""Accounts: opened, rebuilt from their history, configured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.model.money import ZERO, round_money
+from orchestrator.model.time import Instant, parse_time
+from orchestrator.model.venue import (
+    Transaction,
+)
+from orchestrator.paper.exchange.batch import Batch
+from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.entries import apply
+from orchestrator.paper.exchange.fields import (
+    account_numbers,
+)
+from orchestrator.paper.exchange.floor import Floor
+from orchestrator.paper.exchange.reply import Reply
+from orchestrator.paper.exchange.requests import (
+    ConfigureBody,
+)
+
+
+class AccountWrites:
+    """What is done to an account as a whole."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+
+    def open(self, config: AccountConfig, now: Instant) -> Books:
+        """A new account: CREATE, CLIENT_CONFIGURE, TRANSFER_FUNDS (fact sheet, section 12)."""
+        books = Books(config)
+        self._floor.accounts[config.account_id] = books
+        site, division, user, number = account_numbers(config.account_id)
+        self._floor.begin(now)
+        for kind, fields in (
+            (
+                "CREATE",
+                {
+                    "home_currency": config.currency,
+                    "site_id": site,
+                    "division_id": division,
+                    "account_user_id": user,
+                    "account_number": number,
+                },
+            ),
+            ("CLIENT_CONFIGURE", {"margin_rate": config.margin_rate}),
+            (
+                "TRANSFER_FUNDS",
+                {
+                    "amount": round_money(config.balance),
+                    "funding_reason": "CLIENT_FUNDING",
+                    "account_balance": round_money(config.balance),
+                },
+            ),
+        ):
+            batch = Batch(books, self._floor.now_ns)
+            batch.add(kind, **fields)
+            self._floor.finish(batch)
+        return books
+
+    def restore(self, config: AccountConfig, transactions: Sequence[Transaction]) -> Books:
+        """An account rebuilt from its history. ValueError when the history has a hole."""
+        books = Books(config)
+        for transaction in transactions:
+            if transaction.number != books.last_id + 1:
+                raise ValueError(f"transaction {transaction.id} follows {books.last_id}")
+            apply(books, transaction)
+            self._floor.now_ns = max(self._floor.now_ns, parse_time(transaction.time))
+        self._floor.accounts[config.account_id] = books
+        return books
+
+    def configure(self, books: Books, body: ConfigureBody, request_id: str, now: Instant) -> Reply:
+        """PATCH configuration."""
+        batch = self._floor.batch(books, request_id, now)
+        rate = body.margin_rate
+        objection = None
+        if body.alias is None and rate is None:
+            objection = "CLIENT_CONFIGURE_DATA_MISSING"
+        elif rate is not None and not (rate.is_finite() and ZERO < rate <= 1):
+            objection = "MARGIN_RATE_INVALID"
+        fields = {"alias": body.alias, "margin_rate": rate if objection is None else None}
+        if objection is not None:
+            return self._floor.rejected(
+                batch, "CLIENT_CONFIGURE", "clientConfigureRejectTransaction", 400, objection,
+                fields,
+            )  # fmt: skip
+        made = batch.add("CLIENT_CONFIGURE", **fields)
+        return self._floor.done(batch, 200, [("clientConfigureTransaction", made)])

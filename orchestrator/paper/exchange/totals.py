@@ -1,0 +1,30 @@
+"""What the sides of a position made in their whole life."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from orchestrator.model.money import ZERO
+
+
+class SideTotals:
+    """What one side of a position made in its whole life."""
+
+    __slots__ = ("financing", "pl")
+
+    def __init__(self) -> None:
+        self.pl = ZERO
+        self.financing = ZERO
+
+
+class PositionTotals:
+    """Both sides of an instrument that was traded at least once."""
+
+    __slots__ = ("long", "short")
+
+    def __init__(self) -> None:
+        self.long = SideTotals()
+        self.short = SideTotals()
+
+    def side_of(self, units: Decimal) -> SideTotals:
+        return self.long if units > 0 else self.short
