@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import os
+import pwd
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -112,6 +113,8 @@ class Client:
         answer = response.read(ANSWER_BYTES_MAX + 1)
         if len(answer) > ANSWER_BYTES_MAX:
             raise http.client.HTTPException(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+        if response.length:
+            raise http.client.HTTPException("the answer was cut off")
         return response.status, answer
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
@@ -174,7 +177,10 @@ def _parts_of(url: str) -> SplitResult:
 
 def _person() -> str:
     """The machine's name for who runs this, in the form of an id."""
-    name = os.environ.get("USER") or f"uid-{os.getuid()}"
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid-{os.getuid()}"
     return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)[:64]
 
 

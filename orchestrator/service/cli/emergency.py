@@ -303,11 +303,13 @@ def _style(account: AccountReceipt) -> str:
 
 
 def _account_text(account: AccountReceipt) -> str:
+    # Nothing is "not open" before the venue was read again.
+    nothing = "nothing" if account.verified_at else "not read yet"
     parts = [
         f"cancelled {count(len(account.orders_cancelled), 'order')}",
         f"closed {count(len(account.trades_closed), 'trade')}",
         f"realised {account.realized_pl}",
-        f"still open: {', '.join(account.still_open) or 'nothing'}",
+        f"still open: {', '.join(account.still_open) or nothing}",
     ]
     if account.pending_orders:
         parts.append(f"still pending: {', '.join(account.pending_orders)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from threading import Event as Flag
 from types import TracebackType
 from typing import Self
@@ -32,6 +33,7 @@ class Live:
         self._client = client
         self._url = client.websocket_url("/ws", {"types": types})
         self._socket: ClientConnection | None = None
+        self._open = ExitStack()
         self._was_open = False
 
     def __enter__(self) -> Self:
@@ -40,22 +42,21 @@ class Live:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
 
     def open(self) -> None:
         """The first time, trouble is raised; later, it is waited out."""
-        while True:
+        while self._socket is None:
+            if self._was_open:
+                Flag().wait(_RETRY_S)  # a service that hangs up at once is not stormed
             try:
                 self._socket = self._connected()
             except Trouble as trouble:
                 if not self._was_open or isinstance(trouble, NotAuthorised):
                     raise
-                Flag().wait(_RETRY_S)
-            else:
-                if self._was_open:
-                    complain("connected again")
-                self._was_open = True
-                return
+        if self._was_open:
+            complain("connected again")
+        self._was_open = True
 
     def messages(self) -> Iterator[bytes]:
         """Events as their JSON, without the heartbeats; ends when the connection does."""
@@ -70,14 +71,14 @@ class Live:
         except (WebSocketException, OSError, msgspec.DecodeError) as problem:
             complain(f"the live events broke off ({problem or 'silence'}); connecting again")
         finally:
-            self._close()
+            self.close()
 
     def _connected(self) -> ClientConnection:
         try:
-            return connect(
+            return self._open.enter_context(connect(
                 self._url, additional_headers=self._client.headers(), open_timeout=TIMEOUT_S,
                 close_timeout=1.0, max_size=_MESSAGE_BYTES_MAX, proxy=None,
-            )  # fmt: skip
+            ))  # fmt: skip
         except InvalidStatus as exc:
             status = exc.response.status_code
             if status in {401, 403}:
@@ -86,7 +87,6 @@ class Live:
         except (OSError, InvalidHandshake) as exc:
             raise self._client.silence(exc, acting=False) from exc
 
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+    def close(self) -> None:
+        self._open.close()
+        self._socket = None

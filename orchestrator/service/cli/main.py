@@ -56,15 +56,23 @@ def build(backend: Backend) -> typer.Typer:
     @app.callback()
     def begin(
         ctx: typer.Context,
-        version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+        version: Annotated[  # noqa: ARG001 -- its callback answers
+            bool,
+            typer.Option(
+                "--version", callback=_tell_version, is_eager=True, help="Print the version."
+            ),
+        ] = False,
     ) -> None:
         ctx.obj = backend
-        if version:
-            print(__version__)
-            raise typer.Exit
 
     _add_commands(app)
     return app
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
 
 
 def _add_commands(app: typer.Typer) -> None:

@@ -79,19 +79,20 @@ class Screen:
             max(len(column.name), *(len(row[n].text) for row in cells))
             for n, column in enumerate(columns)
         ]
-        kept = self._fitting(columns, widths)
+        full = [any(row[n].text for row in cells) for n in range(len(columns))]
+        kept = self._fitting(columns, widths, full)
         self._row([Cell(columns[n].name, "dim") for n in kept], [columns[n] for n in kept],
                   [widths[n] for n in kept])  # fmt: skip
         for row in cells:
             self._row([row[n] for n in kept], [columns[n] for n in kept],
                       [widths[n] for n in kept])  # fmt: skip
-        left_out = [column.name for n, column in enumerate(columns) if n not in kept]
+        left_out = [c.name for n, c in enumerate(columns) if full[n] and n not in kept]
         if left_out:
             self.hanging("", f"not shown at this width: {', '.join(left_out)}", "dim")
 
-    def _fitting(self, columns: Sequence[Column], widths: list[int]) -> list[int]:
-        """The columns that fit; `widths` of one that folds is set to what is left for it."""
-        kept = list(range(len(columns)))
+    def _fitting(self, columns: Sequence[Column], widths: list[int], full: list[bool]) -> list[int]:
+        """Columns that say something and fit; a folding one gets what width is left."""
+        kept = [n for n, column in enumerate(columns) if not column.drop or full[n]]
         while self._least(columns, widths, kept) > self.width:
             droppable = [n for n in kept if columns[n].drop]
             if not droppable:

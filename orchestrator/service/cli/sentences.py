@@ -55,7 +55,7 @@ def sentence(event: Event) -> str:
     data = event.data
     if isinstance(data, str):
         return data
-    text = " ".join(_text(event.type, data).split()).rstrip(": ,")
+    text = " ".join(_text(event.type, data).split()).replace(" :", ":").rstrip(": ,")
     whom = event.subject
     if whom and whom != "system" and whom not in text:
         text = f"{whom}: {text}" if text else whom

@@ -100,6 +100,10 @@ class Session:
             return Client(self._url, self._address().token)
         return client
 
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
     def _address(self) -> ServiceAddress:
         try:
             return self.backend.service(self.state)
@@ -155,7 +159,7 @@ def asks_service(command: Callable[..., None]) -> Callable[..., None]:
         for name, kind, default in _COMMON
     ]
 
-    def run(ctx: typer.Context, **given: Any) -> None:
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 -- typed by the signature below
         if ctx.invoked_subcommand is not None:
             _refuse_early_options(ctx)
             return
@@ -168,6 +172,8 @@ def asks_service(command: Callable[..., None]) -> Callable[..., None]:
             raise end_with(trouble, json=session.json) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+        finally:
+            session.close()
 
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in mine]
     signature = own.replace(parameters=[context, *keyword_only, *common])

@@ -162,8 +162,9 @@ def _breakers(found: Listed[Breaker] | None) -> Cell:
 def _agents(found: Listed[Agent] | None) -> Cell:
     agents = found.items if found else ()
     told = Counter(agent.state for agent in agents)
-    ill = [f"{a.agent_id} {a.state}" + (f" ({a.reason})" if a.reason else "")
-           for a in agents if a.state != "healthy"]  # fmt: skip
+    ill = [
+        a.agent_id + (f" ({a.reason})" if a.reason else "") for a in agents if a.state != "healthy"
+    ]
     text = ", ".join(f"{n} {state}" for state, n in told.most_common()) or UNKNOWN
     if ill or not agents:
         return Cell(f"{text}: {'; '.join(ill)}".rstrip(": "), "warn")

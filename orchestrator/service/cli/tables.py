@@ -105,7 +105,7 @@ def _text(value: str | Cell) -> str:
 _ACCOUNTS = (
     ACCOUNT, Column("mode"), Column("NAV", right=True), Column("P/L of the day", right=True),
     Column("open P/L", right=True, drop=2), Column("drawdown", right=True, drop=3),
-    Column("trades", right=True, drop=1), Column("blocked by", fold=True, drop=4),
+    Column("trades", right=True, drop=1),
 )  # fmt: skip
 
 
@@ -114,11 +114,14 @@ def accounts(screen: Screen, found: Listed[Account]) -> None:
         (
             a.account_id, mode_of(a), money(a.nav, a.currency), pl(a.day_pl),
             pl(a.unrealized_pl), percent(a.drawdown_fraction), str(a.open_trades),
-            Cell(", ".join(a.blocked_by), "warn"),
         )
         for a in found.items
     ]  # fmt: skip
     screen.table(_ACCOUNTS, rows, "no accounts are configured")
+    for a in found.items:
+        if a.blocked_by:
+            blocks = ", ".join(a.blocked_by)
+            screen.hanging(f"{a.account_id}  ", f"no new trades: {blocks}", "warn")
 
 
 def mode_of(account: Account) -> Cell:
@@ -231,8 +234,7 @@ def _shortened(price: Decimal | None) -> Decimal | None:
     """An average has more digits than anyone reads."""
     if price is None or not price.is_finite():
         return price
-    short = round(price, _PRICE_DIGITS)
-    return price if short == price else short
+    return round(price, _PRICE_DIGITS).normalize()
 
 
 _PENDING = (
@@ -345,12 +347,13 @@ _BREAKERS = (
 )  # fmt: skip
 
 
-def breakers(screen: Screen, found: list[Breaker] | tuple[Breaker, ...], empty: str) -> None:
+def breakers(screen: Screen, found: tuple[Breaker, ...], empty: str) -> None:
+    """What blocks stands first."""
     rows: list[Row] = [
         (
             b.breaker, b.name, b.subject, word(b.state), b.effect, b.reset, moment(b.since_at),
             moment(b.until_at), b.evidence,
         )
-        for b in found
+        for b in sorted(found, key=lambda b: b.state == "armed")
     ]  # fmt: skip
     screen.table(_BREAKERS, rows, empty)

@@ -16,6 +16,7 @@ from orchestrator.service.cli.screen import Screen
 from orchestrator.service.cli.sentences import sentence, style_of
 from orchestrator.service.cli.session import Session, asks_service, print_json
 from orchestrator.service.cli.texts import UNKNOWN, after, clock, day, moment, number
+from orchestrator.service.cli.trouble import NotAuthorised, Trouble
 
 _EVENTS_MAX = 1000
 
@@ -117,16 +118,24 @@ def _followed(
     """Some of the past, then what comes, each record once, over any loss of the connection."""
     from orchestrator.service.cli.live import Live  # its driver takes a while to import
 
-    last = 0
+    last, again = 0, False
     with Live(client, types) as live:
         while True:
             live.open()
             # The past is read after the stream has begun, so that nothing falls between the two.
-            for raw in reversed(_past(client, query)):
+            try:
+                past = _past(client, query)
+            except Trouble as trouble:
+                if not again or isinstance(trouble, NotAuthorised):
+                    raise
+                live.close()
+                continue
+            for raw in reversed(past):
                 seq = read(Event, raw).seq
                 if seq > last:
                     last = seq
                     yield raw
+            again = True
             query = {**query, "limit": _EVENTS_MAX, "cursor": None}  # after a loss: all that is new
             for raw in live.messages():
                 seq = read(Event, raw).seq
