@@ -210,7 +210,8 @@ def _show_moments(screen: Screen, moments: list[Moment], start: str | None) -> N
     width = max(len(text) for text in afters)
     whos = max(len(m.who) for m in moments)
     for when, m in zip(afters, moments, strict=True):
-        text = m.text.removeprefix(f"{m.who} ")
+        # An agent's id is its role and a number: said once.
+        text = m.text.removeprefix(f"{m.who.rpartition('-')[0]} ")
         screen.hanging(f"  {when:>{width}}  {m.who:<{whos}}  ", text, _moment_style(m))
 
 

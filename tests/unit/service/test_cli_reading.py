@@ -238,6 +238,7 @@ def test_a_story_is_told_by_account_with_times_from_its_start(desk):
         f"trade of {OTHER}",
     ):  # fmt: skip
         assert text in " ".join(done.stdout.split()), text
+    assert "strategy_analysis-1 rejected in 812 us" in " ".join(done.stdout.split())
     assert script.last("/explain/6362").query == {"account": ACCOUNT}
     assert widest(done.stdout) <= 80
 
