@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+import structlog
+
 from benchmarks.venue import EUR_USD, OURS, TOKEN, TRIGGER
 from orchestrator.adapters.oanda.client import ClientLimits, OandaVenue
 from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.agents.base import NOTHING, Agent, Role, Says, hears
-from orchestrator.main.logs import set_up_logs
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.model.events import SignalSeen
 from orchestrator.model.facts import SignalEnded
@@ -118,7 +120,8 @@ class House:
 
     def __init__(self, folder: Path, port: int, sync: str, *, trigger: bool = False) -> None:
         assert sync in {"full", "normal"}
-        set_up_logs("error")
+        # Stops and trips are asked for here; a run prints its table and nothing else.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self.settings = settings_of(folder)
         self.clock = SystemClock()
         url = f"http://127.0.0.1:{port}"
