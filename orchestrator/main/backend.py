@@ -22,6 +22,8 @@ from orchestrator.settings import Settings, SettingsError, load_settings
 if TYPE_CHECKING:
     import uvicorn
 
+    from orchestrator.service.gate import Gate, Latch
+
 
 class Backend:
     """Meets `service.cli.backend.Backend`."""
@@ -76,23 +78,45 @@ class Backend:
         from orchestrator.service.gate import Gate, Latch
         from orchestrator.service.seams import mono_ns, new_id, wall_ns
 
-        folder = state or current_folder(load_settings().state_dir)
+        folder = state or current_folder(_state_dir())
         began = mono_ns()
         gate = Gate(folder)
         gate.close()
         took_us = (mono_ns() - began) // 1000
         latch = gate.read_latch()
-        already = latch is not None
+        already, persisted = latch is not None, True
         if latch is None:
             latch = Latch(
                 stop_id=new_id("stop"), actor=f"local:{os.getuid()}", reason=reason,
                 liquidate=liquidate, closed_ns=wall_ns(),
             )  # fmt: skip
-            gate.latch(latch)
+            persisted = _persist(gate, latch)
         return LocalStop(
-            stop_id=latch.stop_id, took_us=took_us, persisted=True, already_stopped=already,
+            stop_id=latch.stop_id, took_us=took_us, persisted=persisted, already_stopped=already,
             state_dir=folder,
         )  # fmt: skip
+
+
+def _persist(gate: Gate, latch: Latch) -> bool:
+    """False: the gate is closed all the same, but a restart would not know of it."""
+    try:
+        gate.latch(latch)
+    except OSError as exc:
+        print(f"orchestrator: the latch cannot be written: {exc}", file=sys.stderr)
+        return False
+    return True
+
+
+def _state_dir() -> Path:
+    """The state folder even when some other setting is wrong: a stop asks for nothing else."""
+    try:
+        return load_settings().state_dir
+    except SettingsError:
+        from dotenv import dotenv_values
+
+        return Path(
+            os.environ.get("STATE_DIR") or dotenv_values(".env").get("STATE_DIR") or "state"
+        )
 
 
 def _settings_of(options: RunOptions) -> Settings:

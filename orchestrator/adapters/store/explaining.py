@@ -16,6 +16,7 @@ from orchestrator.model.facts import (
     SignalEnded,
     StageDecided,
 )
+from orchestrator.model.money import round_money
 from orchestrator.model.outcomes import TradeClosed, TradeOpened, TradeOutcome
 from orchestrator.model.queries import (
     ChecksRow,
@@ -94,7 +95,7 @@ def _timeline(told: Sequence[tuple[Record, Fact]], story: Story) -> tuple[Moment
         record.seq: Moment(
             seq=record.seq,
             at_ns=record.ts,
-            account_id=str(getattr(fact, "account_id", "")),
+            account_id=_account_of(fact),
             what=record.type,
             who=record.actor,
             text=sentence(fact),
@@ -114,6 +115,13 @@ def _timeline(told: Sequence[tuple[Record, Fact]], story: Story) -> tuple[Moment
             ),
         )
     return tuple(moments[seq] for seq in sorted(moments))
+
+
+def _account_of(fact: Fact) -> str:
+    """Whose moment it is; "" for what concerns all accounts."""
+    if isinstance(fact, IntentWritten):
+        return fact.intent.account_id
+    return str(getattr(fact, "account_id", ""))
 
 
 def sentence(fact: Fact) -> str:  # noqa: C901, PLR0911 - a list of one line per kind of fact
@@ -138,7 +146,7 @@ def sentence(fact: Fact) -> str:  # noqa: C901, PLR0911 - a list of one line per
             return (
                 f"intent {intent.intent_id} written: {proposal.units} {proposal.instrument},"
                 f" stop {proposal.stop_price}, target {proposal.target_price or 'none'},"
-                f" risk {intent.reservation.risk}"
+                f" risk {round_money(intent.reservation.risk)}"
             )
         case IntentMoved():
             return _move_sentence(fact)
