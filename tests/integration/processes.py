@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -150,6 +151,7 @@ class Service:
         self.words = words
         self.lives = 0
         self.process: subprocess.Popen[bytes] | None = None
+        self._clients = itertools.cycle(range(2, 250))
         settings = {
             "STATE_DIR": str(self.state), "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
             **environment,
@@ -194,7 +196,7 @@ class Service:
         if not (self.state / "service.url").exists():
             return False
         health = self.try_ask("GET", "/health")
-        return health is not None and health.body["mode"] in {"running", "ready", "stopped"}
+        return health is not None and health.body["mode"] in {"running", "stopped"}
 
     @property
     def pid(self) -> int:
@@ -244,10 +246,14 @@ class Service:
         self, method: str, path: str, body: object = None, *, token: str | None = None,
         timeout_s: float = 10.0, **headers: str,
     ) -> Answer:  # fmt: skip
-        """Over a connection of its own. `token` "" sends none."""
+        """Over a connection of its own, each time as another client: limits of pace are for one.
+
+        `token` "" sends none.
+        """
         told = self.token if token is None else token
         sent = ({"Authorization": f"Bearer {told}"} if told else {}) | headers
-        return exchange(self.port, method, path, body, sent, timeout_s)
+        client = f"127.0.0.{next(self._clients)}"
+        return exchange(self.port, method, path, body, sent, timeout_s, client)
 
     def try_ask(self, method: str, path: str, body: object = None) -> Answer | None:
         """None while nobody answers."""
@@ -409,10 +415,13 @@ def run_program(
 
 
 def exchange(
-    port: int, method: str, path: str, body: object, headers: Mapping[str, str], timeout_s: float
-) -> Answer:
+    port: int, method: str, path: str, body: object, headers: Mapping[str, str], timeout_s: float,
+    client: str = "127.0.0.1",
+) -> Answer:  # fmt: skip
     """One request on a connection of its own; bytes are sent as they are, all else as JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=timeout_s, source_address=(client, 0)
+    )
     began = now_s()
     try:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

@@ -19,6 +19,7 @@ from tests.integration.processes import (
     busy_replay,
     eventually,
     pause,
+    venues_on,
 )
 
 from orchestrator.model.facts import IntentWritten, SignalAccepted, SignalEnded
@@ -51,9 +52,13 @@ def test_a_killed_service_loses_and_doubles_nothing(tmp_path: Path, seed: int):
         with Trader(service, rng) as trader:
             eventually("it trades again", lambda: len(trader.promised) > 5, 15)
         promised += trader.promised
-        eventually("every signal has ended", lambda: not _unended(service), 20, 0.3)
-        eventually("books equal", lambda: not service.book_differences(), 10)
+        _settled(service)
         _compare(service, promised, seed)
+
+
+def _settled(service: Service) -> None:
+    eventually("every signal has ended", lambda: not _unended(service), 20, 0.3)
+    eventually("books equal", lambda: not service.book_differences(), 10)
 
 
 def _unended(service: Service) -> set[tuple[str, str]]:
@@ -89,6 +94,35 @@ def _compare(service: Service, promised: list[str], seed: int) -> None:
     undecided = {name: state for name, state in states.items()
                  if state not in {"filled", "cancelled", "rejected", "absent", "blocked", "expired"}}  # fmt: skip
     assert not undecided, f"seed {seed}"
+
+
+def test_a_service_killed_while_its_venue_comes_up_starts_again(tmp_path: Path):
+    """Goal: R5, killing is safe at any instant: also before the venue's process is written down."""
+    with Service(tmp_path) as service:
+        service.start()
+        eventually("a venue's process", lambda: venues_on(service.state), 20, 0.002)
+        service.kill()
+        service.start().wait_up()
+        assert venues_on(service.state) == [service.venue_pid], "one venue, and it is known"
+
+
+def test_service_and_venue_killed_at_once_come_back_with_equal_books(tmp_path: Path):
+    """Goal: the machine's own end, as far as a process can show it. The replay begins anew, in a
+    market time that was there before; the books may not mind."""
+    rng = random.Random(21)
+    with busy_replay(tmp_path, seed=21) as service:
+        service.start().wait_up()
+        with Trader(service, rng) as trader:
+            eventually("orders", lambda: len(service.orders_heard()) > 20, 20)
+            for pid in rng.sample((service.venue_pid, service.pid), 2):
+                os.kill(pid, signal.SIGKILL)
+            service.wait()
+        service.start().wait_up()
+        heard = len(service.orders_heard())
+        with Trader(service, rng):
+            eventually("orders again", lambda: len(service.orders_heard()) > heard + 5, 30)
+        _settled(service)
+        _compare(service, trader.promised, 21)
 
 
 def test_a_killed_venue_comes_back_with_its_books_and_trading_goes_on(tmp_path: Path):

@@ -1,0 +1,75 @@
+"""The venue falls silent and comes back: no order in between, an alert, and no restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+from orchestrator.model.facts import AlertRaised, BreakerTripped
+from tests.integration.processes import (
+    BUSY,
+    BUSY_TOML,
+    Service,
+    Trader,
+    eventually,
+    pause,
+    wall_ns,
+)
+
+
+def test_a_silent_venue_blocks_new_orders_and_trading_goes_on_when_it_speaks_again(
+    tmp_path: Path,
+):
+    """Goal: M1 and A7 on a venue that neither answers nor closes its connections. Method: SIGSTOP,
+    signals all the while, SIGCONT."""
+    rng = random.Random(8)
+    with Service(tmp_path, toml=BUSY_TOML, **BUSY) as service:
+        service.start().wait_up()
+        life, venue = service.pid, service.venue_pid
+        with Trader(service, rng):
+            eventually("orders leave", lambda: len(service.orders_heard()) > 4, 20)
+        os.kill(venue, signal.SIGSTOP)
+        try:
+            tripped = eventually("M1 trips", lambda: _tripped(service) & {"M1"}, 20, 0.25)
+            eventually("A7 trips", lambda: "A7" in _tripped(service), 25, 0.25)
+            since_ns = wall_ns()
+            with Trader(service, rng) as trader:
+                eventually(
+                    "signals are heard", lambda: len(trader.promised) + len(trader.refused) > 20, 10
+                )
+            status = service.command("status", "--json")
+            assert status.returncode == 0, status.stderr
+            assert json.loads(status.stdout)["health"]["status"] == "degraded"
+            assert service.mode() == "running"
+            _alerts_name(service, tripped | {"A7"})
+        finally:
+            back_ns = wall_ns()
+            os.kill(venue, signal.SIGCONT)
+        pause(0.3)
+        between = [o for o in service.orders_heard()
+                   if since_ns < o["received_ns"] < back_ns + 200_000_000]  # fmt: skip
+        assert not between, "an order was on its way to a venue that does not answer"
+        eventually("breakers clear", lambda: not _tripped(service) & {"M1", "A7"}, 60, 0.25)
+        heard = len(service.orders_heard())
+        with Trader(service, rng):
+            eventually("orders leave again", lambda: len(service.orders_heard()) > heard, 30)
+        assert (service.pid, service.venue_pid) == (life, venue), "nothing was restarted"
+        assert service.get("/health")["status"] == "ok"
+        eventually("books equal", lambda: not service.book_differences(), 15)
+
+
+def _tripped(service: Service) -> set[str]:
+    found: list[dict[str, Any]] = service.get("/breakers?tripped=true&limit=1000")["items"]
+    return {each["breaker"] for each in found}
+
+
+def _alerts_name(service: Service, breakers: set[str]) -> None:
+    with service.store() as store:
+        facts = [fact for _, fact in store.facts()]
+    assert breakers <= {f.breaker for f in facts if isinstance(f, BreakerTripped)}
+    told = " ".join(f.alert.title for f in facts if isinstance(f, AlertRaised))
+    assert all(breaker in told for breaker in breakers), told
