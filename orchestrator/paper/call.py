@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -71,6 +71,11 @@ def ok(**fields: object) -> Answer:
     return Answer(200, encode(fields))
 
 
+def listed(headers: str, **fields: object) -> Answer:
+    """200 with these keys, and the header that leads to the next page."""
+    return Answer(200, encode(fields), headers)
+
+
 def refused(status: int, message: str, code: str = "") -> Answer:
     """An error that carries no transaction."""
     body = {"errorMessage": message}
@@ -131,5 +136,7 @@ def yes(call: Call, name: str, *, default: bool) -> bool:
     return text.lower() == "true"
 
 
-def printed(value: Decimal) -> str:
-    return format(value, "f")
+def next_page(call: Call, last_id: str) -> str:
+    """The Link header of a list that has more: what is older than the last one shown."""
+    query = urlencode(call.query | {"beforeID": str(int(last_id) - 1)})
+    return f'Link: <http://{call.host}{call.path}?{query}>; rel="next"\r\n'

@@ -19,6 +19,15 @@ NEWER = {
     "Instrument": {"tags", "financing", "guaranteedStopLossOrderMode"},
     "AccountSummary": {"dividendAdjustment", "guaranteedStopLossOrderMode"},
     "Account": {"dividendAdjustment", "guaranteedStopLossOrderMode"},
+    "AccountChangesState": {
+        "balance",
+        "pl",
+        "resettablePL",
+        "financing",
+        "commission",
+        "dividendAdjustment",
+        "guaranteedExecutionFees",
+    },
     "TradeReduce": {"clientTradeID"},
     "OrderFillTransaction": {"requestedUnits", "quotePL"},
     "OrderCancelTransaction": {"closedTradeID", "tradeCloseTransactionID"},
@@ -102,6 +111,8 @@ def call(venue, method, template, body=None, account=USD, status=200, query="", 
     return answer
 
 
+# Nothing is triggered without being filled; each trade of the account was opened since, and closed.
+UNUSED = {"ordersTriggered", "tradesOpened", "tradesReduced"}
 A = "/accounts/{accountID}"
 PROTECTED = {
     "stopLossOnFill": {"price": "1.08000", "clientExtensions": {"id": "s", "tag": "t"}},
@@ -165,6 +176,11 @@ def test_a_whole_life_of_orders_fits_the_definitions(venue):
     assert ids == [str(n) for n in range(1, int(answer["lastTransactionID"]) + 1)]
     call(venue, "GET", f"{A}/transactions/idrange", query="?from=2&to=9&type=ORDER_FILL,ORDER")
     call(venue, "GET", f"{A}/transactions/{{transactionID}}", transactionID="4")
+    answer = call(venue, "GET", f"{A}/changes", query="?sinceTransactionID=3")
+    changes, state = answer["changes"], answer["state"]
+    assert all(changes[name] for name in changes if name not in UNUSED), changes
+    assert all(state[name] for name in ("NAV", "balance"))
+    call(venue, "GET", f"{A}/changes", status=416, query="?sinceTransactionID=9999")
     for state in ("ALL", "FILLED", "CANCELLED"):
         call(venue, "GET", f"{A}/orders", query=f"?state={state}&count=500")
     call(venue, "GET", f"{A}/trades", query="?state=ALL&instrument=EUR_USD")

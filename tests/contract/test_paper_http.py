@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.paper_venue import EUR, TOKEN, USD, Venue
+from tests.integration.paper_venue import EUR, HEDGING, TOKEN, USD, Venue
 
 ORDERS = f"/v3/accounts/{USD}/orders"
 
@@ -67,6 +67,9 @@ def request(method, path, *headers, body=b""):
         ("GET", "/v3/instruments/EUR_USD/candles?price=X", 400),
         ("GET", "/v3/instruments/EUR_USD/candles?from=2999-01-01T00:00:00Z", 400),
         ("GET", "/v3/instruments/XXX_YYY/candles", 400),
+        ("GET", f"/v3/accounts/{USD}/changes", 400),
+        ("GET", f"/v3/accounts/{USD}/changes?sinceTransactionID=x", 400),
+        ("GET", f"/v3/accounts/{USD}/changes?sinceTransactionID=99999", 416),
         ("GET", f"{ORDERS}?state=SOME", 400), ("GET", f"{ORDERS}?count=501", 400),
         ("POST", "/control/prices", 400),
     ],
@@ -153,6 +156,35 @@ def test_requests_byte_by_byte_and_several_in_one_packet(venue):
     with raw(venue, b"\x16\x03\x01 what is this\r\n\r\n") as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 400")
         assert connection.recv(65536) == b""
+
+
+def pages(venue, path, key):
+    """Every id of a list, by following its Link headers."""
+    found = []
+    while path:
+        status, body, headers = venue.ask("GET", path)
+        assert status == 200, body
+        found.append([one["id"] for one in body[key]])
+        link = headers.get("Link", "")
+        assert link.endswith('; rel="next"') or not link
+        path = link.partition(f"<http://127.0.0.1:{venue.port}")[2].partition(">")[0]
+    return found
+
+
+def test_lists_lead_from_page_to_page(venue):
+    resting = {"order": {"type": "LIMIT", "instrument": "EUR_USD", "units": "1", "price": "0.5"}}
+    market = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
+    account = f"/v3/accounts/{HEDGING}"
+    made = [venue.ask("POST", f"{account}/orders", resting)[1] for _ in range(7)]
+    ids = [m["orderCreateTransaction"]["id"] for m in made][::-1]
+    assert pages(venue, f"{account}/orders?count=3", "orders") == [ids[:3], ids[3:6], ids[6:]]
+    chosen = f"{account}/orders?ids={ids[0]},{ids[5]}&instrument=EUR_USD"
+    assert pages(venue, chosen, "orders") == [[ids[0], ids[5]]]
+    made = [venue.ask("POST", f"{account}/orders", market)[1] for _ in range(4)]
+    ids = [m["orderFillTransaction"]["id"] for m in made][::-1]
+    assert pages(venue, f"{account}/trades?count=2&state=ALL", "trades") == [ids[:2], ids[2:]]
+    beside = f"{account}/trades?beforeID={ids[1]}&count=500"
+    assert pages(venue, beside, "trades") == [ids[1:]]
 
 
 def test_unix_times_are_given_to_who_asks(venue):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from orchestrator.model.money import ZERO, round_money
 from orchestrator.model.time import Instant, parse_time
@@ -21,6 +22,9 @@ from orchestrator.paper.exchange.reply import Reply
 from orchestrator.paper.exchange.requests import (
     ConfigureBody,
 )
+from orchestrator.paper.exchange.valuation import account_value
+
+ALIAS_MAX = 128
 
 
 class AccountWrites:
@@ -76,11 +80,7 @@ class AccountWrites:
         """PATCH configuration."""
         batch = self._floor.batch(books, request_id, now)
         rate = body.margin_rate
-        objection = None
-        if body.alias is None and rate is None:
-            objection = "CLIENT_CONFIGURE_DATA_MISSING"
-        elif rate is not None and not (rate.is_finite() and ZERO < rate <= 1):
-            objection = "MARGIN_RATE_INVALID"
+        objection = self._configure_objection(books, body)
         fields = {"alias": body.alias, "margin_rate": rate if objection is None else None}
         if objection is not None:
             return self._floor.rejected(
@@ -89,3 +89,23 @@ class AccountWrites:
             )  # fmt: skip
         made = batch.add("CLIENT_CONFIGURE", **fields)
         return self._floor.done(batch, 200, [("clientConfigureTransaction", made)])
+
+    def _configure_objection(self, books: Books, body: ConfigureBody) -> str | None:
+        rate = body.margin_rate
+        if body.alias is None and rate is None:
+            return "CLIENT_CONFIGURE_DATA_MISSING"
+        if body.alias is not None and len(body.alias) > ALIAS_MAX:
+            return "ALIAS_INVALID"
+        if rate is None:
+            return None
+        if not (rate.is_finite() and ZERO < rate <= 1):
+            return "MARGIN_RATE_INVALID"
+        return self._rate_objection(books, rate)
+
+    def _rate_objection(self, books: Books, rate: Decimal) -> str | None:
+        """A rate that would end in a margin call at once is refused."""
+        value = account_value(books, self._floor.specs, self._floor.quotes, rate)
+        if value.closeout_percent >= 1:
+            return "MARGIN_RATE_WOULD_TRIGGER_CLOSEOUT"
+        calls = value.call_percent >= 1 and books.margin_call_time is None
+        return "MARGIN_RATE_WOULD_TRIGGER_MARGIN_CALL" if calls else None

@@ -80,7 +80,8 @@ class Books:
         """A dependent order's instrument is its trade's."""
         if order.instrument is not None:
             return order.instrument
-        trade = self.trades.get(order.trade_id or "")
+        trade_id = order.trade_id or ""
+        trade = self.trades.get(trade_id) or self.closed_trades.get(trade_id)
         return trade.instrument if trade is not None else InstrumentName("")
 
     def dependents(self, trade: Trade) -> tuple[Order, ...]:
@@ -155,12 +156,9 @@ class Books:
         self._unlink(order)
 
     def _drop_from_instrument(self, order: Order) -> None:
-        trade = self.trades.get(order.trade_id or "") or self.closed_trades.get(
-            order.trade_id or ""
-        )
-        name = order.instrument or (trade.instrument if trade is not None else None)
-        here = self.orders_in.get(name) if name is not None else None
-        if here is not None and name is not None:
+        name = self.instrument_of(order)
+        here = self.orders_in.get(name)
+        if here is not None:
             here.pop(order.id, None)
             if not here:
                 del self.orders_in[name]

@@ -70,9 +70,9 @@ def trade_value(trade: Trade, tick: Tick, spec: InstrumentSpec, found: Factors) 
     )
 
 
-def margin_rate(books: Books, spec: InstrumentSpec) -> Decimal:
-    """The larger of the instrument's and the account's."""
-    return max(books.margin_rate, spec.margin_rate)
+def margin_rate(books: Books, spec: InstrumentSpec, own: Decimal | None = None) -> Decimal:
+    """The larger of the instrument's and the account's, or of one that it might choose."""
+    return max(books.margin_rate if own is None else own, spec.margin_rate)
 
 
 def counted_units(books: Books, long_units: Decimal, short_units: Decimal) -> Decimal:
@@ -88,7 +88,11 @@ def units_value(units: Decimal, tick: Tick, found: Factors) -> Decimal:
 
 
 def instrument_value(
-    books: Books, spec: InstrumentSpec, tick: Tick, found: Factors
+    books: Books,
+    spec: InstrumentSpec,
+    tick: Tick,
+    found: Factors,
+    own_rate: Decimal | None = None,
 ) -> InstrumentValue:
     """All open trades of one instrument."""
     long_units = short_units = long_pl = short_pl = at_mid = ZERO
@@ -104,7 +108,7 @@ def instrument_value(
     units = counted_units(books, long_units, short_units)
     value = units_value(units, tick, found)
     closeout_value = round_money(abs(units) * mid_rounded(tick, spec) * found.value)
-    rate = margin_rate(books, spec)
+    rate = margin_rate(books, spec, own_rate)
     return InstrumentValue(
         long_pl=long_pl,
         short_pl=short_pl,
@@ -117,7 +121,10 @@ def instrument_value(
 
 
 def account_value(
-    books: Books, specs: dict[InstrumentName, InstrumentSpec], quotes: Quotes
+    books: Books,
+    specs: dict[InstrumentName, InstrumentSpec],
+    quotes: Quotes,
+    own_rate: Decimal | None = None,
 ) -> AccountValue:
     """Everything of an account; an instrument without a price or a rate counts with zero."""
     parts: dict[InstrumentName, InstrumentValue] = {}
@@ -125,7 +132,8 @@ def account_value(
         tick, spec = quotes.get(name), specs[name]
         found = quotes.factors(spec.quote, books.currency, books.config.conversion_charge)
         if tick is not None and found is not None:
-            parts[name] = instrument_value(books, spec, tick, rounded(found, FILL_DIGITS))
+            used = rounded(found, FILL_DIGITS)
+            parts[name] = instrument_value(books, spec, tick, used, own_rate)
     return _sum(books.balance, parts)
 
 

@@ -1,14 +1,25 @@
-"""GET accounts, account, summary, instruments; PATCH configuration."""
+"""GET accounts, account, summary, instruments, changes; PATCH configuration."""
 
 from __future__ import annotations
 
 from orchestrator.model.money import InstrumentSpec
-from orchestrator.paper.call import Answer, Call, answer_of, instruments_of, ok
+from orchestrator.paper.call import (
+    Answer,
+    Call,
+    Refused,
+    answer_of,
+    bad,
+    instruments_of,
+    ok,
+    whole_number,
+)
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.changes import Forgotten, changes_of, state_of
 from orchestrator.paper.exchange.clockwork import DAYS_CHARGED
 from orchestrator.paper.exchange.requests import ConfigureBody, read_body
 from orchestrator.paper.exchange.valuation import margin_rate
 from orchestrator.paper.exchange.views import account_of
+from orchestrator.paper.state import read_transactions
 
 _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 
@@ -74,3 +85,19 @@ def configure(call: Call) -> Answer:
     body = read_body(call.body, ConfigureBody)
     reply = call.exchange.configure(call.account, body, call.request_id, call.now)
     return answer_of(call, reply, related=False)
+
+
+def changes(call: Call) -> Answer:
+    books = call.account
+    if "sinceTransactionID" not in call.query:
+        raise bad("sinceTransactionID")
+    since = whole_number(call, "sinceTransactionID", 0, 0, 10**17)
+    if since > books.last_id:
+        raise Refused(416, "The transaction ID specified is beyond the account's history")
+    try:
+        made = changes_of(call.exchange, books, read_transactions(books.history[since:]))
+    except Forgotten as error:
+        raise Refused(416, f"The changes since then are no longer known: {error}") from error
+    return ok(
+        changes=made, state=state_of(call.exchange, books), lastTransactionID=str(books.last_id)
+    )

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from orchestrator.model.venue import Order
-from orchestrator.paper.call import Answer, Call, Refused, answer_of, bad, ok, whole_number
+from orchestrator.paper.call import (
+    Answer,
+    Call,
+    Refused,
+    answer_of,
+    bad,
+    listed,
+    next_page,
+    ok,
+    whole_number,
+)
 from orchestrator.paper.exchange.requests import ExtensionsBody, OrderBody, read_body
 
 COUNT_MAX = 500
@@ -60,12 +70,13 @@ def list_orders(call: Call) -> Answer:
     if state != "PENDING":
         finished = books.finished_orders.values()
         orders += [o for o in finished if state in {"ALL", o.state}]
+    count = whole_number(call, "count", 50, 1, COUNT_MAX)
     chosen = _chosen(call, orders)
-    return ok(orders=chosen, lastTransactionID=str(books.last_id))
+    more = next_page(call, chosen[count - 1].id) if len(chosen) > count else ""
+    return listed(more, orders=chosen[:count], lastTransactionID=str(books.last_id))
 
 
 def _chosen(call: Call, orders: list[Order]) -> list[Order]:
-    count = whole_number(call, "count", 50, 1, COUNT_MAX)
     before = whole_number(call, "beforeID", 10**15, 1, 10**17)
     wanted = call.query.get("instrument")
     ids = frozenset(part for part in call.query.get("ids", "").split(",") if part)
@@ -76,4 +87,4 @@ def _chosen(call: Call, orders: list[Order]) -> list[Order]:
         and (wanted is None or call.account.instrument_of(order) == wanted)
         and (not ids or order.id in ids)
     ]
-    return sorted(kept, key=lambda o: -int(o.id))[:count]
+    return sorted(kept, key=lambda o: -int(o.id))

@@ -15,6 +15,7 @@ ACCOUNT: dict[tuple[str, ...], dict[str, Route]] = {
     ("summary",): {"GET": accounts.summary},
     ("instruments",): {"GET": accounts.instruments},
     ("instruments", "*", "candles"): {"GET": pricing.candles},
+    ("changes",): {"GET": accounts.changes},
     ("configuration",): {"PATCH": accounts.configure},
     ("orders",): {"GET": orders.list_orders, "POST": orders.create},
     ("pendingOrders",): {"GET": orders.pending},

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from orchestrator.model.venue import Trade
-from orchestrator.paper.call import Answer, Call, Refused, answer_of, bad, ok, whole_number
+from orchestrator.paper.call import (
+    Answer,
+    Call,
+    Refused,
+    answer_of,
+    bad,
+    listed,
+    next_page,
+    ok,
+    whole_number,
+)
 from orchestrator.paper.exchange.requests import (
     CloseTradeBody,
     ExtensionsBody,
@@ -44,10 +54,13 @@ def list_trades(call: Call) -> Answer:
 
 
 def _listed(call: Call, trades: list[Trade], count: int | None = None) -> Answer:
-    newest = sorted(trades, key=lambda t: -int(t.id))[:count]
-    books = call.account
-    return ok(
-        trades=[trade_full(call.exchange, books, trade) for trade in newest],
+    newest, books = sorted(trades, key=lambda t: -int(t.id)), call.account
+    more = ""
+    if count is not None and len(newest) > count:
+        more = next_page(call, newest[count - 1].id)
+    return listed(
+        more,
+        trades=[trade_full(call.exchange, books, trade) for trade in newest[:count]],
         lastTransactionID=str(books.last_id),
     )
 

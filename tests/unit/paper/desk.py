@@ -15,6 +15,8 @@ from orchestrator.paper.exchange.reply import Reply
 from orchestrator.paper.exchange.requests import (
     ClosePositionBody,
     CloseTradeBody,
+    ConfigureBody,
+    ExtensionsBody,
     OrderBody,
     TradeOrdersBody,
     read_body,
@@ -97,6 +99,18 @@ class Desk:
         body = read_body(json.dumps(fields), ClosePositionBody)
         name = InstrumentName(instrument)
         return self.exchange.close_position(self.books, name, body, "r", self.later())
+
+    def rename_trade(self, specifier: str, extensions: dict) -> Reply:
+        body = read_body(json.dumps({"clientExtensions": extensions}), ExtensionsBody)
+        return self.exchange.trade_extensions(self.books, specifier, body, "r", self.later())
+
+    def rename_order(self, specifier: str, extensions: dict) -> Reply:
+        body = read_body(json.dumps({"clientExtensions": extensions}), ExtensionsBody)
+        return self.exchange.order_extensions(self.books, specifier, body, "r", self.later())
+
+    def configure(self, **fields) -> Reply:
+        body = read_body(json.dumps(fields), ConfigureBody)
+        return self.exchange.configure(self.books, body, "r", self.later())
 
     @property
     def log(self) -> list[dict]:

@@ -10,78 +10,10 @@ from orchestrator.model.venue import Transaction
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.instruments import SPECS
+from tests.unit.paper.acts import PAIRS, acts, play
 from tests.unit.paper.desk import Desk
 
 D = Decimal
-
-PAIRS = {"EUR_USD": D("1.10000"), "USD_JPY": D("150.000"), "EUR_GBP": D("0.85000")}
-
-prices = st.tuples(
-    st.just("price"), st.sampled_from(sorted(PAIRS)), st.integers(-1500, 1500), st.integers(1, 40)
-)
-orders = st.tuples(
-    st.just("order"),
-    st.sampled_from(sorted(PAIRS)),
-    st.sampled_from(["MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED"]),
-    st.integers(-60_000, 60_000),
-    st.integers(-800, 800),
-    st.sampled_from(["DEFAULT", "REDUCE_ONLY", "REDUCE_FIRST", "OPEN_ONLY"]),
-    st.sampled_from([None, "stop", "both", "trailing"]),
-)
-others = st.sampled_from(
-    [("close",), ("part",), ("position",), ("cancel",), ("night",), ("protect",), ("replace",)]
-)
-acts = st.lists(st.one_of(prices, orders, others), min_size=1, max_size=30)
-
-
-def away(name: str, steps: int) -> D:
-    return PAIRS[name] + steps * SPECS[name].tick
-
-
-def order(desk: Desk, name: str, kind: str, units: int, steps: int, rest: tuple) -> None:
-    fill, protect = rest
-    step = SPECS[name].tick
-    wish = {"type": kind, "positionFill": fill}
-    if kind != "MARKET":
-        wish["price"] = str(away(name, steps))
-    if protect in {"stop", "both"}:
-        wish["stopLossOnFill"] = {"distance": str(400 * step)}
-    if protect == "both":
-        target = away(name, steps) + (900 if units > 0 else -900) * step
-        wish["takeProfitOnFill"] = {"price": str(target)}
-    if protect == "trailing":
-        wish["trailingStopLossOnFill"] = {"distance": str(500 * step)}
-    desk.order(str(units), name, **wish)
-
-
-def play(desk: Desk, act: tuple) -> None:
-    trades, pending = list(desk.books.trades), list(desk.books.pending.values())
-    entries = [o for o in pending if o.trade_id is None]
-    match act:
-        case ("price", name, steps, width):
-            desk.price(name, str(away(name, steps)), str(away(name, steps + width)))
-        case ("order", name, kind, units, steps, *rest):
-            order(desk, name, kind, units, steps, tuple(rest))
-        case ("close",) if trades:
-            desk.close_trade(trades[0])
-        case ("part",) if trades:
-            desk.close_trade(trades[-1], units="1")
-        case ("position",):
-            desk.close_position("EUR_USD")
-        case ("cancel",) if entries:
-            desk.cancel(entries[0].id)
-        case ("protect",) if trades:
-            desk.trade_orders(trades[0], stopLoss={"distance": "0.01000"}, takeProfit=None)
-        case ("replace",) if entries:
-            old = entries[0]
-            desk.replace(
-                old.id, type=old.type, instrument=old.instrument, units="5", price=str(old.price)
-            )
-        case ("night",):
-            desk.later(13 * 3600)
-            desk.clockwork.on_time(desk.now)
-        case _:
-            pass
 
 
 def known(desk_exchange, books) -> object:

@@ -471,3 +471,16 @@ def test_a_slow_slide_meets_the_closeout_though_margin_is_not_looked_at_on_each_
         desk.price("EUR_USD", str(bid), str(bid + D("0.00010")))
     # NAV at the mid is half of the margin: 1000 - 40000 (1.1001 - mid) = 400 mid.
     assert D("1.08585") <= bid + D("0.00005") <= D("1.08600")
+
+
+def test_a_margin_rate_that_would_end_in_a_margin_call_is_refused():
+    desk = Desk(balance="2000")
+    desk.price("EUR_USD", "1.10000", "1.10010")
+    desk.order("50000")  # worth 55,000: at 2 % it needs 1,100, and the account has 1,995
+    assert desk.configure(marginRate="0.03").error_code == ""
+    call = desk.configure(marginRate="0.04")
+    assert call.error_code == "MARGIN_RATE_WOULD_TRIGGER_MARGIN_CALL"
+    closeout = desk.configure(marginRate="0.08")
+    assert closeout.error_code == "MARGIN_RATE_WOULD_TRIGGER_CLOSEOUT"
+    assert desk.books.margin_rate == D("0.03")
+    assert desk.configure(alias="a" * 129).error_code == "ALIAS_INVALID"

@@ -1,0 +1,158 @@
+"""A snapshot, and the changes since, always make the new snapshot, as a client would make it."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.paper.call import encode
+from orchestrator.paper.exchange.changes import changes_of, state_of
+from orchestrator.paper.exchange.views import account_of
+from orchestrator.paper.instruments import SPECS
+from orchestrator.paper.state import read_transactions
+from tests.unit.paper.acts import PAIRS, acts, play
+from tests.unit.paper.desk import Desk
+
+LINKS = {
+    "TAKE_PROFIT_ORDER": "takeProfitOrderID",
+    "STOP_LOSS_ORDER": "stopLossOrderID",
+    "TRAILING_STOP_LOSS_ORDER": "trailingStopLossOrderID",
+}
+NEVER_IN_STATE = {"orders", "trades", "positions"}
+
+
+def snapshot(desk):
+    return json.loads(encode(account_of(desk.exchange, desk.books, full=True)))
+
+
+def keyed(account):
+    """Lists by their keys: their order means nothing."""
+    return account | {
+        "orders": {o["id"]: o for o in account["orders"]},
+        "trades": {t["id"]: t for t in account["trades"]},
+        "positions": {p["instrument"]: p for p in account["positions"]},
+    }
+
+
+class Client:
+    """What OANDA's development guide tells a client to do, and what transactions add to it."""
+
+    def __init__(self, account):
+        self.account = keyed(account)
+
+    def apply(self, changes, state, last_id):
+        orders, trades = self.account["orders"], self.account["trades"]
+        orders |= {o["id"]: o for o in changes["ordersCreated"]}
+        put = changes["tradesOpened"] + changes["tradesReduced"]
+        trades |= {t["id"]: t for t in put}
+        for tx in changes["transactions"]:
+            self.hear(tx, {t["id"] for t in put})
+        for gone in ("ordersCancelled", "ordersFilled", "ordersTriggered"):
+            for order in changes[gone]:
+                orders.pop(order["id"], None)
+        for trade in changes["tradesClosed"]:
+            trades.pop(trade["id"], None)
+        self.account["positions"] |= {p["instrument"]: p for p in changes["positions"]}
+        self.overwrite(state)
+        self.account |= {
+            "lastTransactionID": last_id,
+            "openTradeCount": len(trades),
+            "openPositionCount": len({t["instrument"] for t in trades.values()}),
+            "pendingOrderCount": len(orders),
+        }
+
+    def hear(self, tx, fresh):
+        account, trades = self.account, self.account["trades"]
+        match tx["type"]:
+            case "ORDER_FILL":
+                account["lastOrderFillTimestamp"] = tx["time"]
+                self.unlink(tx["orderID"])
+            case "ORDER_CANCEL":
+                self.unlink(tx["orderID"])
+            case kind if kind in LINKS and tx["tradeID"] in trades:
+                trades[tx["tradeID"]][LINKS[kind]] = tx["id"]
+            case _:
+                self.hear_rarer(tx, fresh)
+
+    def hear_rarer(self, tx, fresh):
+        account, trades = self.account, self.account["trades"]
+        match tx["type"]:
+            case "CLIENT_CONFIGURE":
+                account |= {k: tx[k] for k in ("alias", "marginRate") if k in tx}
+            case "MARGIN_CALL_ENTER":
+                account["marginCallEnterTime"] = tx["time"]
+            case "MARGIN_CALL_EXIT":
+                account.pop("marginCallEnterTime")
+            case "ORDER_CLIENT_EXTENSIONS_MODIFY" if tx["orderID"] in account["orders"]:
+                order = account["orders"][tx["orderID"]]
+                order["clientExtensions"] = tx["clientExtensionsModify"]
+            case "TRADE_CLIENT_EXTENSIONS_MODIFY" if tx["tradeID"] in trades:
+                trades[tx["tradeID"]]["clientExtensions"] = tx["tradeClientExtensionsModify"]
+            case "DAILY_FINANCING":
+                parts = [x for p in tx["positionFinancings"] for x in p["openTradeFinancings"]]
+                for part in parts:
+                    self.finance(part["tradeID"], part["financing"], fresh)
+
+    def finance(self, trade_id, amount, fresh):
+        trade = self.account["trades"].get(trade_id)
+        if trade is not None and trade_id not in fresh:  # a fresh summary has it already
+            trade["financing"] = f"{float(trade['financing']) + float(amount):.4f}"
+
+    def unlink(self, order_id):
+        for trade in self.account["trades"].values():
+            for link in LINKS.values():
+                if trade.get(link) == order_id:
+                    del trade[link]
+
+    def overwrite(self, state):
+        self.account |= {k: v for k, v in state.items() if k not in NEVER_IN_STATE}
+        for order in state["orders"]:
+            self.account["orders"][order["id"]]["trailingStopValue"] = order["trailingStopValue"]
+        for trade in state["trades"]:
+            self.account["trades"][trade["id"]] |= trade
+        for position in state["positions"]:
+            mine = self.account["positions"][position["instrument"]]
+            mine |= {
+                "unrealizedPL": position["netUnrealizedPL"], "marginUsed": position["marginUsed"],
+            }  # fmt: skip
+            mine["long"]["unrealizedPL"] = position["longUnrealizedPL"]
+            mine["short"]["unrealizedPL"] = position["shortUnrealizedPL"]
+
+
+def plain(account):
+    """Amounts as numbers, so that 0 and 0.0000 are one."""
+    if isinstance(account, dict):
+        return {k: plain(v) for k, v in account.items()}
+    if isinstance(account, list):
+        return [plain(v) for v in account]
+    try:
+        return float(account)
+    except (TypeError, ValueError):
+        return account
+
+
+@given(
+    acts, st.integers(0, 29),
+    st.sampled_from([("USD", False), ("EUR", False), ("USD", True)]),
+    st.sampled_from(["2000", "100000"]),
+)  # fmt: skip
+@settings(max_examples=80)
+def test_snapshot_and_changes_make_the_new_snapshot(played, cut, kind, balance):
+    currency, hedging = kind
+    desk = Desk(currency, balance, hedging=hedging)
+    for name, price in PAIRS.items():
+        desk.price(name, str(price), str(price + 10 * SPECS[name].tick))
+    desk.price("GBP_USD", "1.27000", "1.27010")
+    for act in played[:cut]:
+        play(desk, act)
+    client, since = Client(snapshot(desk)), desk.books.last_id
+    for act in played[cut:]:
+        play(desk, act)
+    made = read_transactions(desk.books.history[since:])
+    changes = json.loads(encode(changes_of(desk.exchange, desk.books, made)))
+    state = json.loads(encode(state_of(desk.exchange, desk.books)))
+    client.apply(changes, state, str(desk.books.last_id))
+    assert plain(client.account) == plain(keyed(snapshot(desk)))
+    assert [t["id"] for t in changes["transactions"]] == [
+        str(n) for n in range(since + 1, desk.books.last_id + 1)
+    ]
