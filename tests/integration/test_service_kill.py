@@ -102,8 +102,13 @@ def test_a_service_killed_while_its_venue_comes_up_starts_again(tmp_path: Path):
         service.start()
         eventually("a venue's process", lambda: venues_on(service.state), 20, 0.002)
         service.kill()
+        eventually("the venue is up, or has gone", lambda: _venue_decided(service), 20)
         service.start().wait_up()
         assert venues_on(service.state) == [service.venue_pid], "one venue, and it is known"
+
+
+def _venue_decided(service: Service) -> bool:
+    return (service.state / "paper.port").exists() or not venues_on(service.state)
 
 
 def test_service_and_venue_killed_at_once_come_back_with_equal_books(tmp_path: Path):
