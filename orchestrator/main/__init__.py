@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def create_app() -> FastAPI:
     from orchestrator.settings import load_settings
 
     refuse_optimised()
+    os.umask(0o077)  # what is written here is its owner's only (SAFETY X9)
 
     def make() -> Service:
         settings = load_settings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
-from orchestrator.model.errors import OrchestratorError
+from orchestrator.model.errors import FeedError, OrchestratorError
 from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
 from orchestrator.service.seams import wall_ns
@@ -35,6 +36,7 @@ class Backend:
         refuse_optimised()
         try:
             settings = _settings_of(options)
+            _make_folder(settings.state_dir)
             if options.replay and options.speed == "max":
                 from orchestrator.main.replay import run_replay
 
@@ -137,10 +139,31 @@ def _settings_of(options: RunOptions) -> Settings:
     return load_settings(env=overrides)
 
 
+_RECORDING = re.compile(r"([A-Z0-9]{2,12}_[A-Z]{3})_\d{8}\.csv(\.gz)?")
+
+
 def _instruments_of(files: Sequence[Path]) -> list[str]:
-    """EUR_USD_20140508.csv.gz -> EUR_USD; in order of appearance."""
-    names = ["_".join(file.name.split("_")[:2]) for file in files]
-    return list(dict.fromkeys(names))
+    """EUR_USD_20140508.csv.gz -> EUR_USD; in order of appearance. FeedError for another name."""
+    found = {file: _RECORDING.fullmatch(file.name) for file in files}
+    for file, match in found.items():
+        if match is None:
+            raise FeedError(
+                f"{file}: the name must be INSTRUMENT_YYYYMMDD.csv or .csv.gz, for example "
+                "EUR_USD_20140508.csv.gz"
+            )
+    return list(dict.fromkeys(match[1] for match in found.values() if match is not None))
+
+
+def _make_folder(folder: Path) -> None:
+    """Everything in it is its owner's only (SAFETY X9); OSError names the setting."""
+    os.umask(0o077)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OSError(
+            f"STATE_DIR: {folder} cannot be made ({exc.strerror}); set it, or --state, to a folder "
+            "that this user may write"
+        ) from exc
 
 
 def _own_folder(settings: Settings, options: RunOptions) -> Settings:

@@ -26,6 +26,7 @@ from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.venue import Connection, Replay, connect
+from orchestrator.model.errors import OrchestratorError
 from orchestrator.service.api import create_api
 from orchestrator.service.desk import Desk
 from orchestrator.service.gate import Gate
@@ -227,15 +228,20 @@ async def _live(service: Service) -> None:
     try:
         await service.live()
     except Exception as exc:
-        service.failed = exc
-        log.exception("service.failed", reason=_first_cause(exc))
+        cause = first_cause(exc)
+        service.failed = cause
+        if isinstance(cause, OrchestratorError):
+            log.error("service.failed", reason=str(cause))  # noqa: TRY400 -- its text says it all
+        else:
+            log.exception("service.failed", reason=f"{type(cause).__name__}: {cause}")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _first_cause(exc: BaseException) -> str:
+def first_cause(exc: BaseException) -> BaseException:
+    """What lies within groups of exceptions: the first that was raised."""
     while isinstance(exc, BaseExceptionGroup):
         exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
-    return f"{type(exc).__name__}: {exc}"
+    return exc
 
 
 def refuse_optimised() -> None:

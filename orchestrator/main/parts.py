@@ -184,7 +184,7 @@ def build_system(
     recorder = Recorder(market_store, clock)
     account_ids = tuple(AccountId(a) for a in settings.account_ids)
     instruments = tuple(InstrumentName(name) for name in settings.instruments)
-    feeds = Feeds(engine, venue, clock, account_ids, instruments, recorder.keep)
+    feeds = Feeds(engine, venue, clock, instruments, recorder.keep)
     about = About(
         environment=settings.oanda_environment, version=__version__, node=node,
         calendar=hosting.calendar,

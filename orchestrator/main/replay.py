@@ -14,11 +14,12 @@ from pathlib import Path
 
 from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.main.hosting import first_cause
 from orchestrator.main.logs import set_up_logs
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.progress import Progress
 from orchestrator.main.summary import Summary, as_text, summarise, write
-from orchestrator.model.errors import StoreError
+from orchestrator.model.errors import OrchestratorError, StoreError
 from orchestrator.model.money import AccountId, Currency
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.config import AccountConfig
@@ -48,7 +49,13 @@ def run_replay(settings: Settings, options: RunOptions) -> int:
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        summary = runner.run(_replay(settings, options.replay, quiet=options.quiet))
+        try:
+            summary = runner.run(_replay(settings, options.replay, quiet=options.quiet))
+        except ExceptionGroup as group:
+            cause = first_cause(group)
+            if isinstance(cause, OrchestratorError):
+                raise cause from group
+            raise
     if options.summary is not None:
         write(summary, options.summary)
     print(as_text(summary))

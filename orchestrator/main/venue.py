@@ -15,7 +15,7 @@ from orchestrator.model.errors import VenueError
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import Instant
-from orchestrator.service.children import PaperProcess
+from orchestrator.service.children import ChildFailed, PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
 from orchestrator.settings import Settings
 
@@ -43,6 +43,7 @@ class Connection:
         self.paper = paper
         self.told = told
         self.finished = asyncio.Event()
+        self.replays = False
 
     @property
     def calendar(self) -> str:
@@ -72,6 +73,9 @@ class Connection:
         while self.paper is not None:
             await self.clock.sleep(_WATCH_S)
             if not self.paper.alive:
+                if self.replays:
+                    words = self.paper.last_words()
+                    raise ChildFailed(f"the paper venue ended within the replay: {words}")
                 log.error("paper.died", port=self.paper.port)
                 await self.paper.start(port=self.paper.port)
 
@@ -103,7 +107,9 @@ async def connect(settings: Settings, replay: Replay | None) -> Connection:
     if settings.on_paper and settings.base_url is None:
         paper = await _paper(settings, folder, replay)
         url = f"http://127.0.0.1:{paper.port}"
-        return await _meet(settings, url, url, lambda _: paper.token, paper)
+        met = await _meet(settings, url, url, lambda _: paper.token, paper)
+        met.replays = replay is not None
+        return met
     base, stream = settings.base_url, settings.stream_url
     if base is None or stream is None:
         raise ValueError("no address of the venue")

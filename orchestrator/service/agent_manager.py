@@ -16,6 +16,7 @@ import msgspec
 
 from orchestrator.agents.base import Agent
 from orchestrator.model.base import NOTHING, Message, Says
+from orchestrator.model.errors import OrchestratorError
 from orchestrator.model.events import StageAnswered
 from orchestrator.model.facts import AgentChanged
 from orchestrator.model.market import Beat
@@ -353,7 +354,7 @@ def _no_answer(ask_id: int, agent_id: str, version: str, error: str) -> StageAns
     )
 
 
-class PluginError(ValueError):
+class PluginError(OrchestratorError):
     """A user's agent or strategy cannot be loaded; the text says which setting, and why."""
 
 

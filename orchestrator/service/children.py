@@ -114,6 +114,10 @@ class PaperProcess:
             await asyncio.sleep(_POLL_S)
         raise ChildFailed(f"the paper venue did not start: {_tail_of(output)}")
 
+    def last_words(self) -> str:
+        """The last lines that it wrote."""
+        return _tail_of(self._folder / "paper.out")
+
     @property
     def alive(self) -> bool:
         if self._process is not None:

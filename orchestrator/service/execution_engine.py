@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
@@ -48,6 +47,7 @@ from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager, Seat
 from orchestrator.service.gate import Gate
 from orchestrator.service.narrator import narrate
+from orchestrator.service.nest import Nest
 from orchestrator.service.seams import mono_ns, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
@@ -116,7 +116,7 @@ class ExecutionEngine:
         self._fresh: list[tuple[Record, Fact]] = []
         self._facts_since_snapshot = 0
         self._seq = 0
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: Nest | None = None
         self._fetching: dict[AccountId, int] = {}
         self._fetching_account: set[AccountId] = set()
         self._signal_began: dict[str, int] = {}
@@ -131,7 +131,7 @@ class ExecutionEngine:
 
     # -- the mailbox ----------------------------------------------------------------------------
 
-    def attach(self, tasks: asyncio.TaskGroup) -> None:
+    def attach(self, tasks: Nest) -> None:
         """The group whose tasks do the reads that the kernel asks for."""
         self._tasks = tasks
 
@@ -430,6 +430,11 @@ class ExecutionEngine:
         began = self._signal_began.pop(intent.signal_id, 0) if intent is not None else 0
         if began:
             self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
+
+    @property
+    def durable(self) -> bool:
+        """Whether everything that was said so far is written down (K4)."""
+        return not (self._unsaved or self._failing)
 
     @property
     def last_first_byte_at(self) -> Instant | None:

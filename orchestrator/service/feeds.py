@@ -31,21 +31,19 @@ class Feeds:
 
     def __init__(
         self, engine: ExecutionEngine, reader: VenueReader, clock: Clock,
-        accounts: Sequence[AccountId], instruments: Sequence[InstrumentName],
+        instruments: Sequence[InstrumentName],
         keep_ticks: Callable[[tuple[Tick, ...]], None],
     ) -> None:  # fmt: skip
         self._engine = engine
         self._reader = reader
         self._clock = clock
-        self._accounts = accounts
         self._instruments = instruments
         self._keep_ticks = keep_ticks
         self.last_tick_mono_ns = 0
         self._drain_mono_ns = 0
 
-    async def prices(self) -> None:
+    async def prices(self, account_id: AccountId) -> None:
         """Runs until cancelled. All accounts of an owner see the same book, so one stream does."""
-        account_id = self._accounts[0]
         wanted = self._wanted()
 
         def sink(items: tuple[StreamItem, ...]) -> None:

@@ -181,6 +181,9 @@ class FrontDesk:
     ) -> Done | Refused:
         if not self._safety.stopped:
             return Refused(status=409, title="Not stopped", detail="No emergency stop is in force.")
+        if self._kernel.stop_id is None:
+            # Resumed already, but the latch could not be removed: only that is left to do.
+            return self._reopen(Done(text="resumed", mode=self._kernel.mode))
         verified = await self.verify_audit()
         if isinstance(verified, Refused):
             return verified
@@ -189,15 +192,18 @@ class FrontDesk:
             epoch=self._store.next_epoch(),
         )  # fmt: skip
         answer = self._command(event, "resumed; the system is ready, start it to trade")
-        if isinstance(answer, Done):
-            try:
-                self._safety.reopened()
-            except OSError as exc:
-                return Refused(
-                    status=503, title="The latch cannot be removed",
-                    detail=f"Still stopped: {exc}. Mend the state folder, then resume again.",
-                )  # fmt: skip
-        return answer
+        return self._reopen(answer) if isinstance(answer, Done) else answer
+
+    def _reopen(self, done: Done) -> Done | Refused:
+        """Only after a resume that is written down: the latch goes, then the gate opens."""
+        try:
+            self._safety.reopened()
+        except OSError as exc:
+            return Refused(
+                status=503, title="The latch cannot be removed",
+                detail=f"Still stopped: {exc}. Mend the state folder, then resume again.",
+            )  # fmt: skip
+        return done
 
     async def verify_audit(self) -> Done | Refused:
         broken = await asyncio.to_thread(self._verify) if self._threads else self._verify()
@@ -223,13 +229,15 @@ class FrontDesk:
 
     def _command(self, event: Event, done: str) -> Done | Refused:
         """What the kernel made of a command: its own refusal is a recorded fact."""
+        if not self._engine.durable:
+            return _NOT_WRITTEN
         for fact in self._engine.command(event):
             if isinstance(fact, OperatorActed) and fact.refused:
                 return Refused(
                     status=409, title="Refused", detail=fact.refused,
                     items=tuple(part.strip() for part in fact.refused.split(";") if part.strip()),
                 )  # fmt: skip
-        return Done(text=done, mode=self._kernel.mode)
+        return Done(text=done, mode=self._kernel.mode) if self._engine.durable else _NOT_WRITTEN
 
     # -- agents ---------------------------------------------------------------------------------
 
@@ -373,7 +381,8 @@ class FrontDesk:
             confidence=wish.confidence, created_ns=self._clock.now(), ttl_ms=wish.ttl_ms,
             source=f"person:{actor}", note=wish.note, accounts=wish.accounts,
         )  # fmt: skip
-        return self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
+        taken = self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
+        return taken if self._engine.durable else _NOT_WRITTEN
 
     def _taken(self, signal: Signal, facts: tuple[Fact, ...]) -> SignalTaken | Refused:
         reasons = tuple(dict.fromkeys(f.reason for f in facts if isinstance(f, SignalEnded)))
@@ -405,6 +414,10 @@ class FrontDesk:
         return prom.generate_latest(self._telemetry.registry)
 
 
+_NOT_WRITTEN = Refused(
+    status=503, title="Not written down",
+    detail="The store cannot write, so nothing is promised; look at breaker S5 and at the disk.",
+)  # fmt: skip
 _DRAIN_POLL_S = 0.05
 _DRAIN_POLLS = 200
 

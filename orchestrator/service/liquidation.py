@@ -37,7 +37,7 @@ _FLAT_READS = 2
 _FLAT_READS_APART_S = 1.0
 _ALERT_AFTER_S = (10.0, 60.0)
 
-Changed = Callable[[AccountReceipt, StopState], None]
+Changed = Callable[[str, AccountReceipt, StopState], None]
 Troubled = Callable[[AccountId, float, str], None]
 
 
@@ -74,11 +74,11 @@ class Liquidator:
         while flat_reads < _FLAT_READS:
             try:
                 account = await self._reader.account(account_id)
-                flat = work.read(account)
+                flat = work.read(account) and self._settled(account_id, work)
                 if flat and flat_reads == 0:
                     self._tell(stop_id, work, StopState.LIQUIDATING, "flat at the first read")
                 flat_reads = flat_reads + 1 if flat else 0
-                if not flat:
+                if not flat and work.holds:
                     await self._reduce(stop_id, work, account)
                     retry_s = _RETRY_S_FIRST if work.progress else min(retry_s * 2, _RETRY_S_MAX)
             except VenueError as exc:
@@ -100,11 +100,18 @@ class Liquidator:
         self._tell(stop_id, work, StopState.FLAT, work.summary(), receipt)
         return receipt
 
+    def _settled(self, account_id: AccountId, work: _Flattening) -> bool:
+        """Whether no order of ours may still fill there: an unknown one holds up "flat" (5.8)."""
+        if any(each.intent.account_id == account_id for each in self._engine.kernel.in_flight()):
+            work.problem = "an order's outcome is not known yet"
+            return False
+        return True
+
     def _tell(
         self, stop_id: str, work: _Flattening, state: StopState, text: str,
         receipt: AccountReceipt | None = None,
     ) -> None:  # fmt: skip
-        self._changed(receipt or work.receipt(None), state)
+        self._changed(stop_id, receipt or work.receipt(None), state)
         if text != work.told:
             work.told = text
             log.info("liquidation.stepped", account=work.account_id, state=state, text=text)
@@ -200,6 +207,11 @@ class _Flattening:
         self.still_open = tuple(t.id for t in account.trades)
         self.pending = tuple(o.id for o in account.orders if o.type in ENTRY_TYPES)
         return not (stale or self.still_open or self.pending)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the last read showed anything to cancel or close, or nothing readable."""
+        return bool(self.still_open or self.pending)
 
     def heard(self, outcome: WriteOutcome) -> None:
         match outcome:

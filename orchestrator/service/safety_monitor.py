@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 import structlog
 
@@ -15,6 +16,7 @@ from orchestrator.model.safety import AccountReceipt, Alert, Severity, StopRecei
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.liquidation import Liquidator
+from orchestrator.service.nest import Nest
 from orchestrator.service.seams import mono_ns, new_id, wall_ns
 
 log = structlog.get_logger()
@@ -23,6 +25,14 @@ _LATCH_WAIT_S = 0.06  # the answer may take 100 ms in all, whatever the disk doe
 _LATCH_RETRY_S = 1.0
 _WATCH_S = 0.05
 _WATCH_VIRTUAL_S = 10.0  # of virtual time, which flies
+
+
+class _Standing(NamedTuple):
+    """How far a liquidation has come at one account, and whose it is."""
+
+    stop_id: str
+    receipt: AccountReceipt
+    state: StopState
 
 
 class SafetyMonitor:
@@ -39,8 +49,8 @@ class SafetyMonitor:
         self._gate = gate
         self._clock = clock
         self._threads = threads
-        self._tasks: asyncio.TaskGroup | None = None
-        self._accounts: dict[AccountId, tuple[AccountReceipt, StopState]] = {}
+        self._tasks: Nest | None = None
+        self._accounts: dict[AccountId, _Standing] = {}
         self._flattening: set[AccountId] = set()
         self._latch: Latch | None = None
         self._persisted = False
@@ -52,7 +62,7 @@ class SafetyMonitor:
         engine.hooks.stop = self._stop_by_kernel
         engine.hooks.alert = tell
 
-    def attach(self, tasks: asyncio.TaskGroup) -> None:
+    def attach(self, tasks: Nest) -> None:
         """The group whose tasks do the liquidating."""
         self._tasks = tasks
 
@@ -74,10 +84,9 @@ class SafetyMonitor:
         took_us = (mono_ns() - began) // 1000
         already = self._latch is not None
         latch = self._merged(actor, reason, closed_ns, accounts, liquidate=liquidate)
+        self._took_us = self._took_us or took_us
         writing = self._start_writing(latch)
         self._engine.handle(_event_of(latch))
-        self._latch = latch
-        self._took_us = self._took_us or took_us
         if writing is not None:
             await asyncio.wait((writing,), timeout=_LATCH_WAIT_S)
         return self._receipt(latch, already=already)
@@ -102,6 +111,9 @@ class SafetyMonitor:
         )  # fmt: skip
 
     def _start_writing(self, latch: Latch) -> asyncio.Task[None] | None:
+        if latch == self._latch and self._persisted:
+            return None
+        self._latch, self._persisted = latch, False
         if not self._threads or self._tasks is None:
             self._persisted = self._try_latch(latch)
             return None
@@ -116,12 +128,11 @@ class SafetyMonitor:
         return True
 
     async def _write_latch(self, latch: Latch) -> None:
-        """Until it is durable; the gate is closed all the while."""
-        while self._latch is None or self._latch.stop_id == latch.stop_id:
+        """Until it is durable, or a newer one (or a resume) has taken its place."""
+        while self._latch is latch:
             if await asyncio.get_running_loop().run_in_executor(None, self._try_latch, latch):
-                self._persisted = True
+                self._persisted = self._persisted or self._latch is latch
                 return
-            self._persisted = False
             self._note_alert("latch", "The stop could not be written down", "writing is retried")
             await self._clock.sleep(_LATCH_RETRY_S)
 
@@ -167,9 +178,11 @@ class SafetyMonitor:
         for account_id in act.accounts:
             if account_id not in self._flattening and self._tasks is not None:
                 self._flattening.add(account_id)
-                before, _ = self._accounts.get(account_id, (None, None))
-                receipt = before or AccountReceipt(account_id=account_id)
-                self._account_changed(receipt, StopState.LIQUIDATING)
+                before = self._accounts.get(account_id)
+                receipt = AccountReceipt(account_id=account_id)
+                if before is not None and before.stop_id == act.stop_id:
+                    receipt = before.receipt  # the same stop again: what it did already counts
+                self._accounts[account_id] = _Standing(act.stop_id, receipt, StopState.LIQUIDATING)
                 self._tasks.create_task(
                     self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}"
                 )
@@ -180,8 +193,13 @@ class SafetyMonitor:
         finally:
             self._flattening.discard(before.account_id)
 
-    def _account_changed(self, receipt: AccountReceipt, state: StopState) -> None:
-        self._accounts[receipt.account_id] = (receipt, state)
+    @property
+    def flattening(self) -> bool:
+        """Whether a liquidation is at work."""
+        return bool(self._flattening)
+
+    def _account_changed(self, stop_id: str, receipt: AccountReceipt, state: StopState) -> None:
+        self._accounts[receipt.account_id] = _Standing(stop_id, receipt, state)
 
     def _takes_long(self, account_id: AccountId, took_s: float, problem: str) -> None:
         self._note_alert(
@@ -222,17 +240,20 @@ class SafetyMonitor:
             reason=latch.reason, gate_closed_at=latch.closed_ns, took_us=self._took_us,
             persisted=self._persisted, liquidate=latch.liquidate, already_stopped=already,
             last_order_first_byte_at=self._engine.last_first_byte_at,
-            accounts=tuple(receipt for receipt, _ in self._accounts.values()),
+            accounts=tuple(each.receipt for each in self._of(latch)),
         )  # fmt: skip
 
     def _state(self, latch: Latch) -> StopState:
         if not latch.liquidate:
             return StopState.STOPPED
-        states = {state for _, state in self._accounts.values()}
+        states = {each.state for each in self._of(latch)}
         for state in (StopState.NOT_FLAT, StopState.WAITING_MARKET, StopState.LIQUIDATING):
             if state in states:
                 return state
         return StopState.FLAT if states else StopState.LIQUIDATING
+
+    def _of(self, latch: Latch) -> list[_Standing]:
+        return [each for each in self._accounts.values() if each.stop_id == latch.stop_id]
 
     def reopened(self) -> None:
         """After a recorded resume: the latch goes, then the word opens. OSError: still stopped."""

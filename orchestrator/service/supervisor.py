@@ -12,7 +12,7 @@ import structlog
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.base import Message
-from orchestrator.model.errors import VenueError
+from orchestrator.model.errors import OrchestratorError, VenueError
 from orchestrator.model.events import (
     AccountSeen,
     SpecsSeen,
@@ -22,14 +22,16 @@ from orchestrator.model.events import (
 )
 from orchestrator.model.facts import ServiceStopped
 from orchestrator.model.market import History
-from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.ports import Clock, Store, VenueReader
 from orchestrator.model.safety import SystemMode
+from orchestrator.model.time import NS_PER_S
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import FrontDesk
 from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.nest import Nest
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import new_id, wall_ns
@@ -40,6 +42,12 @@ log = structlog.get_logger()
 _RETRY_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 _HISTORY = (("M1", 600), ("H1", 200))
 _LAG_S = 0.1
+_MEET_S = 30.0
+_MEET_LOOK_S = 0.02
+
+
+class InstrumentMissing(OrchestratorError):
+    """INSTRUMENTS names what the venue does not offer."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +94,7 @@ class System:
         self._histories: tuple[History, ...] = ()
         self._first_life = False
         self._companions: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+        self._met = {account_id: asyncio.Event() for account_id in plan.accounts}
         self._ending = asyncio.Event()
         self.up = asyncio.Event()
         agents.remember_with(self._memory)
@@ -98,33 +107,22 @@ class System:
 
     async def run(self) -> None:
         """Start in SAFETY's order (R1), serve until `shutdown`, end in reverse order."""
-        async with asyncio.TaskGroup() as tasks:
-            self.engine.attach(tasks)
-            self.safety.attach(tasks)
+        async with asyncio.TaskGroup() as group:
+            nest = Nest(group)
+            self.engine.attach(nest)
+            self.safety.attach(nest)
             self._begin_life()
-            works = [tasks.create_task(self._watch(), name="watch")]
-            works.extend(tasks.create_task(c(), name="companion") for c in self._companions)
+            nest.create_task(self._watch(), name="watch")
+            for companion in self._companions:
+                nest.create_task(companion(), name="companion")
             try:
-                works.extend(await self._until_ending(self._come_up(tasks), tasks))
+                # The start may wait long for the venue; a shutdown in the meantime ends it, too.
+                nest.create_task(self._come_up(nest), name="come up")
                 await self._ending.wait()
-                await self._wind_down(works)
+                await self._wind_down(nest)
             finally:
-                for work in works:
-                    work.cancel()
+                nest.cancel()
         self._end_life()
-
-    async def _until_ending(
-        self, coming_up: Coroutine[Any, Any, list[asyncio.Task[None]]], tasks: asyncio.TaskGroup
-    ) -> list[asyncio.Task[None]]:
-        """The start may wait long for the venue; a shutdown in the meantime ends it."""
-        start = tasks.create_task(coming_up, name="come up")
-        ending = tasks.create_task(self._ending.wait(), name="ending")
-        await asyncio.wait((start, ending), return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if start.done() and not start.cancelled():
-            return start.result()
-        start.cancel()
-        return []
 
     def shutdown(self) -> None:
         """Ask for an orderly end; `run` returns within `plan.shutdown_s` and a little."""
@@ -167,31 +165,52 @@ class System:
         seq = 0
         if saved is not None:
             seq, state = saved
-            self.kernel.restore(state)
+            seq = self._restore(seq, state)
         for record, fact in self._store.facts_after(seq):
             self.kernel.apply(fact, record.ts)
             seq = record.seq
         self.engine.recovered(seq)
 
-    async def _come_up(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    def _restore(self, seq: int, state: bytes) -> int:
+        """A snapshot that cannot be read only costs time: the whole journal is read instead."""
+        try:
+            self.kernel.restore(state)
+        except ValueError as exc:
+            log.warning("snapshot.unreadable", reason=str(exc))
+            return 0
+        return seq
+
+    async def _come_up(self, nest: Nest) -> None:
         for account_id in self.plan.accounts:
-            await self._meet_account(account_id)
+            nest.create_task(self._serve_account(account_id), name=f"account {account_id}")
+        first = await self._met_some()
         if self.plan.history:
             await self._read_histories()
         self.agents.bring_up(tuple(self._memory()))
-        works = [
-            tasks.create_task(self._feeds.transactions(a), name=f"transactions {a}")
-            for a in self.plan.accounts
-        ]
-        works.append(tasks.create_task(self._feeds.prices(), name="prices"))
-        works.append(tasks.create_task(self._feeds.beat(self._speed), name="beat"))
-        works.append(tasks.create_task(self._recorder.run(), name="recorder"))
-        works.append(tasks.create_task(self._health_checks(), name="health"))
+        nest.create_task(self._feeds.prices(first), name="prices")
+        nest.create_task(self._feeds.beat(self._speed), name="beat")
+        nest.create_task(self._recorder.run(), name="recorder")
+        nest.create_task(self._health_checks(), name="health")
         self.safety.continue_at_start()
         if self.plan.auto_start and self._first_life and not self.safety.stopped:
             self.engine.handle(StartTrading(actor="service", reason="first start (AUTO_START)"))
         self.up.set()
-        return works
+
+    async def _serve_account(self, account_id: AccountId) -> None:
+        """Meet an account however long it takes, then hear its transactions; its trouble alone."""
+        await self._meet_account(account_id)
+        self._met[account_id].set()
+        await self._feeds.transactions(account_id)
+
+    async def _met_some(self) -> AccountId:
+        """All accounts met, or 30 s over and at least one: the others trade on (R3)."""
+        began = self.clock.mono_ns()
+        while True:
+            met = [account_id for account_id, event in self._met.items() if event.is_set()]
+            waited_s = (self.clock.mono_ns() - began) / NS_PER_S
+            if len(met) == len(self._met) or (met and waited_s > _MEET_S):
+                return met[0]
+            await self.clock.sleep(_MEET_LOOK_S)
 
     async def _meet_account(self, account_id: AccountId) -> None:
         """Rules, what was missed, the account as the venue has it; waits for the venue."""
@@ -199,6 +218,7 @@ class System:
         while True:
             try:
                 specs = await self._reader.instruments(account_id)
+                self._refuse_unknown(account_id, specs)
                 self.engine.handle(SpecsSeen(account_id=account_id, specs=specs))
                 book = self.kernel.books.get(account_id)
                 if book is not None:
@@ -212,6 +232,16 @@ class System:
                 await self.clock.sleep(wait_s)
             else:
                 return
+
+    def _refuse_unknown(self, account_id: AccountId, specs: Sequence[InstrumentSpec]) -> None:
+        """One instrument that the venue does not know would silence the whole price stream."""
+        offered = {spec.name for spec in specs}
+        missing = [name for name in self.plan.instruments if name not in offered]
+        if missing:
+            raise InstrumentMissing(
+                f"INSTRUMENTS: the venue does not offer {', '.join(missing)} to account "
+                f"{account_id}; it offers {', '.join(sorted(offered)[:12])} ..."
+            )
 
     async def _fill_gap(self, account_id: AccountId, since: int) -> None:
         found, last = await self._reader.transactions_since(account_id, since)
@@ -261,16 +291,20 @@ class System:
 
     # -- shutdown -------------------------------------------------------------------------------
 
-    async def _wind_down(self, works: list[asyncio.Task[None]]) -> None:
-        """No new prices, so no new signals; what is on the wire ends, or is the next life's."""
+    async def _wind_down(self, nest: Nest) -> None:
+        """No new prices, so no new signals; what is on the wire ends, or is the next life's.
+
+        A liquidation goes on as long as there is time, and in the next life where it was cut off.
+        """
         log.info("service.ending", in_flight=len(self.kernel.in_flight()))
-        for work in works:
-            if work.get_name() == "prices":
-                work.cancel()
-        deadline = self.clock.mono_ns() + int(self.plan.shutdown_s * 1e9)
-        while self.engine.writes_open and self.clock.mono_ns() < deadline:
+        nest.cancel("prices")
+        deadline = self.clock.mono_ns() + int(self.plan.shutdown_s * NS_PER_S)
+        while self._busy() and self.clock.mono_ns() < deadline:
             await self.clock.sleep(0.02)
         self.engine.close()
+
+    def _busy(self) -> bool:
+        return self.engine.writes_open > 0 or self.safety.flattening
 
     def _end_life(self) -> None:
         self.agents.stop_all()

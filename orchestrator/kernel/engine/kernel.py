@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -67,6 +69,19 @@ class Step(msgspec.Struct, frozen=True):
 
     facts: tuple[Fact, ...]
     acts: tuple[Act, ...]
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """`shape`: a digest of the state's own definition, down to its last field."""
+
+    shape: str
+    state: State
+
+
+@lru_cache(maxsize=1)
+def _shape_of_state() -> str:
+    definition = msgspec.json.encode(msgspec.json.schema(State), order="sorted")
+    return hashlib.sha256(definition).hexdigest()[:16]
 
 
 class InFlight(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +207,7 @@ class Kernel:
         if turn.now - turn.live.reflatten_ns >= _FLATTEN_AGAIN_NS:
             turn.live.reflatten_ns = turn.now
             losses.flatten_again(turn)
+            losses.liquidate_again(turn)
 
     def _sent(self, turn: Turn, event: SendFinished) -> None:
         """The answer's transactions go through the door first: they may settle the intent."""
@@ -211,12 +227,16 @@ class Kernel:
 
     def snapshot(self) -> bytes:
         """The durable state, as JSON."""
-        return msgspec.json.encode(self._world.state)
+        return msgspec.json.encode(_Snapshot(shape=_shape_of_state(), state=self._world.state))
 
     def restore(self, data: bytes) -> None:
-        """Replace all state by a snapshot's; ValueError (of msgspec) if it cannot be read."""
-        plan = self._world.plan
-        self._world = World(plan, welcome(msgspec.json.decode(data, type=State), plan))
+        """Replace all state by a snapshot's; ValueError if it cannot be read, or is of another
+        version's shape: its missing fields would silently take their defaults.
+        """
+        plan, saved = self._world.plan, msgspec.json.decode(data, type=_Snapshot)
+        if saved.shape != _shape_of_state():
+            raise ValueError("a snapshot of another version's state")
+        self._world = World(plan, welcome(saved.state, plan))
 
     # -- the gate --------------------------------------------------------------------------------
 

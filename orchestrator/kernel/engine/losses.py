@@ -275,6 +275,16 @@ def flatten_again(turn: Turn) -> None:
         )
 
 
+def liquidate_again(turn: Turn) -> None:
+    """A stop that liquidates goes on, too: what filled late is closed (SAFETY 5.7)."""
+    stop = turn.state.stop
+    if stop is None or not stop.liquidate:
+        return
+    held = tuple(n for n in stop.accounts or turn.world.account_ids if _holds(turn, n))
+    if held:
+        turn.do(Liquidate(stop_id=stop.stop_id, accounts=held, reason=stop.reason))
+
+
 def _holds(turn: Turn, account_id: AccountId) -> bool:
     record = turn.world.record(account_id)
     if record is None or record.book is None:
