@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from orchestrator.model.money import InstrumentName
+from orchestrator.model.time import Instant, format_time, parse_time
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.reply import Reply
@@ -140,3 +141,16 @@ def next_page(call: Call, last_id: str) -> str:
     """The Link header of a list that has more: what is older than the last one shown."""
     query = urlencode(call.query | {"beforeID": str(int(last_id) - 1)})
     return f'Link: <http://{call.host}{call.path}?{query}>; rel="next"\r\n'
+
+
+def moment(call: Call, name: str) -> Instant | None:
+    """A time from the query, if given. Refused when it cannot be read."""
+    text = call.query.get(name)
+    if not text:
+        return None
+    try:
+        at_ns = parse_time(text.replace(" ", "+"))  # a "+00:00" that was not escaped
+        format_time(at_ns)
+    except (ValueError, ArithmeticError) as error:
+        raise bad(name) from error
+    return at_ns

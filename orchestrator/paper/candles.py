@@ -5,29 +5,20 @@ Source: fact sheet, section 14 (alignment, periods without a price have no candl
 
 from __future__ import annotations
 
-import datetime as dt
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName
-from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, NS_PER_S, Instant, trading_day
+from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, NS_PER_S, Instant
+from orchestrator.paper.alignment import NEW_YORK, Alignment, period_of
 
 _S5 = 5 * NS_PER_S
 KEPT_S5 = 17_280  # a day
 KEPT_M1 = 14_400  # ten days
 KEPT_H1 = 70_000  # eight years of recorded hours
-
-_PLAIN = {
-    "S5": _S5, "S10": 10 * NS_PER_S, "S15": 15 * NS_PER_S, "S30": 30 * NS_PER_S,
-    "M1": MINUTE_NS, "M2": 2 * MINUTE_NS, "M4": 4 * MINUTE_NS, "M5": 5 * MINUTE_NS,
-    "M10": 10 * MINUTE_NS, "M15": 15 * MINUTE_NS, "M30": 30 * MINUTE_NS, "H1": HOUR_NS,
-}  # fmt: skip
-_DAILY = {"H2": 2, "H3": 3, "H4": 4, "H6": 6, "H8": 8, "H12": 12, "D": 24}
-GRANULARITIES = (*_PLAIN, *_DAILY, "W", "M")
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-WEEKDAYS = frozenset(_WEEKDAYS)
 
 
 class Bar:
@@ -111,18 +102,17 @@ class _Series:
             close(running)
         return bar.at(start)
 
-    def base(self, period: int) -> Iterator[Bar]:
-        """Bars of the finest kept base that divides the period, the running ones last."""
+    def base(self, period: int) -> tuple[deque[Bar], int, tuple[Bar, ...]]:
+        """The coarsest kept bars that divide the period, their length, and the running ones."""
         if period % HOUR_NS == 0:
-            yield from self.h1
-            running = (self.h1_now, self.m1_now, self.s5_now)
-        elif period % MINUTE_NS == 0:
-            yield from self.m1
-            running = (self.m1_now, self.s5_now)
-        else:
-            yield from self.s5
-            running = (self.s5_now,)
-        yield from (bar for bar in running if bar is not None)
+            return self.h1, HOUR_NS, _there(self.h1_now, self.m1_now, self.s5_now)
+        if period % MINUTE_NS == 0:
+            return self.m1, MINUTE_NS, _there(self.m1_now, self.s5_now)
+        return self.s5, _S5, _there(self.s5_now)
+
+
+def _there(*bars: Bar | None) -> tuple[Bar, ...]:
+    return tuple(bar for bar in bars if bar is not None)
 
 
 class CandleStore:
@@ -153,84 +143,39 @@ class CandleStore:
             close(bar)
 
     def bars(
-        self, instrument: InstrumentName, granularity: str, alignment: Alignment | None = None
+        self,
+        instrument: InstrumentName,
+        granularity: str,
+        alignment: Alignment = NEW_YORK,
+        *,
+        start_ns: Instant = 0,
+        count: int | None = None,
     ) -> list[Bar]:
-        """All bars that can be made, oldest first; the last may be running."""
+        """All bars from `start_ns` on (a bar's start), or the last `count`; the last may run."""
         series = self._series.get(instrument)
         if series is None:
             return []
-        period, start_of = _period(granularity, alignment or Alignment())
+        kept, length, running = series.base(alignment.base_of(granularity))
+        if count is not None:
+            # A bar holds at most so many of those below it; a month of days, and an hour of winter.
+            most = 32 * DAY_NS if granularity == "M" else period_of(granularity) + HOUR_NS
+            kept = itertools.islice(kept, max(0, len(kept) - (count + 1) * (most // length)), None)
         made: list[Bar] = []
-        for bar in series.base(period):
-            start = start_of(bar.start_ns)
+        for bar in itertools.chain(kept, running):
+            if bar.start_ns < start_ns:
+                continue
+            start = alignment.start_of(granularity, bar.start_ns)
             if made and made[-1].start_ns == start:
                 made[-1].merge(bar)
             else:
                 made.append(bar.at(start))
-        return made
+        return made if count is None else made[-count:]
 
     def bars_latest(self, instrument: InstrumentName, granularity: str, count: int) -> list[Bar]:
-        return self.bars(instrument, granularity)[-count:]
+        """The last bars with OANDA's own alignment."""
+        return self.bars(instrument, granularity, count=count)
 
 
-class Alignment:
-    """dailyAlignment, alignmentTimezone (New York or UTC) and weeklyAlignment."""
-
-    def __init__(self, hour: int = 17, zone: str = "America/New_York", day: str = "Friday") -> None:
-        self.hour = hour
-        self.zone = zone
-        self.weekday = _WEEKDAYS.index(day)
-
-    def day_start(self, at_ns: Instant) -> Instant:
-        """Start of the day of candles that holds this instant."""
-        if self.zone == "UTC":
-            shift = self.hour * HOUR_NS
-            return at_ns - (at_ns - shift) % DAY_NS
-        # trading_day cuts at 17:00 New York; another hour is the same cut, moved.
-        shift = (17 - self.hour) * HOUR_NS
-        return trading_day(at_ns + shift)[1] - shift
-
-    def week_start(self, at_ns: Instant) -> Instant:
-        day = self.day_start(at_ns)
-        weekday = (day // DAY_NS + 3) % 7  # the day starts in the evening before, or at 0 UTC
-        return self.day_start(day - (weekday - self.weekday) % 7 * DAY_NS + HOUR_NS)
-
-    def month_start(self, at_ns: Instant) -> Instant:
-        day = self.day_start(at_ns)
-        date = dt.date(1970, 1, 1) + dt.timedelta(days=(day + 12 * HOUR_NS) // DAY_NS)
-        first = (date.replace(day=1) - dt.date(1970, 1, 1)).days * DAY_NS
-        return self.day_start(first + HOUR_NS)
-
-
-def _period(granularity: str, alignment: Alignment) -> tuple[int, Callable[[Instant], Instant]]:
-    plain = _PLAIN.get(granularity)
-    if plain is not None:
-        return plain, lambda at_ns: at_ns - at_ns % plain
-    if granularity == "W":
-        return DAY_NS, alignment.week_start
-    if granularity == "M":
-        return DAY_NS, alignment.month_start
-    length = _DAILY[granularity] * HOUR_NS
-
-    def start_of(at_ns: Instant) -> Instant:
-        day = alignment.day_start(at_ns)
-        return day + (at_ns - day) // length * length
-
-    return length, start_of
-
-
-def period_of(granularity: str) -> int:
-    """Nominal length, for "is it complete" of what is not aligned to days."""
-    plain = _PLAIN.get(granularity)
-    if plain is not None:
-        return plain
-    return {"W": 7 * DAY_NS, "M": 28 * DAY_NS}.get(
-        granularity, _DAILY.get(granularity, 24) * HOUR_NS
-    )
-
-
-def complete(bar: Bar, granularity: str, now: Instant) -> bool:
+def complete(bar: Bar, granularity: str, now: Instant, alignment: Alignment = NEW_YORK) -> bool:
     """Whether the bar's period is over."""
-    if granularity == "M":
-        return now - bar.start_ns >= 31 * DAY_NS
-    return now - bar.start_ns >= period_of(granularity)
+    return bar.start_ns < alignment.start_of(granularity, now)

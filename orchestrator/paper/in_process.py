@@ -24,7 +24,8 @@ from orchestrator.model.orders import (
 from orchestrator.model.ports import StreamSink, VenueClock, WriteDone
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account, Transaction
-from orchestrator.paper.candles import GRANULARITIES, Bar, complete
+from orchestrator.paper.alignment import GRANULARITIES
+from orchestrator.paper.candles import Bar, complete
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.reply import Reply, refusal
 from orchestrator.paper.exchange.requests import (

@@ -30,8 +30,8 @@ from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.requests import BadBody
 from orchestrator.paper.faults import Fault, Faults
 from orchestrator.paper.market import Market
-from orchestrator.paper.routes import accounts, control, pricing
-from orchestrator.paper.routes.table import Route, find
+from orchestrator.paper.routes import accounts, control
+from orchestrator.paper.routes.table import INSTRUMENT, Route, find
 from orchestrator.paper.streams import LineCache, PriceStream, TransactionStream
 
 BODY_MAX = 1_000_000
@@ -109,8 +109,8 @@ class Server:
             books = self.books(parts[2])
             below = find(parts[3:])
             return _method(below[0] if below else None, method), books, below[1] if below else ()
-        if parts[:2] == ("v3", "instruments") and parts[3:] == ("candles",):
-            return _method({"GET": pricing.candles}, method), None, parts[2:3]
+        if parts[:2] == ("v3", "instruments") and len(parts) == 4:  # noqa: PLR2004
+            return _method(INSTRUMENT.get(parts[3]), method), None, parts[2:3]
         raise Refused(404, "The path requested does not exist")
 
     def books(self, account_id: str) -> Books:

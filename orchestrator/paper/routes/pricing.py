@@ -1,35 +1,23 @@
-"""Prices of an account, and candles."""
+"""Prices of an account, with what they mean for it."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from orchestrator.model.market import Tick
-from orchestrator.model.money import Currency, InstrumentName
-from orchestrator.model.time import Instant, format_time, parse_time
+from orchestrator.model.money import Currency
+from orchestrator.model.time import format_time
 from orchestrator.paper.call import (
     Answer,
     Call,
     Refused,
     bad,
     instruments_of,
+    moment,
     ok,
-    whole_number,
     yes,
 )
-from orchestrator.paper.candles import (
-    GRANULARITIES,
-    WEEKDAYS,
-    Alignment,
-    Bar,
-    complete,
-    period_of,
-)
 from orchestrator.paper.exchange.quotes import PRICING_DIGITS, rounded
+from orchestrator.paper.exchange.units import units_available
 from orchestrator.paper.instruments import LIQUIDITY
-
-COUNT_MAX = 5000
-_ZONES = frozenset({"America/New_York", "UTC"})
 
 
 def price_line(tick: Tick) -> bytes:
@@ -49,11 +37,12 @@ def prices(call: Call) -> Answer:
     wanted = instruments_of(call)
     if not wanted:
         raise bad("instruments")
-    since = _time(call, "since")
+    units = yes(call, "includeUnitsAvailable", default=True)
+    since = moment(call, "since")
     found = [(name, call.exchange.quotes.get(name)) for name in wanted]
     body: dict[str, object] = {
         "prices": [
-            _price(call, tick)
+            _price(call, tick, with_units=units)
             for _, tick in found
             if tick is not None and (since is None or tick.venue_ns > since)
         ],
@@ -69,7 +58,7 @@ def prices(call: Call) -> Answer:
     return ok(**body)
 
 
-def _price(call: Call, tick: Tick) -> dict[str, object]:
+def _price(call: Call, tick: Tick, *, with_units: bool) -> dict[str, object]:
     found = call.exchange.quotes.factors(
         call.market.spec(tick.instrument).quote,
         call.account.currency,
@@ -91,7 +80,14 @@ def _price(call: Call, tick: Tick) -> dict[str, object]:
         price["quoteHomeConversionFactors"] = {
             "positiveUnits": used.gain, "negativeUnits": used.loss,
         }  # fmt: skip
+        if with_units:
+            price["unitsAvailable"] = units_available(call.exchange, call.account, tick, found)
     return price
+
+
+def no_book(_call: Call) -> Answer:
+    """Order and position books: OANDA has them for few instruments, we for none."""
+    raise Refused(404, "The book of the instrument specified does not exist", "NO_SUCH_BOOK")
 
 
 def _conversion(call: Call, currency: Currency) -> dict[str, object] | None:
@@ -106,88 +102,3 @@ def _conversion(call: Call, currency: Currency) -> dict[str, object] | None:
         "accountLoss": used.loss,
         "positionValue": used.value,
     }
-
-
-def candles(call: Call) -> Answer:
-    name = InstrumentName(call.rest[0])
-    if name not in call.market.instruments:
-        raise bad("instrument")
-    granularity, sides = call.query.get("granularity", "S5"), call.query.get("price", "M")
-    if granularity not in GRANULARITIES:
-        raise bad("granularity")
-    if not sides or set(sides) - set("MBA"):
-        raise bad("price")
-    bars = _wanted(call, call.market.candles.bars(name, granularity, _alignment(call)), granularity)
-    smooth = yes(call, "smooth", default=False)
-    spec = call.market.spec(name)
-    step, now = spec.tick, call.now
-    return ok(
-        instrument=name,
-        granularity=granularity,
-        candles=[
-            _candle(bar, bars[i - 1] if smooth and i else None, sides, step,
-                    whole=complete(bar, granularity, now))
-            for i, bar in enumerate(bars)
-        ],
-    )  # fmt: skip
-
-
-def _alignment(call: Call) -> Alignment:
-    zone = call.query.get("alignmentTimezone", "America/New_York")
-    day = call.query.get("weeklyAlignment", "Friday")
-    if zone not in _ZONES:
-        raise bad("alignmentTimezone")
-    if day not in WEEKDAYS:
-        raise bad("weeklyAlignment")
-    return Alignment(whole_number(call, "dailyAlignment", 17, 0, 23), zone, day)
-
-
-def _wanted(call: Call, bars: list[Bar], granularity: str) -> list[Bar]:
-    count = whole_number(call, "count", 500, 1, COUNT_MAX)
-    start, end, now = _time(call, "from"), _time(call, "to"), call.now
-    for name, at_ns in (("from", start), ("to", end)):
-        if at_ns is not None and at_ns > now:
-            raise bad(name, ". Time is in the future")
-    if start is not None and end is not None:
-        if "count" in call.query:
-            raise Refused(400, "'count' cannot be specified when 'to' and 'from' are set")
-        if start > end:
-            raise bad("from")
-        if (end - start) // period_of(granularity) > COUNT_MAX:
-            raise Refused(400, "Maximum value for 'count' exceeded")
-    if start is not None:
-        first = yes(call, "includeFirst", default=True)
-        bars = [b for b in bars if b.start_ns > start or (first and b.start_ns == start)]
-    if end is not None:
-        bars = [b for b in bars if b.start_ns < end]
-    if start is not None:
-        return bars if end is not None else bars[:count]
-    return bars[-count:]
-
-
-def _candle(
-    bar: Bar, before: Bar | None, sides: str, step: Decimal, *, whole: bool
-) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "complete": whole, "volume": bar.volume, "time": format_time(bar.start_ns),
-    }  # fmt: skip
-    for letter, name in (("B", "bid"), ("M", "mid"), ("A", "ask")):
-        if letter in sides:
-            ohlc: list[Decimal] = getattr(bar, name)
-            opened: Decimal = getattr(before, name)[3] if before is not None else ohlc[0]
-            high, low = max(opened, ohlc[1]), min(opened, ohlc[2])
-            values = (opened, high, low, ohlc[3])
-            shown[name] = dict(zip("ohlc", (v.quantize(step) for v in values), strict=True))
-    return shown
-
-
-def _time(call: Call, name: str) -> Instant | None:
-    text = call.query.get(name)
-    if not text:
-        return None
-    try:
-        at_ns = parse_time(text.replace(" ", "+"))  # a "+00:00" that was not escaped
-        format_time(at_ns)
-    except (ValueError, ArithmeticError) as error:
-        raise bad(name) from error
-    return at_ns

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.paper.call import Answer, Call
-from orchestrator.paper.routes import accounts, orders, positions, pricing, trades, transactions
+from orchestrator.paper.routes import (
+    accounts,
+    candles,
+    orders,
+    positions,
+    pricing,
+    trades,
+    transactions,
+)
 
 Route = Callable[[Call], Answer]
 
@@ -14,7 +22,8 @@ ACCOUNT: dict[tuple[str, ...], dict[str, Route]] = {
     (): {"GET": accounts.account},
     ("summary",): {"GET": accounts.summary},
     ("instruments",): {"GET": accounts.instruments},
-    ("instruments", "*", "candles"): {"GET": pricing.candles},
+    ("instruments", "*", "candles"): {"GET": candles.candles},
+    ("candles", "latest"): {"GET": candles.latest},
     ("changes",): {"GET": accounts.changes},
     ("configuration",): {"PATCH": accounts.configure},
     ("orders",): {"GET": orders.list_orders, "POST": orders.create},
@@ -37,6 +46,13 @@ ACCOUNT: dict[tuple[str, ...], dict[str, Route]] = {
     ("transactions", "sinceid"): {"GET": transactions.since},
     ("transactions", "*"): {"GET": transactions.get},
     ("pricing",): {"GET": pricing.prices},
+}
+
+# Paths below /v3/instruments.
+INSTRUMENT: dict[str, dict[str, Route]] = {
+    "candles": {"GET": candles.candles},
+    "orderBook": {"GET": pricing.no_book},
+    "positionBook": {"GET": pricing.no_book},
 }
 
 _STARRED: dict[int, list[tuple[str, ...]]] = {}

@@ -6,11 +6,12 @@ import bisect
 
 import msgspec
 
-from orchestrator.model.time import Instant, format_time, parse_time
-from orchestrator.paper.call import Answer, Call, Refused, bad, encode, whole_number
+from orchestrator.model.time import DAY_NS, Instant, format_time, parse_time
+from orchestrator.paper.call import Answer, Call, Refused, bad, encode, moment, whole_number
 from orchestrator.paper.exchange.books import Books
 
 PAGE_MAX = 1000
+RANGE_MAX_NS = 366 * DAY_NS  # 365 days, and one of grace
 _FUNDING = frozenset({"TRANSFER_FUNDS", "TRANSFER_FUNDS_REJECT", "DAILY_FINANCING"})
 _ADMIN = frozenset({"CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE", "CLIENT_CONFIGURE_REJECT"})
 
@@ -89,12 +90,15 @@ def pages(call: Call) -> Answer:
     size = whole_number(call, "pageSize", 100, 1, 10**17)
     if size > PAGE_MAX:
         raise Refused(400, "The page size specified is invalid", "INVALID_PAGESIZE")
-    start = _time(call, "from", parse_time(books.created_time))
-    end = _time(call, "to", call.now)
-    if "to" in call.query and end > call.now:
+    start, end = moment(call, "from"), moment(call, "to")
+    start = parse_time(books.created_time) if start is None else start
+    end = call.now if end is None else end
+    if end > call.now:
         raise bad("to", ". Time is in the future")
     if start > end:
         raise bad("from")
+    if end - start > RANGE_MAX_NS and "from" in call.query:
+        raise Refused(400, "The time range specified is longer than 365 days")
     numbers = range(1, books.last_id + 1)
     first = bisect.bisect_left(numbers, start, key=lambda n: time_of(books, n)) + 1
     last = bisect.bisect_right(numbers, end, key=lambda n: time_of(books, n))
@@ -115,15 +119,3 @@ def pages(call: Call) -> Answer:
     if kinds is not None:
         body["type"] = sorted(kinds)
     return Answer(200, encode(body))
-
-
-def _time(call: Call, name: str, default: Instant) -> Instant:
-    text = call.query.get(name)
-    if text is None:
-        return default
-    try:
-        at_ns = parse_time(text)
-        format_time(at_ns)
-    except (ValueError, ArithmeticError) as error:
-        raise bad(name) from error
-    return at_ns

@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.model.market import Tick
 from orchestrator.model.time import NS_PER_S, format_time, parse_time
-from orchestrator.paper.candles import KEPT_S5, Alignment, CandleStore, complete
+from orchestrator.paper.alignment import NEW_YORK, Alignment
+from orchestrator.paper.candles import KEPT_S5, CandleStore, complete
 
 D = Decimal
 
@@ -21,7 +22,7 @@ def store(*ticks):
     return candles
 
 
-def starts(candles, granularity, alignment=None):
+def starts(candles, granularity, alignment=NEW_YORK):
     return [format_time(b.start_ns)[:16] for b in candles.bars("EUR_USD", granularity, alignment)]
 
 
@@ -60,6 +61,52 @@ def test_another_alignment_of_the_day():
     assert starts(candles, "D", Alignment(0, "UTC")) == ["2024-03-12T00:00"]
     assert starts(candles, "H8", Alignment(0, "UTC")) == ["2024-03-12T16:00"]
     assert starts(candles, "D", Alignment(9)) == ["2024-03-12T13:00"]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "alignment", "expected"),
+    [
+        ("D", Alignment(9, "Asia/Tokyo"), "2024-03-12T00:00"),
+        ("D", Alignment(0, "Asia/Kolkata"), "2024-03-12T18:30"),
+        ("D", Alignment(17, "Europe/London"), "2024-03-12T17:00"),
+        ("W", Alignment(0, "UTC", "Monday"), "2024-03-11T00:00"),
+        ("W", Alignment(17, day="Wednesday"), "2024-03-06T22:00"),
+        ("M", Alignment(0, "UTC"), "2024-03-01T00:00"),
+        ("M", Alignment(6, "UTC"), "2024-03-01T06:00"),
+    ],
+)
+def test_days_weeks_and_months_begin_wherever_they_are_aligned_to(granularity, alignment, expected):
+    candles = store(("2024-03-12T22:47:11Z", "1.1", "1.2"))
+    assert starts(candles, granularity, alignment) == [expected]
+
+
+def test_the_days_on_which_clocks_change_are_whole():
+    """New York went forward on 10 March 2024: that day of candles lasts 23 hours."""
+    hours = [parse_time("2024-03-09T21:00:00Z") + h * 3600 * NS_PER_S for h in range(50)]
+    candles = store(*((at, "1.1", "1.2") for at in hours))
+    days = candles.bars("EUR_USD", "D")
+    assert [format_time(d.start_ns)[:13] for d in days] == [
+        "2024-03-08T22", "2024-03-09T22", "2024-03-10T21", "2024-03-11T21",
+    ]  # fmt: skip
+    assert [d.volume for d in days] == [1, 23, 24, 2]
+    assert sum(b.volume for b in candles.bars("EUR_USD", "H12")) == 50
+
+
+@pytest.mark.parametrize("granularity", ["S5", "M1", "M15", "H1", "H4", "D", "W", "M"])
+def test_the_last_bars_are_the_same_whether_all_or_some_are_made(granularity):
+    start = parse_time("2024-02-25T03:00:00Z")
+    candles = store(*((start + i * 900 * NS_PER_S, "1.1", "1.2") for i in range(2500)))
+    every = candles.bars("EUR_USD", granularity)
+    assert len(every) > 1
+
+    def shown(bars):
+        return [(b.start_ns, b.volume, b.bid) for b in bars]
+
+    for count in (1, 2, 7):
+        assert shown(candles.bars("EUR_USD", granularity, count=count)) == shown(every[-count:])
+    middle = every[len(every) // 2].start_ns
+    some = candles.bars("EUR_USD", granularity, start_ns=middle)
+    assert shown(some) == shown(b for b in every if b.start_ns >= middle)
 
 
 def test_the_running_candle_is_incomplete_until_its_period_is_over():
