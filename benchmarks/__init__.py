@@ -1,1 +1,1 @@
-"""First figures for SPEC 14, each beside a floor measured in the same run: `python -m benchmarks`."""
+"""Figures for SPEC 14, each beside a floor of the same run: `python -m benchmarks`."""

@@ -36,7 +36,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """0 when everything could be measured, 1 when something failed; a missed target is no failure."""
+    """0 when everything could be measured, else 1; a missed target is no failure."""
     asked = _arguments(words)
     sections: list[Section] = []
     failed = False

@@ -1,4 +1,4 @@
-"""What a benchmark gives back: quantiles of durations, rows of one table, and how they are shown."""
+"""What a benchmark gives back: quantiles of durations, rows, and how they are shown."""
 
 from __future__ import annotations
 

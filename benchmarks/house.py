@@ -1,4 +1,4 @@
-"""Our system for a benchmark: the shipped parts, over real HTTP, with limits that do not get in the way."""
+"""Our system for a benchmark: the shipped parts over real HTTP, with limits far away."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class House:
         )  # fmt: skip
         self.ended: list[SignalEnded] = []
         self.on_end: Callable[[SignalEnded], None] = self.ended.append
-        self.system.agents.register(lambda: Witness(lambda ended: self.on_end(ended)))
+        self.system.agents.register(lambda: Witness(self._tell))
         if trigger:
             self.system.agents.register(Trigger)
         self._running: asyncio.Task[None] | None = None
@@ -160,6 +160,9 @@ class House:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         return self
+
+    def _tell(self, ended: SignalEnded) -> None:
+        self.on_end(ended)
 
     def _warm(self) -> bool:
         kernel = self.system.kernel

@@ -39,7 +39,9 @@ def _say(**words: object) -> None:
 
 async def _live(folder: str) -> None:
     imported = time.monotonic_ns()
-    service = Service(load_settings(env={**os.environ, "STATE_DIR": folder}, env_file=None), Wishes())
+    service = Service(
+        load_settings(env={**os.environ, "STATE_DIR": folder}, env_file=None), Wishes()
+    )
     opened = time.monotonic_ns()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.end)
     async with asyncio.TaskGroup() as tasks:

@@ -115,10 +115,12 @@ def _look(system: System, market: Market) -> Look:
 
 
 def run(quick: bool) -> Section:
-    seconds = 6.0 if quick else 22.0
-    with tempfile.TemporaryDirectory(prefix="tso-bench-") as folder:
-        with Child(replay, folder, seconds) as child:
-            told = child.hear(seconds * 4 + 60)
+    seconds = 6.0 if quick else 18.0
+    with (
+        tempfile.TemporaryDirectory(prefix="tso-bench-") as folder,
+        Child(replay, folder, seconds) as child,
+    ):
+        told = child.hear(seconds * 4 + 60)
     assert isinstance(told, Told)
     looks, last = told.looks, told.looks[-1]
     middle = looks[len(looks) // 2]

@@ -1,4 +1,4 @@
-"""What the machine itself does to every figure: late timers, and gaps in a loop that never waits."""
+"""What the machine itself does to every figure: late timers, gaps in a busy loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def run(quick: bool) -> Section:
         Row(name="timer: how late a 2-ms sleep ends", spread=spread(late)),
         Row(name="spin: pauses over 20 us", spread=spread(gaps)),
     )
-    note = f"A busy loop was away from its core for {share:.1%} of the time: nothing below is better."
+    note = (
+        f"A busy loop was away from its core for {share:.1%} of the time: nothing below is better."
+    )
     return Section(title="Noise of this machine during this run", rows=rows, notes=(note,))
 
 

@@ -41,14 +41,15 @@ def order_name(time_text: str) -> str:
     return f"raw-{time_text}"
 
 
-def _body(price: _Price) -> bytes:
+def order_body(name: str) -> bytes:
+    """A market order with this client id."""
     return (
         '{"order":{"type":"MARKET","instrument":"EUR_USD","units":"1000","timeInForce":"FOK",'
-        '"positionFill":"DEFAULT","clientExtensions":{"id":"%s"}}}' % order_name(price.time)
+        f'"positionFill":"DEFAULT","clientExtensions":{{"id":"{name}"}}}}}}'
     ).encode()
 
 
-def _journal(path: Path, sync: str) -> Callable[[bytes], None]:
+def journal(path: Path, sync: str) -> Callable[[bytes], None]:
     """A durable insert into SQLite, as FLOORS measured it: WAL, checkpoints left to the end."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode=WAL")
@@ -64,7 +65,7 @@ def _journal(path: Path, sync: str) -> Callable[[bytes], None]:
     return write
 
 
-class _Orders(asyncio.Protocol):
+class Orders(asyncio.Protocol):
     """A connection for orders; what the venue answers is not even read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,7 +83,7 @@ class _Orders(asyncio.Protocol):
 class _Ticks(asyncio.Protocol):
     """The price stream: lines out of chunks, an order for each trigger."""
 
-    def __init__(self, orders: _Orders, journal: Callable[[bytes], None] | None) -> None:
+    def __init__(self, orders: Orders, journal: Callable[[bytes], None] | None) -> None:
         self._orders = orders
         self._journal = journal
         self._rest = b""
@@ -100,7 +101,7 @@ class _Ticks(asyncio.Protocol):
                 continue
             price = _read(line)
             if price.bids[0].price == _TRIGGER:
-                body = _body(price)
+                body = order_body(order_name(price.time))
                 if self._journal is not None:
                     self._journal(body)
                 self._orders.send(body)
@@ -108,12 +109,12 @@ class _Ticks(asyncio.Protocol):
 
 def raw(pipe: Connection, port: int, folder: str, sync: str) -> None:
     """Child: runs until it is ended. `sync`: "", "full" or "normal"."""
-    uvloop.run(_raw(pipe, port, _journal(Path(folder) / "raw.db", sync) if sync else None))
+    uvloop.run(_raw(pipe, port, journal(Path(folder) / "raw.db", sync) if sync else None))
 
 
 async def _raw(pipe: Connection, port: int, journal: Callable[[bytes], None] | None) -> None:
     loop = asyncio.get_running_loop()
-    _, orders = await loop.create_connection(_Orders, "127.0.0.1", port)
+    _, orders = await loop.create_connection(Orders, "127.0.0.1", port)
     await loop.create_connection(lambda: _Ticks(orders, journal), "127.0.0.1", port)
     await _until_ended(pipe)
 
@@ -139,7 +140,8 @@ async def _aiohttp(pipe: Connection, port: int) -> None:
                         continue
                     price = _read(line)
                     if price.bids[0].price == _TRIGGER:
-                        async with session.post(_ORDERS, data=_body(price)) as answer:
+                        body = order_body(order_name(price.time))
+                        async with session.post(_ORDERS, data=body) as answer:
                             await answer.read()
 
         working = loop.create_task(work())

@@ -23,7 +23,7 @@ from orchestrator.model.time import format_time
 
 _TICKS_S = 100.0
 _GAP_S = 0.0003  # hot: the next tick comes so soon after the last order
-_BREATH_S = 0.02  # our own hot run with time to finish what follows an order
+_BREATH_S = 0.01  # our own hot run with time to finish what follows an order
 _LIFE_S = 600.0
 
 
@@ -106,7 +106,7 @@ _SCRIPTS: tuple[tuple[str, Callable[..., None], str], ...] = (
 
 
 def run(quick: bool) -> Section:
-    rounds, orders = (1, 60) if quick else (3, 200)
+    rounds, orders = (1, 60) if quick else (2, 150)
     with VenueProcess() as venue, tempfile.TemporaryDirectory(prefix="tso-bench-") as folder:
         contest = Contestants(venue, Path(folder))
         for _ in range(rounds):
@@ -133,7 +133,7 @@ def _rows(contest: Contestants, mode: str) -> list[Row]:
         found = spread(contest.found[name, mode])
         times = f"x {found.p50 / floor.p50:.2f} of raw" if found and floor else ""
         medians = [each / 1000 for each in contest.rounds[name, mode]]
-        text = f"{times}, rounds' p50 {min(medians):.0f}-{max(medians):.0f} us"
+        text = f"{times} (rounds {min(medians):.0f}-{max(medians):.0f})"
         rows.append(_judged(Row(name=f"{mode}: {name}", spread=found, floor=text), floor))
     return rows
 

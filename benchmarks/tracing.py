@@ -1,7 +1,7 @@
-"""Where the time between a tick and its order goes: our parts, timed one by one, in a run of its own.
+"""Where the time between a tick and its order goes: our parts, timed one by one.
 
-The timers stand around public calls of the parts, so they cost a few microseconds themselves:
-this run explains, and is never the figure.
+The timers stand around calls of the parts and cost some microseconds themselves, so a traced run
+is one of its own: it explains, and is never the figure.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Tracer:
         setattr(owner, method, timed)
 
     def medians(self) -> list[tuple[str, float]]:
-        """(part, microseconds for an order), the dearest first; an absent part counts as nothing."""
+        """(part, microseconds for an order), the dearest first; an absent part is 0."""
         found = [
             (name, statistics.median(took + [0] * (self._orders - len(took))) / 1000)
             for name, took in self._kept.items()
