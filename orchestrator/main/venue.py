@@ -103,7 +103,7 @@ def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> 
 
 async def connect(settings: Settings, replay: Replay | None) -> Connection:
     """ChildFailed when the paper venue does not come up; nothing is sent to a real venue yet."""
-    folder = settings.state_dir
+    folder = settings.state_dir.resolve()  # it tells our venue from any other
     if settings.on_paper and settings.base_url is None:
         paper = await _paper(settings, folder, replay)
         url = f"http://127.0.0.1:{paper.port}"

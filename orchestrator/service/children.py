@@ -86,6 +86,7 @@ class PaperProcess:
 
     async def start(self, *, port: int) -> None:
         """Port 0: a free one. ChildFailed when it does not listen within 20 s."""
+        await self._end_orphans()
         port_file = self._folder / "paper.port"
         port_file.unlink(missing_ok=True)
         output = self._folder / "paper.out"
@@ -103,6 +104,21 @@ class PaperProcess:
         )  # fmt: skip
         self._write_record(self._record)
         log.info("paper.started", pid=self._process.pid, port=listening)
+
+    async def _end_orphans(self) -> None:
+        """A venue on our very state file that no record tells of: its service was killed just then.
+
+        Nobody knows its token, and its books are in the file, so it may go.
+        """
+        for pid in _pids_with(self._arguments):
+            log.warning("paper.orphan_ended", pid=pid)
+            _signal(pid, signal.SIGTERM)
+            for _ in range(int(_STOP_S / _POLL_S)):
+                if _start_ticks(pid) < 0:
+                    break
+                await asyncio.sleep(_POLL_S)
+            else:
+                _signal(pid, signal.SIGKILL)
 
     async def _port_of(self, port_file: Path, output: Path) -> int:
         for _ in range(int(_START_S / _POLL_S)):
@@ -152,6 +168,21 @@ class PaperProcess:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(record))
         os.replace(temporary, self._folder / "paper.json")
+
+
+def _pids_with(arguments: Sequence[str]) -> list[int]:
+    """Processes of this user that run the paper venue with exactly these words."""
+    wanted = "\0".join(arguments).encode()
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+            ours = folder.stat().st_uid == os.geteuid()
+        except OSError:
+            continue  # it has ended in the meantime
+        if ours and b"orchestrator.paper" in line and wanted in line:
+            found.append(int(folder.name))
+    return found
 
 
 def _port_in(path: Path) -> int | None:
