@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import itertools
 import json
 import os
 import random
@@ -78,11 +77,11 @@ def pause(seconds: float) -> None:
 
 
 def eventually(what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.05) -> T:
-    """What `look` finds, as soon as it is neither None nor False; fails after `within_s`."""
+    """What `look` finds, as soon as it finds anything (truthy); fails after `within_s`."""
     ends = now_s() + within_s
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         assert now_s() < ends, f"not within {within_s:g} s: {what}"
         pause(every_s)
@@ -151,7 +150,7 @@ class Service:
         self.words = words
         self.lives = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self._clients = itertools.cycle(range(2, 250))
+        self.asked = 0
         settings = {
             "STATE_DIR": str(self.state), "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
             **environment,
@@ -252,7 +251,8 @@ class Service:
         """
         told = self.token if token is None else token
         sent = ({"Authorization": f"Bearer {told}"} if told else {}) | headers
-        client = f"127.0.0.{next(self._clients)}"
+        self.asked += 1
+        client = f"127.0.0.{2 + self.asked % 250}"
         return exchange(self.port, method, path, body, sent, timeout_s, client)
 
     def try_ask(self, method: str, path: str, body: object = None) -> Answer | None:

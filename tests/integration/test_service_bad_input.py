@@ -21,6 +21,7 @@ SECRET = "5f0c1d2e3b4a59687766554433221100-aabbccddeeff00112233445566778899"
 PRACTICE = {"OANDA_ENVIRONMENT": "practice", "OANDA_API_KEY": SECRET,
             "OANDA_ACCOUNT_IDS": "101-001-1000001-001"}  # fmt: skip
 
+# A sample of each kind; tests/unit/test_settings.py has them all.
 # The settings, the variable to be named, and a part of the right example (or of what to do).
 WRONG_SETTINGS = [
     ({"OANDA_ENVIRONMENT": "demo"}, "OANDA_ENVIRONMENT", "paper"),
@@ -33,23 +34,15 @@ WRONG_SETTINGS = [
     ({**PRACTICE, "OANDA_BASE_URL": "http://example.com"}, "OANDA_BASE_URL", "https://"),
     ({**PRACTICE, "MAX_DAILY_LOSS": "6"}, "MAX_DAILY_LOSS", "0.06"),
     ({"RISK_PER_TRADE": "nan"}, "RISK_PER_TRADE", "0.02"),
-    ({"RISK_PER_TRADE": "0.08"}, "RISK_PER_TRADE", "0.02"),
     ({"CIRCUIT_BREAKER_THRESHOLD": "0.05"}, "MAX_DAILY_LOSS", "0.06"),
     ({"MAX_CONCURRENT_TRADES": "0"}, "MAX_CONCURRENT_TRADES", "3"),
-    ({"MAX_ORDER_NOTIONAL": "-1"}, "MAX_ORDER_NOTIONAL", "1000000"),
     ({"AGENT_DISCOVERY_PORT": "80000"}, "AGENT_DISCOVERY_PORT", "8000"),
     ({"AGENT_HEALTH_CHECK_INTERVAL": "soon"}, "AGENT_HEALTH_CHECK_INTERVAL", "30"),
-    ({"AGENT_STARTUP_TIMEOUT": "0"}, "AGENT_STARTUP_TIMEOUT", "60"),
-    ({"INSTRUMENTS": "EURUSD"}, "INSTRUMENTS", "EUR_USD"),
     ({"INSTRUMENTS": "EUR_USD,AAA_BBB"}, "INSTRUMENTS", "AAA_BBB"),
     ({"MESSAGE_BROKER_URL": f"redis://u:{SECRET}@localhost:6379"}, "MESSAGE_BROKER_URL", ""),
     ({"DATABASE_URL": f"postgresql://u:{SECRET}@localhost/trading_system"}, "DATABASE_URL",
      "sqlite:///"),
-    ({"TIMESCALE_URL": "nonsense"}, "TIMESCALE_URL", "sqlite:///"),
-    ({"EVENT_RETENTION_HOURS": "0"}, "EVENT_RETENTION_HOURS", "24"),
     ({"PAPER_ACCOUNTS": "101-001-1000001-001:USD"}, "PAPER_ACCOUNTS", "101-001-1000001-001:USD:"),
-    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL", "info"),
-    ({"SEED": "x"}, "SEED", "0"),
     ({"STATE_DIR": "/proc/nowhere"}, "STATE_DIR", "/proc/nowhere"),
     ({"ORCHESTRATOR_CONFIG": "missing.toml"}, "ORCHESTRATOR_CONFIG", "missing.toml"),
 ]  # fmt: skip
@@ -101,7 +94,7 @@ UNREADABLE = [
 @pytest.mark.parametrize(
     ("speed", "case"),
     # A service of its own each: at a finite speed a sample is enough, both read by the same feed.
-    [("max", i) for i in range(len(UNREADABLE))] + [("60", i) for i in (0, 6, 8)],
+    [("max", i) for i in (0, 2, 4, 5, 6, 8)] + [("60", i) for i in (1, 3, 7)],
 )
 def test_an_unreadable_recording_is_told_by_file_line_and_reason(
     tmp_path: Path, speed: str, case: int

@@ -35,7 +35,7 @@ def test_a_killed_service_loses_and_doubles_nothing(tmp_path: Path, seed: int):
     with busy_replay(tmp_path, seed) as service:
         service.start().wait_up()
         venue = service.venue_pid
-        for _ in range(3):
+        for _ in range(2):
             with Trader(service, rng) as trader:
                 pause(rng.uniform(0.05, 1.5))
                 service.kill()
