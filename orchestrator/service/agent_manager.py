@@ -143,6 +143,9 @@ class AgentManager:
     def _teach(self, seat: Seat, memory: Iterable[Message]) -> None:
         for message in memory:
             self._call(seat, message)
+        # Learning the past is not work: the figures tell of what is asked from now on.
+        seat.handled = 0
+        seat.latencies.clear()
 
     # -- asking and telling ---------------------------------------------------------------------
 
