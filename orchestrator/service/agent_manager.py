@@ -210,9 +210,8 @@ class AgentManager:
         try:
             # A tuple stays itself; None, a bare message or a number raise here, and not later.
             said = tuple(seat.agent.hear(message))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as exc:  # noqa: BLE001 -- supervisor: an agent may raise anything
+            # A real Ctrl-C never arrives as an exception here: the loop's host handles the signal.
             self._erred(seat, f"{type(exc).__name__}: {exc}"[:300])
             return NOTHING
         finally:
