@@ -135,13 +135,6 @@ def test_whatever_an_agent_raises_is_contained_and_counted(bench, exc):
     assert bench.manager.tell(tick()) == []
 
 
-def test_a_persons_interrupt_is_not_swallowed(bench):
-    bench.seat()
-    bench.answer = _raiser(KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        bench.ask()
-
-
 @pytest.mark.parametrize(
     "said",
     [
