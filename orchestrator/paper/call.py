@@ -55,8 +55,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Refused(Exception):  # it is an answer, not a failure
     """An answer that ends the handling of a request."""
 
-    def __init__(self, status: int, message: str, code: str = "") -> None:
+    def __init__(self, status: int, message: str, code: str = "", headers: str = "") -> None:
         super().__init__(message)
+        self.headers = headers
         self.status = status
         self.message = message
         self.code = code
@@ -77,12 +78,12 @@ def listed(headers: str, **fields: object) -> Answer:
     return Answer(200, encode(fields), headers)
 
 
-def refused(status: int, message: str, code: str = "") -> Answer:
+def refused(status: int, message: str, code: str = "", headers: str = "") -> Answer:
     """An error that carries no transaction."""
     body = {"errorMessage": message}
     if code:
         body["errorCode"] = code
-    return Answer(status, encode(body))
+    return Answer(status, encode(body), headers)
 
 
 def answer_of(call: Call, reply: Reply, *, related: bool = True) -> Answer:

@@ -28,6 +28,7 @@ class VenueTime:
         self._mono = mono
         self._mono_start = mono() if mono_start is None else mono_start
         self._held = held
+        self._base_ns = start_ns  # market time at `mono_start`
         self._last = start_ns
 
     @property
@@ -48,8 +49,18 @@ class VenueTime:
         elapsed = self._mono() - self._mono_start
         if self.speed != 1.0:
             elapsed = int(elapsed * self.speed)
-        self._last = max(self._last, self.start_ns + elapsed)
+        self._last = max(self._last, self._base_ns + elapsed)
         return self._last
+
+    def set_speed(self, speed: float) -> None:
+        """From now on; the clock must run already."""
+        self._base_ns = self.now()
+        self._mono_start = self._mono()
+        self.speed = speed
+
+    def jump(self, ahead_ns: int) -> None:
+        """Forward, at once."""
+        self._mono_start -= round(ahead_ns / self.speed)
 
     def advance_to(self, at_ns: Instant) -> None:
         """Market time is at least this (a price was stamped with it)."""

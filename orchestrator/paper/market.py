@@ -51,6 +51,7 @@ class Market:
         self.instruments = feed.instruments
         self.references: tuple[InstrumentName, ...] = ()
         self.fixed: set[InstrumentName] = set()  # priced by hand: the feed's prices are ignored
+        self.halted: set[InstrumentName] = set()  # by hand: prices go on, trading does not
         self.candles = CandleStore()
         specs = dict(SPECS) | {name: spec_of(name) for name in feed.instruments}
         self.exchange = Exchange(specs)
@@ -128,7 +129,8 @@ class Market:
             if due is None and not self.finished:
                 self.finished = True
             now = self.time.now()
-            beat = now + _DEEPEST_WAIT_NS
+            # A second of the machine at most: the clock may be set meanwhile.
+            beat = now + round(_DEEPEST_WAIT_NS * min(1.0, self.time.speed or 1.0))
             target = beat if due is None else min(due, beat)
             # At full speed only prices move time on; without any, the machine's pace will do.
             pause = 1.0 if self.time.speed == 0 and due is None else 0.0
@@ -166,6 +168,8 @@ class Market:
         """Into the books and candles first, then to whoever listens."""
         if self.fixed:
             ticks = [tick for tick in ticks if tick.instrument not in self.fixed]
+        if self.halted:
+            ticks = [self._as_halted(tick) for tick in ticks]
         candles, clockwork = self.candles, self._clockwork
         for tick in ticks:
             if tick.tradeable:
@@ -174,6 +178,31 @@ class Market:
         self.ticks += len(ticks)
         for sink in tuple(self._sinks):
             sink(ticks)
+
+    def _as_halted(self, tick: Tick) -> Tick:
+        if tick.instrument not in self.halted:
+            return tick
+        return msgspec.structs.replace(tick, tradeable=False)
+
+    def set_tradeable(self, name: InstrumentName, *, tradeable: bool) -> None:
+        """By hand: a halted instrument's prices go on, but nobody can trade on them."""
+        if tradeable:
+            self.halted.discard(name)
+        else:
+            self.halted.add(name)
+        last, now = self.exchange.quotes.get(name), self.time.now()
+        if last is not None:
+            opens = tradeable and not self._weekend and name not in self.references
+            said = msgspec.structs.replace(last, venue_ns=now, seen_ns=now, tradeable=opens)
+            fixed, self.fixed = self.fixed, set()
+            self.publish([said])
+            self.fixed = fixed
+
+    def jump(self, ahead_ns: int) -> None:
+        """Set market time forward; what was due until then happens now."""
+        self.time.jump(ahead_ns)
+        due = self.feed.next_ns()
+        self._advance(self.time.now(), due)
 
     def put_price(
         self, name: InstrumentName, bid: Decimal, ask: Decimal, *, tradeable: bool = True

@@ -242,37 +242,6 @@ def test_the_log_is_a_witness_of_every_write(venue):
     assert before <= line["received_ns"] <= time.time_ns()  # noqa: TID251
 
 
-def test_faults_come_before_or_after_the_effect_as_they_were_asked_for(venue):
-    order = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
-
-    def last_id():
-        return int(venue.get(f"/v3/accounts/{USD}/summary")["lastTransactionID"])
-
-    def fault(**fields):
-        wish = {"method": "POST", "path": "/orders"} | fields
-        assert venue.ask("POST", "/control/faults", wish)[0] == 200
-
-    for drop, made in (("before", 0), ("after", 2)):
-        before = last_id()
-        fault(drop=drop)
-        with pytest.raises((ConnectionError, http.client.HTTPException)):
-            venue.ask("POST", ORDERS, order)
-        assert last_id() - before == made
-    before = last_id()
-    fault(status=503, times=2)
-    assert [venue.ask("POST", ORDERS, order)[0] for _ in range(3)] == [503, 503, 201]
-    assert last_id() - before == 2
-    fault(delay_ms=150)
-    began = time.monotonic()  # noqa: TID251 - another process delays
-    assert venue.ask("POST", ORDERS, order)[0] == 201
-    assert time.monotonic() - began >= 0.15  # noqa: TID251
-    fault(drop="before")
-    assert venue.ask("DELETE", "/control/faults")[1] == {"waiting": 0}
-    assert venue.ask("POST", ORDERS, order)[0] == 201
-    for bad in ({"drop": "maybe"}, {"status": 200}, {"times": 0}, {"delay_ms": -1}):
-        assert venue.ask("POST", "/control/faults", bad)[0] == 400
-
-
 def test_kill_9_loses_nothing_that_was_answered_and_term_ends_within_a_second(tmp_path):
     flags = ("--state", str(tmp_path / "state"))
     order = {

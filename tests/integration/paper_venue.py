@@ -39,7 +39,7 @@ class Venue:
             assert self.process.poll() is None, self.process.stderr.read().decode()
             assert time.monotonic() < ends, "the venue does not listen"  # noqa: TID251
             time.sleep(0.02)  # noqa: TID251 - waits for another process
-        return int(self.port_file.read_text())
+        return int(self.port_file.read_text().split()[0])
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code."""

@@ -25,6 +25,7 @@ from orchestrator.paper.exchange.requests import (
 from orchestrator.paper.exchange.valuation import account_value
 
 ALIAS_MAX = 128
+BALANCE_MAX = Decimal(10) ** 14
 
 
 class AccountWrites:
@@ -75,6 +76,29 @@ class AccountWrites:
             self._floor.now_ns = max(self._floor.now_ns, parse_time(transaction.time))
         self._floor.accounts[config.account_id] = books
         return books
+
+    def transfer(
+        self, books: Books, amount: Decimal, comment: str | None, request_id: str, now: Instant
+    ) -> Reply:
+        """A deposit, or with a negative amount a withdrawal; TRANSFER_FUNDS or its reject."""
+        batch = self._floor.batch(books, request_id, now)
+        finite = amount.is_finite() and abs(amount) < BALANCE_MAX
+        booked = round_money(amount) if finite else ZERO
+        fields = {"amount": booked, "funding_reason": "CLIENT_FUNDING", "comment": comment}
+        objection = self._transfer_objection(books, booked)
+        if objection is not None:
+            return self._floor.rejected(
+                batch, "TRANSFER_FUNDS", "transferFundsRejectTransaction", 400, objection, fields
+            )
+        after = round_money(books.balance + booked)
+        made = batch.add("TRANSFER_FUNDS", **fields, account_balance=after)
+        return self._floor.done(batch, 200, [("transferFundsTransaction", made)])
+
+    def _transfer_objection(self, books: Books, amount: Decimal) -> str | None:
+        if not amount or books.balance + amount >= BALANCE_MAX:
+            return "AMOUNT_INVALID"
+        value = account_value(books, self._floor.specs, self._floor.quotes)
+        return "INSUFFICIENT_FUNDS" if -amount > value.withdrawal_limit else None
 
     def configure(self, books: Books, body: ConfigureBody, request_id: str, now: Instant) -> Reply:
         """PATCH configuration."""

@@ -67,10 +67,10 @@ class Clockwork:
         for books in self._exchange.accounts.values():
             if books.expiries:
                 self._expire(books, now)
-        if now >= self._roll_ns:
+        while now >= self._roll_ns:  # more than one when the clock was set forward
             for books in self._exchange.accounts.values():
                 self._finance(books, self._roll_ns)
-            self._roll_ns = next_roll(now)
+            self._roll_ns = next_roll(self._roll_ns)
 
     # --- resting orders ----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Exchange:
         self.open_account = accounts.open
         self.restore = accounts.restore
         self.configure = accounts.configure
+        self.transfer = accounts.transfer
         self.create_order = orders.create
         self.replace_order = orders.replace
         self.cancel_order = orders.cancel
