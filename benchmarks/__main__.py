@@ -18,17 +18,17 @@ from benchmarks.figures import Section, table
 BENCHMARKS = {
     "noise": ("benchmarks.noise", "run", 4),
     "signals": ("benchmarks.signals", "run", 55),
-    "ticks": ("benchmarks.ticks", "run", 70),
+    "ticks": ("benchmarks.ticks", "run", 75),
     "throughput": ("benchmarks.signals", "run_flat_out", 25),
-    "stop": ("benchmarks.stop", "run", 25),
-    "recovery": ("benchmarks.recovery", "run", 30),
-    "memory": ("benchmarks.memory", "run", 25),
+    "stop": ("benchmarks.stop", "run", 30),
+    "recovery": ("benchmarks.recovery", "run", 20),
+    "memory": ("benchmarks.memory", "run", 18),
 }
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer samples; under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer samples, in half the time")
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), metavar="NAME",
                         help=f"one of {', '.join(BENCHMARKS)}; may be repeated")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
     failed = False
     for name in asked.only or BENCHMARKS:
         module, function, seconds = BENCHMARKS[name]
-        print(f"{name}: about {seconds // 3 if asked.quick else seconds} s ...",
+        print(f"{name}: about {seconds // 2 if asked.quick else seconds} s ...",
               file=sys.stderr, flush=True)  # fmt: skip
         began = time.monotonic()
         try:

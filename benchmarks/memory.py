@@ -115,7 +115,7 @@ def _look(system: System, market: Market) -> Look:
 
 
 def run(quick: bool) -> Section:
-    seconds = 6.0 if quick else 18.0
+    seconds = 6.0 if quick else 15.0
     with (
         tempfile.TemporaryDirectory(prefix="tso-bench-") as folder,
         Child(replay, folder, seconds) as child,

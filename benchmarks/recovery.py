@@ -98,7 +98,7 @@ def end_paper(folder: Path) -> None:
 
 
 def run(quick: bool) -> Section:
-    rounds = 2 if quick else 6
+    rounds = 2 if quick else 5
     with tempfile.TemporaryDirectory(prefix="tso-bench-") as name:
         folder = Path(name)
         try:

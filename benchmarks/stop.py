@@ -190,7 +190,7 @@ def press(pipe: Connection, folder: str, api_port: int) -> None:
 
 
 def run(quick: bool) -> Section:
-    rounds = 4 if quick else 10
+    rounds = 4 if quick else 7
     with VenueProcess() as venue, tempfile.TemporaryDirectory(prefix="tso-bench-") as folder:
         venue.ask("calm", 20)
         with Child(stopped_again_and_again, venue.port, folder, rounds) as child:

@@ -134,8 +134,19 @@ def _rows(contest: Contestants, mode: str) -> list[Row]:
         times = f"x {found.p50 / floor.p50:.2f} of raw" if found and floor else ""
         medians = [each / 1000 for each in contest.rounds[name, mode]]
         text = f"{times} (rounds {min(medians):.0f}-{max(medians):.0f})"
+        durable = _durable_floor(contest, name, mode)
+        if found and durable:
+            text += f", x {found.p50 / durable.p50:.1f} of raw + SQLite"
         rows.append(_judged(Row(name=f"{mode}: {name}", spread=found, floor=text), floor))
     return rows
+
+
+def _durable_floor(contest: Contestants, name: str, mode: str) -> Spread | None:
+    """For our rows: the raw script that writes one durable row, in the same journal mode."""
+    if "ours" not in name:
+        return None
+    script = f"raw script + SQLite {name.rpartition(' ')[2]}"
+    return spread(contest.found.get((script, "hot" if "hot" in mode else mode), ()))
 
 
 def _judged(row: Row, floor: Spread | None) -> Row:
