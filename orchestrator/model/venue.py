@@ -224,6 +224,8 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     trade_client_extensions_modify: ClientExtensions | None = None
     trade_ids: tuple[str, ...] | None = None
     extension_number: int | None = None
+    guaranteed_execution_premium: Decimal | None = None
+    account_financing_mode: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.id.isascii() and self.id.isdigit() and int(self.id) > 0):
@@ -264,6 +266,8 @@ class Order(Wire, frozen=True, kw_only=True, gc=False):
     take_profit_on_fill: OnFill | None = None
     stop_loss_on_fill: OnFill | None = None
     trailing_stop_loss_on_fill: OnFill | None = None
+    guaranteed_stop_loss_on_fill: OnFill | None = None
+    guaranteed_execution_premium: Decimal | None = None
     trade_client_extensions: ClientExtensions | None = None
     trade_id: str | None = None
     client_trade_id: str | None = None
@@ -311,9 +315,11 @@ class Trade(Wire, frozen=True, kw_only=True, gc=False):
     take_profit_order: Order | None = None
     stop_loss_order: Order | None = None
     trailing_stop_loss_order: Order | None = None
+    guaranteed_stop_loss_order: Order | None = None
     take_profit_order_id: str | None = None
     stop_loss_order_id: str | None = None
     trailing_stop_loss_order_id: str | None = None
+    guaranteed_stop_loss_order_id: str | None = None
 
     def __post_init__(self) -> None:
         _check_booked(f"trade {self.id}", self.price, self.current_units, self.initial_units)
