@@ -51,7 +51,12 @@ def test_a_living_child_of_an_earlier_life_is_adopted_with_its_port_and_token(tm
     _leave_record(tmp_path, sleeper.pid)
     paper = _paper(tmp_path)
     assert paper.find()
-    assert (paper.port, paper.token, paper.pid, paper.alive) == (4321, "token-old", sleeper.pid, True)
+    assert (paper.port, paper.token, paper.pid, paper.alive) == (
+        4321,
+        "token-old",
+        sleeper.pid,
+        True,
+    )
 
 
 def test_a_child_that_was_asked_to_be_something_else_is_not_adopted_nor_harmed(tmp_path, sleeper):

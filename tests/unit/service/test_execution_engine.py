@@ -94,7 +94,9 @@ def test_what_reduces_risk_goes_out_although_the_store_fails(bench):
     flatten = Liquidate(stop_id="s", accounts=(A,), reason="r")
     stop = CloseGate(actor="S4", reason="r")
     alert = SendAlert(alert=_alert())
-    bench.say(StartTrading, fact("a"), acts=(Write(request=cancel, reason="r"), flatten, stop, alert))
+    bench.say(
+        StartTrading, fact("a"), acts=(Write(request=cancel, reason="r"), flatten, stop, alert)
+    )
     bench.fail()
     bench.engine.handle(START)
     assert [r for r, _, _ in bench.writer.taken] == [cancel]
@@ -364,7 +366,8 @@ def test_a_declared_word_that_nobody_takes_is_blamed_on_the_agent(bench):
 
 
 @pytest.mark.parametrize(
-    "text", [0.1, float("nan"), "\ud800", object(), b"\xff", {"a": 1.5}],
+    "text",
+    [0.1, float("nan"), "\ud800", object(), b"\xff", {"a": 1.5}],
     ids=["float", "nan", "surrogate", "object", "bytes", "float-within"],
 )
 def test_what_cannot_be_written_down_costs_only_the_agents_own_words(bench, text):
@@ -382,7 +385,9 @@ def test_a_signal_with_an_impossible_id_costs_only_itself(bench, signal_id):
     from orchestrator.adapters.store.sqlite import SqliteStore
 
     bench.say(StartTrading, fact("later"))
-    with_store = SqliteStore(bench.gate._latch_path.with_name("o.db"), sync="normal", checkpoint_s=0)
+    with_store = SqliteStore(
+        bench.gate._latch_path.with_name("o.db"), sync="normal", checkpoint_s=0
+    )
     bench.store.signal_seen = with_store.signal_seen
     try:
         _talk(bench, signal(signal_id))
@@ -571,9 +576,7 @@ def test_an_answers_transactions_go_through_the_one_door(bench):
     from orchestrator.model.venue import Transaction
 
     made = Transaction(id="9", type="ORDER_CANCEL", account_id=A)
-    bench.engine.venue_said(
-        A, Answered(status=200, transactions=(made,), last_transaction_id=9)
-    )
+    bench.engine.venue_said(A, Answered(status=200, transactions=(made,), last_transaction_id=9))
     bench.engine.venue_said(A, Unknown(reason="cut"))
     (seen,) = bench.kernel.heard
     assert isinstance(seen, TransactionsSeen)

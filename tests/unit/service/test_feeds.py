@@ -68,7 +68,12 @@ def _feeds(engine: FakeEngine, reader: FakeReader, kept: list[Tick], names=(EUR_
 def test_prices_are_heard_in_order_and_kept_for_the_store():
     engine, kept = FakeEngine(), []
     up = StreamUp(stream="prices", account_id=A, seen_ns=1)
-    items = (up, tick(), tick("1.2", "1.3"), StreamDown(stream="prices", account_id=A, seen_ns=2, reason="x"))
+    items = (
+        up,
+        tick(),
+        tick("1.2", "1.3"),
+        StreamDown(stream="prices", account_id=A, seen_ns=2, reason="x"),
+    )
 
     async def story() -> None:
         feeds = _feeds(engine, FakeReader(items), kept)
@@ -127,7 +132,9 @@ def test_the_beat_saves_what_waits_before_time_is_told():
     engine = FakeEngine()
 
     async def story() -> None:
-        work = asyncio.get_running_loop().create_task(_feeds(engine, FakeReader(), []).beat(lambda: 1.0))
+        work = asyncio.get_running_loop().create_task(
+            _feeds(engine, FakeReader(), []).beat(lambda: 1.0)
+        )
         await asyncio.sleep(5.5)
         work.cancel()
 
@@ -159,7 +166,9 @@ def _drain(engine: FakeEngine, seconds: float) -> None:
     engine.kernel.mode = SystemMode.DRAINING
 
     async def story() -> None:
-        work = asyncio.get_running_loop().create_task(_feeds(engine, FakeReader(), []).beat(lambda: 1.0))
+        work = asyncio.get_running_loop().create_task(
+            _feeds(engine, FakeReader(), []).beat(lambda: 1.0)
+        )
         await asyncio.sleep(seconds)
         work.cancel()
 
@@ -179,5 +188,3 @@ def test_a_drain_ends_after_ten_seconds_whatever_is_in_flight():
     assert not any(isinstance(e, Drained) for e in engine.heard)
     _drain(engine, 13.0)
     assert any(isinstance(e, Drained) for e in engine.heard)
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -122,6 +123,8 @@ class Ear:
     """The engine as the liquidator knows it."""
 
     def __init__(self) -> None:
+        self.in_flight: list[object] = []
+        self.kernel = SimpleNamespace(in_flight=lambda: self.in_flight)
         self.steps: list[LiquidationSeen] = []
         self.told: list[object] = []
 
@@ -140,11 +143,13 @@ class Scene:
         self.seed = seed
         self.took: dict[AccountId, float] = {}
 
-    def changed(self, receipt: AccountReceipt, state: StopState) -> None:
+    def changed(self, _: str, receipt: AccountReceipt, state: StopState) -> None:
         now = asyncio.get_running_loop().time()
         self.states.append((now, receipt.account_id, state))
 
-    def run(self, *accounts: AccountId, meanwhile=None, limit_s: float = 3600) -> list[AccountReceipt]:
+    def run(
+        self, *accounts: AccountId, meanwhile=None, limit_s: float = 3600
+    ) -> list[AccountReceipt]:
         async def main() -> list[AccountReceipt]:
             loop = asyncio.get_running_loop()
             clock = VirtualClock(lambda: START_NS, loop)
@@ -226,7 +231,8 @@ def test_only_sides_that_exist_are_closed_so_that_neither_is_refused(scene, unit
 
 
 @pytest.mark.parametrize(
-    "trouble", [VenueSilent("no answer"), VenueRefused(503), VenueNonsense("cut"), VenueRefused(429)]
+    "trouble",
+    [VenueSilent("no answer"), VenueRefused(503), VenueNonsense("cut"), VenueRefused(429)],
 )
 def test_a_venue_that_cannot_be_read_is_asked_until_it_can(scene, trouble):
     scene.shop.open(A, "5", "EUR_USD", 100)
@@ -263,7 +269,8 @@ def test_waits_grow_from_a_fifth_of_a_second_to_five(scene):
 
 
 @pytest.mark.parametrize(
-    "outcome", [Unknown(reason="cut"), NotSent(reason="429"), Rejected(status=503, code="", message="")]
+    "outcome",
+    [Unknown(reason="cut"), NotSent(reason="429"), Rejected(status=503, code="", message="")],
 )
 def test_a_write_that_fails_is_repeated_after_a_new_read(scene, outcome):
     scene.shop.open(A, "5", "EUR_USD", 100)
@@ -320,6 +327,20 @@ def test_one_accounts_trouble_does_not_delay_another(scene):
 
     receipts = scene.run(A, B, meanwhile=mend)
     assert [r.trades_closed for r in receipts] == [("5",), ("6",)]
+
+
+def test_an_order_whose_outcome_is_unknown_holds_up_flat_at_its_own_account(scene):
+    scene.ear.in_flight = [SimpleNamespace(intent=SimpleNamespace(account_id=A))]
+
+    async def settle() -> None:
+        await asyncio.sleep(30)
+        assert A not in scene.took
+        assert scene.took[B] < 3
+        scene.shop.open(A, "5", "EUR_USD", 100)
+        scene.ear.in_flight.clear()
+
+    receipt, _ = scene.run(A, B, meanwhile=settle)
+    assert receipt.trades_closed == ("5",)
 
 
 def test_a_read_of_the_past_never_counts_as_flat(scene):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,7 @@ class FakeEngine:
 
     def __init__(self, gate: Gate) -> None:
         self.hooks = Hooks()
+        self.kernel = SimpleNamespace(in_flight=tuple)
         self.heard: list[tuple[object, bool]] = []
         self.noted: list[object] = []
         self.last_first_byte_at = None
@@ -81,7 +83,7 @@ class Desk:
 
     def run(self, story) -> None:
         async def main() -> None:
-            async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(4), asyncio.TaskGroup() as tasks:
                 self.monitor.attach(tasks)
                 await story()
                 self.shop.away = {A: None, B: None}
@@ -231,7 +233,13 @@ def test_a_repeat_may_add_liquidation_and_never_takes_it_away(desk):
 
 @pytest.mark.parametrize(
     ("first", "second", "both"),
-    [((A,), (B,), (A, B)), ((A,), (A,), (A,)), ((A,), (), ()), ((), (A,), ()), ((A, B), (A,), (A, B))],
+    [
+        ((A,), (B,), (A, B)),
+        ((A,), (A,), (A,)),
+        ((A,), (), ()),
+        ((), (A,), ()),
+        ((A, B), (A,), (A, B)),
+    ],
 )
 def test_a_repeat_may_add_accounts_and_never_takes_them_away(desk, first, second, both):
     async def story() -> None:
@@ -292,6 +300,32 @@ def test_a_retried_write_never_puts_an_older_latch_back(desk, monkeypatch):
         latch = desk.gate.read_latch()
         assert latch.accounts == ()
         assert latch.liquidate
+
+    desk.run(story)
+
+
+def test_a_slow_write_that_ends_late_does_not_put_an_older_latch_back(desk, monkeypatch):
+    freed, real, begun = threading.Event(), Gate.latch, []
+
+    def first_is_slow(self: Gate, latch: Latch) -> None:
+        begun.append(latch)
+        if len(begun) == 1:
+            freed.wait(5)
+        real(self, latch)
+
+    monkeypatch.setattr(Gate, "latch", first_is_slow)
+
+    async def story() -> None:
+        try:
+            await desk.monitor.emergency_stop("anna", "one", accounts=(A,), liquidate=False)
+            await desk.monitor.emergency_stop("bert", "all", liquidate=True)
+        finally:
+            freed.set()
+        await asyncio.sleep(0.3)
+        latch = desk.gate.read_latch()
+        assert latch.accounts == ()
+        assert latch.liquidate
+        assert desk.monitor.receipt().persisted
 
     desk.run(story)
 
@@ -440,6 +474,25 @@ def test_one_account_is_flattened_by_one_task_at_a_time(desk):
     assert len(reads) <= 5
 
 
+def test_flat_is_not_said_while_a_breakers_flattening_is_still_at_work(desk):
+    """The stop finds one account in work already: its trouble counts in the stop's state."""
+    desk.shop.open(A, "5", "EUR_USD", 100)
+    desk.shop.halted = True
+
+    async def story() -> None:
+        desk.engine.hooks.liquidate(Liquidate(stop_id="A1:x", accounts=(A,), reason="loss"))
+        await asyncio.sleep(0.05)
+        await desk.monitor.emergency_stop("anna", "all")
+        await asyncio.sleep(0.1)
+        early = desk.monitor.receipt().state
+        desk.shop.halted = False
+        while desk.monitor.flattening:
+            await asyncio.sleep(0.005)
+        assert early is not StopState.FLAT
+
+    desk.run(story)
+
+
 def test_a_stops_receipt_does_not_count_what_an_earlier_flattening_did(desk):
     desk.shop.open(A, "5", "EUR_USD", 100)
 
@@ -458,8 +511,7 @@ def test_a_stops_receipt_does_not_count_what_an_earlier_flattening_did(desk):
 
 def test_the_stops_state_is_that_of_its_worst_account(desk):
     async def story() -> None:
-        await desk.monitor.emergency_stop("anna", "one", liquidate=True)
-        desk.monitor._flattening.clear()
+        receipt = await desk.monitor.emergency_stop("anna", "one", liquidate=True)
         for states, worst in (
             ((StopState.FLAT, StopState.FLAT), StopState.FLAT),
             ((StopState.FLAT, StopState.LIQUIDATING), StopState.LIQUIDATING),
@@ -467,7 +519,9 @@ def test_the_stops_state_is_that_of_its_worst_account(desk):
             ((StopState.WAITING_MARKET, StopState.NOT_FLAT), StopState.NOT_FLAT),
         ):
             for account, state in zip((A, B), states, strict=True):
-                desk.monitor._account_changed(AccountReceipt(account_id=account), state)
+                desk.monitor._account_changed(
+                    receipt.stop_id, AccountReceipt(account_id=account), state
+                )
             assert desk.monitor.receipt().state is worst
 
     desk.run(story)

@@ -29,7 +29,6 @@ from orchestrator.service.virtual import run_virtual
 from tests.unit.adapters.store.samples import intent, stage
 from tests.unit.service.parts import START_NS, A, B, tick
 
-
 # -- latencies --------------------------------------------------------------------------------
 
 
@@ -92,9 +91,7 @@ def _with(decided: StageDecided, **changes: object) -> StageDecided:
 
 
 def _checks(*, passed: bool) -> ChecksDecided:
-    return ChecksDecided(
-        signal_id="s", account_id=A, passed=passed, checks=("C01",), objections=()
-    )
+    return ChecksDecided(signal_id="s", account_id=A, passed=passed, checks=("C01",), objections=())
 
 
 def test_reasons_that_differ_only_in_their_numbers_are_counted_together():
