@@ -19,7 +19,7 @@ _spawn = multiprocessing.get_context("spawn")
 class Child:
     """A function in a process of its own. It is given its end of a pipe as first argument."""
 
-    def __init__(self, work: Callable[..., None], *arguments: object) -> None:
+    def __init__(self, work: Callable[..., object], *arguments: object) -> None:
         self.pipe, theirs = _spawn.Pipe()
         self._process: BaseProcess = _spawn.Process(
             target=_guarded, args=(work, theirs, *arguments), daemon=True
@@ -72,7 +72,7 @@ class _Trouble:
         self.text = text
 
 
-def _guarded(work: Callable[..., None], pipe: Connection, *arguments: object) -> None:
+def _guarded(work: Callable[..., object], pipe: Connection, *arguments: object) -> None:
     try:
         work(pipe, *arguments)
     except (BrokenPipeError, EOFError, KeyboardInterrupt):

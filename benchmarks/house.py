@@ -19,7 +19,7 @@ from benchmarks.venue import EUR_USD, OURS, TOKEN, TRIGGER
 from orchestrator.adapters.oanda.client import ClientLimits, OandaVenue
 from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
-from orchestrator.agents.base import NOTHING, Agent, Role, Says, hears
+from orchestrator.agents.base import NOTHING, Agent, Message, Role, Says, hears
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.model.events import SignalSeen
 from orchestrator.model.facts import SignalEnded
@@ -74,7 +74,7 @@ class Trigger(Agent):
 
     role: ClassVar[Role] = Role.MARKET_ANALYSIS
     name: ClassVar[str] = "trigger"
-    says: ClassVar[tuple[type[Signal], ...]] = (Signal,)
+    says: ClassVar[tuple[type[Message], ...]] = (Signal,)
 
     @hears(Tick)
     def on_tick(self, tick: Tick) -> Says:

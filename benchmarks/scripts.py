@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -69,8 +70,7 @@ class Orders(asyncio.Protocol):
     """A connection for orders; what the venue answers is not even read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
-        self._write = transport.write  # pyright: ignore[reportAttributeAccessIssue] -- uvloop's class
+        self._write = cast("asyncio.WriteTransport", transport).write
         self._head = (
             f"POST {_ORDERS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
@@ -89,7 +89,7 @@ class _Ticks(asyncio.Protocol):
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(  # pyright: ignore[reportAttributeAccessIssue] -- uvloop's class
+        cast("asyncio.WriteTransport", transport).write(
             f"GET {_STREAM} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
             .encode()
         )  # fmt: skip

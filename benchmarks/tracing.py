@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from benchmarks.house import House, Trigger
+from orchestrator.model.signals import Role
 
 Name: TypeAlias = str | Callable[..., str]
 
@@ -69,14 +70,26 @@ class Tracer:
         return sorted(found, key=lambda each: -each[1])
 
 
+def _kernel(event: object, *_: object) -> str:
+    return f"kernel: {type(event).__name__}"
+
+
+def _stage(role: Role, *_: object) -> str:
+    return f"stage: {role.value}"
+
+
+def _told(message: object, *_: object) -> str:
+    return f"told: {type(message).__name__}"
+
+
 def attach(house: House) -> Tracer:
     """Timers around what stands between a price and its order."""
     tracer, system = Tracer(), house.system
     engine, agents = system.engine, system.agents
     parts = vars(engine)
-    tracer.wrap(system.kernel, "step", lambda event, *_: f"kernel: {type(event).__name__}")
-    tracer.wrap(agents, "ask", lambda role, *_: f"stage: {role.value}")
-    tracer.wrap(agents, "tell", lambda message, *_: f"told: {type(message).__name__}")
+    tracer.wrap(system.kernel, "step", _kernel)
+    tracer.wrap(agents, "ask", _stage)
+    tracer.wrap(agents, "tell", _told)
     tracer.wrap(parts["_chain"], "link", "audit chain")
     tracer.wrap(parts["_store"], "append", "journal")
     tracer.wrap(parts["_store"], "signal_seen", "signal id looked up")
@@ -103,4 +116,4 @@ def _bracket(house: House, tracer: Tracer) -> None:
         return answer
 
     engine.handle = heard
-    house.system.kernel.may_send = asked
+    vars(house.system.kernel)["may_send"] = asked
