@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from multiprocessing.connection import Connection
+from typing import cast
 
 import httptools
 import uvloop
@@ -48,7 +49,7 @@ class Server(asyncio.Protocol):
     """Answers each request; httptools finds where one ends."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast("asyncio.WriteTransport", transport)
         self.parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:
