@@ -48,7 +48,7 @@ def test_an_empty_token_file_is_not_a_token(tmp_path):
     assert token
 
 
-def test_tokens_are_compared_whole(tmp_path):
+def test_tokens_are_compared_whole():
     service = SimpleNamespace(token="abc")
     assert hosting.Service.token_ok(service, "abc")
     for wrong in ("", "ab", "abcd", "abd", "äbc"):
@@ -220,6 +220,6 @@ def test_a_run_sums_up_to_what_the_venue_has(tmp_path):
 
 def test_a_stage_that_nothing_reached_is_shown_with_zeros():
     stages = stages_of(Telemetry())
-    assert list(stages)[0] == "disagreement"
+    assert next(iter(stages)) == "disagreement"
     assert list(stages)[-1] == "checks"
     assert all((s.passed, s.rejected, s.reasons) == (0, 0, {}) for s in stages.values())

@@ -20,6 +20,12 @@ START_NS = parse_time("2026-11-18T14:00:00Z")
 D = Decimal
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Wait, in steps of five milliseconds, until something is true; the test sets the limit."""
+    while not true():  # noqa: ASYNC110 -- what is waited for has no event of its own
+        await asyncio.sleep(0.005)
+
+
 class HandClock:
     """Both clocks move only when told."""
 

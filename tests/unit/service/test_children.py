@@ -15,7 +15,10 @@ import pytest
 from orchestrator.service import children
 from orchestrator.service.children import ChildFailed, ChildRecord, PaperProcess, _start_ticks
 
-DEAF = "import signal,time,sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+DEAF = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print(1, flush=True); time.sleep(60)"
+)
 
 
 @pytest.fixture
@@ -94,7 +97,9 @@ def test_a_zombie_is_gone(tmp_path, sleeper):
     assert not _paper(tmp_path).find()
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"pid": "x"}', b"null"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"\xff", b'{"pid": "x"}', b'{"token": "\xff"}', b"null"]
+)
 def test_a_record_that_cannot_be_read_is_no_record(tmp_path, raw):
     (tmp_path / "paper.json").write_bytes(raw)
     assert not _paper(tmp_path).find()

@@ -1,4 +1,4 @@
-"""The kernel's host: facts durable first, acts after, the gate last; and what a failing store does."""
+"""The kernel's host: facts durable first, acts after, the gate last; and a failing store."""
 
 from __future__ import annotations
 
@@ -177,9 +177,11 @@ def test_more_than_memory_should_hold_closes_the_gate(bench, monkeypatch):
     monkeypatch.setattr("orchestrator.service.execution_engine._UNSAVED_MAX", 10)
     bench.script(Noted, lambda e: Step((fact(e.text),), ()))
     bench.fail()
+    for number in range(10):
+        bench.engine.handle(_noted(str(number)))
+    assert not bench.gate.closed
     with pytest.raises(StoreError, match="could not be written"):
-        for number in range(20):
-            bench.engine.handle(_noted(str(number)))
+        bench.engine.handle(_noted("one too many"))
     assert bench.gate.closed
 
 
@@ -240,7 +242,7 @@ def test_a_call_from_within_only_queues(bench):
 def test_an_answer_that_comes_at_once_does_not_re_enter_the_kernel(bench):
     bench.say(StartTrading, fact("intent"), acts=(send(),))
 
-    def answers_at_once(request, gate, done):
+    def answers_at_once(_request, gate, done):
         assert gate() is None
         done(Unknown(reason="cut"), 5)
 

@@ -55,14 +55,14 @@ class FakeReader:
         for batch in self.batches:
             sink(batch)
 
-    async def stream_transactions(self, account_id, sink):
+    async def stream_transactions(self, _account_id, sink):
         for batch in self.batches:
             sink(batch)
 
 
 def _feeds(engine: FakeEngine, reader: FakeReader, kept: list[Tick], names=(EUR_USD,)) -> Feeds:
     clock = VirtualClock(lambda: START_NS, asyncio.get_running_loop())
-    return Feeds(engine, reader, clock, (A, B), names, kept.extend)
+    return Feeds(engine, reader, clock, names, kept.extend)
 
 
 def test_prices_are_heard_in_order_and_kept_for_the_store():
@@ -78,7 +78,7 @@ def test_prices_are_heard_in_order_and_kept_for_the_store():
     async def story() -> None:
         feeds = _feeds(engine, FakeReader(items), kept)
         await asyncio.sleep(1)
-        await feeds.prices()
+        await feeds.prices(A)
         assert feeds.last_tick_mono_ns > 0
 
     run_virtual(story())
@@ -89,7 +89,7 @@ def test_prices_are_heard_in_order_and_kept_for_the_store():
 def test_what_converts_into_home_currencies_is_streamed_too():
     async def story() -> None:
         reader = FakeReader()
-        await _feeds(FakeEngine(), reader, [], (InstrumentName("USD_JPY"),)).prices()
+        await _feeds(FakeEngine(), reader, [], (InstrumentName("USD_JPY"),)).prices(A)
         ((account, wanted),) = reader.asked
         assert account == A
         assert wanted[0] == "USD_JPY"

@@ -1,4 +1,4 @@
-"""The gate's word and its latch: one byte that any process closes, a file that outlives them all."""
+"""The gate's word and its latch: a byte that any process closes, a file that outlives all."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from types import SimpleNamespace
 
 import msgspec
@@ -248,7 +249,7 @@ def test_a_venue_that_cannot_be_read_is_asked_until_it_can(scene, trouble):
     assert scene.took[A] < 120
     assert receipt.problem == ""
     times = [at for at, _ in scene.shop.reads if at < 100]
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(times)]
     assert max(waits) <= 5.0 * 1.25 + 5.0
     assert len(times) >= 9
 
@@ -262,7 +263,7 @@ def test_waits_grow_from_a_fifth_of_a_second_to_five(scene):
 
     scene.run(meanwhile=mend)
     times = [at for at, _ in scene.shop.reads if at < 55]
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(times)]
     assert 0.1 <= waits[0] <= 0.8
     assert waits[-1] > 3
     assert len({round(w, 6) for w in waits[-5:]}) > 1, "no jitter: all retry at once"
@@ -278,7 +279,7 @@ def test_a_write_that_fails_is_repeated_after_a_new_read(scene, outcome):
     (receipt,) = scene.run()
     assert receipt.trades_closed == ("5",)
     assert len(scene.shop.written) == 4
-    for (asked, _), (again, _) in zip(scene.shop.written, scene.shop.written[1:], strict=False):
+    for (asked, _), (again, _) in pairwise(scene.shop.written):
         assert any(asked < at <= again for at, _ in scene.shop.reads)
 
 

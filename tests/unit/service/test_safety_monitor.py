@@ -1,10 +1,9 @@
-"""The emergency stop: the gate first, the latch for ever, the answer soon, liquidation until flat."""
+"""The emergency stop: the gate first, the latch for ever, an answer soon, work until flat."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +15,8 @@ from orchestrator.model.facts import AlertRaised
 from orchestrator.model.safety import AccountReceipt, StopState
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.safety_monitor import SafetyMonitor
-from tests.unit.service.parts import START_NS, A, B
+from orchestrator.service.seams import mono_ns
+from tests.unit.service.parts import START_NS, A, B, until
 from tests.unit.service.test_liquidation import Shop
 
 
@@ -65,7 +65,7 @@ class QuickClock:
         return START_NS
 
     def mono_ns(self) -> int:
-        return time.monotonic_ns()
+        return mono_ns()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.second)
@@ -91,8 +91,12 @@ class Desk:
         asyncio.run(main())
 
     async def until(self, state: StopState) -> None:
-        while (found := self.monitor.receipt()) is None or found.state is not state:
-            await asyncio.sleep(0.005)
+        await until(lambda: _state(self.monitor) is state)
+
+
+def _state(monitor: SafetyMonitor) -> StopState | None:
+    found = monitor.receipt()
+    return None if found is None else found.state
 
 
 @pytest.fixture
@@ -162,8 +166,7 @@ def test_the_answer_does_not_wait_for_a_disk_that_hangs(desk, monkeypatch):
             freed.set()
         assert not receipt.persisted
         assert desk.gate.closed
-        while not desk.monitor.receipt().persisted:
-            await asyncio.sleep(0.01)
+        await until(lambda: desk.monitor.receipt().persisted)
         assert desk.gate.read_latch().stop_id == receipt.stop_id
 
     desk.run(story)
@@ -181,8 +184,7 @@ def test_a_latch_that_cannot_be_written_is_said_alerted_and_retried(desk, monkey
 
     async def story() -> None:
         receipt = await desk.monitor.emergency_stop("anna", "test", liquidate=False)
-        while failures:
-            await asyncio.sleep(0.01)
+        await until(lambda: not (failures))
         await asyncio.sleep(0.1)
         assert desk.monitor.receipt().persisted
         assert desk.gate.read_latch().stop_id == receipt.stop_id
@@ -410,8 +412,7 @@ def test_a_word_closed_from_outside_widens_a_stop_of_one_account(desk, tmp_path)
         watching = asyncio.get_running_loop().create_task(desk.monitor.watch_gate())
         await desk.monitor.emergency_stop("anna", "one", accounts=(A,), liquidate=False)
         Gate(tmp_path).close()
-        while desk.gate.read_latch().accounts:
-            await asyncio.sleep(0.005)
+        await until(lambda: not (desk.gate.read_latch().accounts))
         watching.cancel()
         assert desk.engine.stops()[-1].accounts == ()
 
@@ -486,8 +487,7 @@ def test_flat_is_not_said_while_a_breakers_flattening_is_still_at_work(desk):
         await asyncio.sleep(0.1)
         early = desk.monitor.receipt().state
         desk.shop.halted = False
-        while desk.monitor.flattening:
-            await asyncio.sleep(0.005)
+        await until(lambda: not (desk.monitor.flattening))
         assert early is not StopState.FLAT
 
     desk.run(story)
@@ -498,8 +498,7 @@ def test_a_stops_receipt_does_not_count_what_an_earlier_flattening_did(desk):
 
     async def story() -> None:
         desk.engine.hooks.liquidate(Liquidate(stop_id="A1:x", accounts=(A,), reason="loss"))
-        while desk.shop.trades[A] or A in desk.monitor._flattening:
-            await asyncio.sleep(0.005)
+        await until(lambda: not (desk.shop.trades[A] or A in desk.monitor._flattening))
         desk.shop.open(A, "7", "EUR_USD", 100)
         await desk.monitor.emergency_stop("anna", "next week", accounts=(A,))
         await desk.until(StopState.FLAT)

