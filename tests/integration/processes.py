@@ -6,15 +6,13 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,14 +21,9 @@ import msgspec
 
 from orchestrator.adapters.oanda.wire import AccountAnswer, checked_account
 from orchestrator.adapters.store.sqlite import SqliteStore
-from orchestrator.kernel.audit import Broken, verify
-from orchestrator.kernel.engine import Kernel
 from orchestrator.kernel.orders.reconcile import differences
-from orchestrator.main.parts import kernel_plan
-from orchestrator.model.facts import Fact
-from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
-from orchestrator.settings import load_settings
+from tests.integration.journals import StoreCopy
 
 T = TypeVar("T")
 
@@ -38,30 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 USD = "101-001-1000001-001"
 EUR = "101-001-1000001-002"
 ACCOUNTS = (USD, EUR)
-
-# Generous limits of risk and pace: these tests ask what happens to orders, not whether they pass.
-BUSY = {
-    "MAX_CONCURRENT_TRADES": "40", "RISK_PER_TRADE": "0.0005", "MAX_DAILY_LOSS": "0.3",
-    "CIRCUIT_BREAKER_THRESHOLD": "0.6", "STORE_SYNC": "full",
-}  # fmt: skip
-BUSY_TOML = f"""
-[agents.disagreement]
-path = "{Path(__file__).with_name("lenient.py")}:Everyone"
-
-[agents.strategy_analysis]
-path = "{Path(__file__).with_name("lenient.py")}:Yes"
-
-[strategies.still]
-path = "{Path(__file__).with_name("lenient.py")}:Still"
-
-[limits]
-orders_per_s = 100
-orders_burst = 100
-orders_per_min = 5000
-orders_per_min_total = 9000
-strategy_interval_s = 0
-duplicate_window_s = 0
-"""
 
 
 def now_s() -> float:
@@ -76,7 +45,9 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)  # noqa: TID251 -- waits for another process
 
 
-def eventually(what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.05) -> T:
+def eventually(
+    what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.05
+) -> T:
     """What `look` finds, as soon as it finds anything (truthy); fails after `within_s`."""
     ends = now_s() + within_s
     while True:
@@ -109,23 +80,6 @@ def venues_on(folder: Path) -> list[int]:
     books = str(folder / "paper-state")
     every = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
     return [pid for pid in every if books in _words_of(pid) and alive(pid)]
-
-
-def write_ticks(
-    folder: Path, instrument: str, *, mid: float, hours: float, seed: int, every_ms: int = 800,
-    start_hour: int = 12,
-) -> Path:  # fmt: skip
-    """A recorded file of a made-up market: a walk from `start_hour` UTC of 2014-05-07."""
-    rng = random.Random(f"{instrument} {seed}")
-    at_ms, price, half = start_hour * 3_600_000, mid, 0.00006
-    end_ms = at_ms + int(hours * 3_600_000)
-    path = folder / f"{instrument}_20140507.csv"
-    with path.open("w") as file:
-        while at_ms < end_ms:
-            file.write(f"{at_ms},{price - half:.5f},{price + half:.5f}\n")
-            price = mid + (price - mid) * 0.9999 + rng.gauss(0, 0.00004)
-            at_ms += rng.randint(1, 2 * every_ms)
-    return path
 
 
 class Answer(msgspec.Struct):
@@ -255,13 +209,15 @@ class Service:
         client = f"127.0.0.{2 + self.asked % 250}"
         return exchange(self.port, method, path, body, sent, timeout_s, client)
 
-    def try_ask(self, method: str, path: str, body: object = None) -> Answer | None:
+    def try_ask(
+        self, method: str, path: str, body: object = None, timeout_s: float = 2.0
+    ) -> Answer | None:
         """None while nobody answers."""
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.ask(method, path, body, timeout_s=2.0)
+            return self.ask(method, path, body, timeout_s=timeout_s)
         return None
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 -- any JSON
+    def get(self, path: str) -> Any:
         answer = self.ask("GET", path)
         assert answer.status == 200, (path, answer)
         return answer.body
@@ -278,7 +234,7 @@ class Service:
             "target_distance": "0.00600", "confidence": "0.6", "strategy": f"hand-{name[-2:]}",
             "ttl_ms": 20_000, **more,
         }  # fmt: skip
-        return self.try_ask("POST", "/signals", wish)
+        return self.try_ask("POST", "/signals", wish, 15.0)
 
     def command(self, *words: str, within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """`orchestrator WORDS`, to its end."""
@@ -294,7 +250,7 @@ class Service:
     def venue_pid(self) -> int:
         return int(self.venue_record()["pid"])
 
-    def venue(self, path: str, method: str = "GET", body: object = None) -> Any:  # noqa: ANN401
+    def venue(self, path: str, method: str = "GET", body: object = None) -> Any:
         record = self.venue_record()
         sent = {"Authorization": f"Bearer {record['token']}"}
         answer = exchange(record["port"], method, path, body, sent, 10.0)
@@ -362,41 +318,6 @@ class Service:
         return found
 
 
-class StoreCopy:
-    """What a test wants to know of a store."""
-
-    def __init__(self, store: SqliteStore, path: Path, environment: Mapping[str, str]) -> None:
-        self._store = store
-        self._path = path
-        self._environment = environment
-
-    def kernel(self, calendar: str) -> Kernel:
-        """The kernel as a restart would find it: the last snapshot, and every fact after it."""
-        settings = load_settings(env=self._environment, env_file=None)
-        kernel = Kernel(kernel_plan(settings, calendar))
-        saved, seq = self._store.load_snapshot(), 0
-        if saved is not None:
-            seq, state = saved
-            kernel.restore(state)
-        for record, fact in self._store.facts_after(seq):
-            kernel.apply(fact, record.ts)
-        return kernel
-
-    def facts(self) -> list[tuple[Record, Fact]]:
-        return list(self._store.facts_after(0))
-
-    def broken(self) -> Broken | None:
-        """Where the audit chain does not hold; None when it does."""
-        return verify((r for r, _ in self._store.facts_after(0)), self._store.installation_id())
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self._path)
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
-
-
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Nothing of the developer's own settings reaches a test's service."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
@@ -439,52 +360,3 @@ def exchange(
     except ValueError:
         decoded = raw.decode(errors="replace")
     return Answer(answer.status, decoded, took_ms)
-
-
-def replay_words(files: Sequence[Path], speed: str) -> tuple[str, ...]:
-    return tuple(word for file in files for word in ("--replay", str(file))) + ("--speed", speed)
-
-
-class Trader:
-    """Gives signals without a pause, in a thread of its own, for as long as the `with` lasts."""
-
-    def __init__(self, service: Service, rng: random.Random, every_s: float = 0.03) -> None:
-        self.promised: list[str] = []  # answered 202: a promise that must survive any crash
-        self.refused: list[Answer] = []
-        self._service = service
-        self._rng = rng
-        self._every_s = every_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="trader", daemon=True)
-        self._life = rng.getrandbits(32)
-
-    def _work(self) -> None:
-        count = 0
-        while not self._over.wait(self._every_s):
-            count += 1
-            name = f"s{self._life:08x}-{count:04d}"
-            answer = self._service.signal(
-                name, self._rng.choice(("EUR_USD", "NZD_USD")), self._rng.choice(("buy", "sell"))
-            )
-            if answer is not None and answer.status == 202:
-                self.promised.append(name)
-            elif answer is not None:
-                self.refused.append(answer)
-
-    def __enter__(self) -> Trader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=10)
-
-
-def busy_replay(folder: Path, seed: int, hours: float = 3.0, **environment: str) -> Service:
-    """A service that replays a made-up market at 60 x and lets every signal become an order."""
-    files = [
-        write_ticks(folder, "EUR_USD", mid=1.39, hours=hours, seed=seed),
-        write_ticks(folder, "NZD_USD", mid=0.87, hours=hours, seed=seed),
-    ]
-    words = (*replay_words(files, "60"), "--state", str(folder / "s" / "state"))
-    return Service(folder / "s", *words, toml=BUSY_TOML, **{**BUSY, **environment})

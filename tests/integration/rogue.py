@@ -29,7 +29,7 @@ class Rogue(Agent):
         if how == "is silent":
             return NOTHING
         if how == "is late":
-            time.sleep(1.5)  # noqa: TID251 -- that is its crime
+            time.sleep(2.3)  # noqa: TID251 -- that is its crime
         fields: dict[str, Any] = {
             "signal_id": ask.signal.signal_id, "account_id": ask.account.account_id,
             "approved": True, "score": Decimal(1), "expected_r": Decimal("0.2"),

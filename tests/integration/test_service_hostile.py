@@ -1,4 +1,4 @@
-"""Whatever comes over the API's socket: an answer below 500, or a closed connection; then health."""
+"""Whatever comes over the API's socket: an answer below 500 or a closed connection; then health."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import random
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Service, eventually, now_s
+from tests.integration.processes import (
+    Service,
+    eventually,
+    now_s,
+)
 
 READS = (
     "/accounts", "/agents", "/trades", "/positions", "/orders", "/signals", "/events", "/breakers",

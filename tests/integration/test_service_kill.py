@@ -9,20 +9,19 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from orchestrator.model.facts import IntentWritten, SignalAccepted, SignalEnded
+from tests.integration.flow import BUSY, BUSY_TOML, Trader, busy_replay
 from tests.integration.processes import (
     ACCOUNTS,
-    BUSY,
-    BUSY_TOML,
     Service,
-    Trader,
     alive,
-    busy_replay,
     eventually,
     pause,
     venues_on,
 )
 
-from orchestrator.model.facts import IntentWritten, SignalAccepted, SignalEnded
+TERMINAL = {"filled", "cancelled", "rejected", "absent", "blocked", "expired"}
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -91,8 +90,7 @@ def _compare(service: Service, promised: list[str], seed: int) -> None:
     assert not set(ordered) - set(intents), f"seed {seed}: orders without an intent"
     filled = {name for name, state in states.items() if state == "filled"}
     assert not filled - set(ordered), f"seed {seed}: filled in our books only"
-    undecided = {name: state for name, state in states.items()
-                 if state not in {"filled", "cancelled", "rejected", "absent", "blocked", "expired"}}  # fmt: skip
+    undecided = {name: state for name, state in states.items() if state not in TERMINAL}
     assert not undecided, f"seed {seed}"
 
 

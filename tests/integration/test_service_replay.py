@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.integration.flow import BUSY, BUSY_TOML, replay_words, write_ticks
 from tests.integration.processes import (
     ACCOUNTS,
-    BUSY,
-    BUSY_TOML,
     Service,
-    replay_words,
     venues_on,
-    write_ticks,
 )
 
 METRONOME = BUSY_TOML.replace("[strategies.still]", "[strategies.metronome]").replace(

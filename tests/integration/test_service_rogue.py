@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.integration.processes import ACCOUNTS, BUSY, BUSY_TOML, Service, eventually
+from tests.integration.flow import BUSY, BUSY_TOML
+from tests.integration.processes import (
+    ACCOUNTS,
+    Service,
+    eventually,
+)
 
 ROGUE_TOML = BUSY_TOML.replace("lenient.py:Yes", "rogue.py:Rogue")
 CRIMES = (

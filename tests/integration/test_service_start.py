@@ -6,7 +6,14 @@ import re
 import signal
 from pathlib import Path
 
-from tests.integration.processes import ACCOUNTS, Service, alive, eventually, now_s, venues_on
+from tests.integration.processes import (
+    ACCOUNTS,
+    Service,
+    alive,
+    eventually,
+    now_s,
+    venues_on,
+)
 
 STAGES = ("disagreement", "strategy_analysis", "parameter_optimization", "learning_safety")
 

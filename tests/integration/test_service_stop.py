@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.model.time import parse_time
+from tests.integration.flow import Trader, busy_replay
 from tests.integration.processes import (
     Service,
-    Trader,
-    busy_replay,
     eventually,
     now_s,
     pause,
@@ -27,7 +26,7 @@ ON_THE_WIRE_NS = 250_000_000
 
 
 def _by_http(service: Service) -> float:
-    """Milliseconds: to the whole answer here, below from the command's launch to the closed gate."""
+    """Milliseconds to the whole answer; below, from a command's launch to the closed gate."""
     answer = service.ask("POST", "/emergency-stop", {"reason": "drill"})
     assert answer.status == 200, answer
     assert answer.body["persisted"] is True
@@ -141,3 +140,27 @@ def test_a_frozen_service_is_stopped_by_the_local_command(tmp_path: Path):
         _no_order_after(service, closed_ns)
         assert service.open_trades() == []
         assert service.mode() == "stopped"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_kill_amid_the_liquidation_leaves_it_to_the_next_life(tmp_path: Path, seed: int):
+    """Goal: INV-07, E1. Method: the stop's answer promises that it is kept; a moment later the
+    process is gone; the next life is stopped and brings the accounts to flat by itself."""
+    rng = random.Random(seed)
+    with busy_replay(tmp_path, seed=seed) as service:
+        service.start().wait_up()
+        with Trader(service, rng):
+            eventually("trades are open", lambda: len(service.open_trades()) >= 6, 20)
+            answer = service.ask("POST", "/emergency-stop", {"reason": "drill"})
+            pause(rng.uniform(0, 0.04))
+            service.kill()
+        assert answer.body["persisted"] is True
+        left = len(service.open_trades())
+        service.start().wait_up()
+        assert service.mode() == "stopped"
+        eventually("flat", lambda: _state(service) == "stopped_flat", 20)
+        assert service.open_trades() == [], f"{left} were open at the kill"
+        receipt = service.get("/emergency-stop")
+        assert receipt["stop_id"] == answer.body["stop_id"]
+        _no_order_after(service, parse_time(receipt["gate_closed_at"]) + ON_THE_WIRE_NS)
+        eventually("books equal", lambda: not service.book_differences(), 10)

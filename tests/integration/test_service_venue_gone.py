@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.model.facts import AlertRaised, BreakerTripped
+from tests.integration.flow import BUSY, BUSY_TOML, Trader
 from tests.integration.processes import (
-    BUSY,
-    BUSY_TOML,
     Service,
-    Trader,
     eventually,
     pause,
     wall_ns,
