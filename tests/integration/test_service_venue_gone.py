@@ -19,13 +19,20 @@ from tests.integration.processes import (
 )
 
 
+SOONER = """
+[breakers]
+stale_stream_s = 4
+stale_clear_s = 1
+"""
+
+
 def test_a_silent_venue_blocks_new_orders_and_trading_goes_on_when_it_speaks_again(
     tmp_path: Path,
 ):
     """Goal: M1 and A7 on a venue that neither answers nor closes its connections. Method: SIGSTOP,
     signals all the while, SIGCONT."""
     rng = random.Random(8)
-    with Service(tmp_path, toml=BUSY_TOML, **BUSY) as service:
+    with Service(tmp_path, toml=BUSY_TOML + SOONER, **BUSY) as service:
         service.start().wait_up()
         life, venue = service.pid, service.venue_pid
         with Trader(service, rng):
