@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
 from orchestrator.model.errors import FeedError, OrchestratorError
@@ -81,20 +84,27 @@ class Backend:
         from orchestrator.service.seams import mono_ns, new_id, wall_ns
 
         folder = state or current_folder(_state_dir())
+        if not (folder / "gate").exists():
+            raise FileNotFoundError(
+                f"no service has ever worked on the state folder {folder.resolve()}; give --state "
+                "DIR, or run this where STATE_DIR leads to it"
+            )
         began = mono_ns()
         gate = Gate(folder)
         gate.close()
         took_us = (mono_ns() - began) // 1000
-        latch = gate.read_latch()
-        already, persisted = latch is not None, True
-        if latch is None:
-            latch = Latch(
-                stop_id=new_id("stop"), actor=f"local:{os.getuid()}", reason=reason,
-                liquidate=liquidate, closed_ns=wall_ns(),
-            )  # fmt: skip
+        found, persisted = gate.read_latch(), True
+        latch = found or Latch(
+            stop_id=new_id("stop"), actor=f"local:{os.getuid()}", reason=reason,
+            liquidate=liquidate, closed_ns=wall_ns(),
+        )  # fmt: skip
+        # A repeat may add liquidation and accounts, never take away (SAFETY 5.4).
+        latch = msgspec.structs.replace(latch, liquidate=latch.liquidate or liquidate, accounts=())
+        if latch != found:
             persisted = _persist(gate, latch)
         return LocalStop(
-            stop_id=latch.stop_id, took_us=took_us, persisted=persisted, already_stopped=already,
+            stop_id=latch.stop_id, took_us=took_us, persisted=persisted,
+            already_stopped=found is not None,
             state_dir=folder,
         )  # fmt: skip
 
@@ -171,9 +181,20 @@ def _own_folder(settings: Settings, options: RunOptions) -> Settings:
     if options.state is not None:
         return settings
     stamp = format_time(wall_ns())[:19].replace(":", "").replace("-", "").replace("T", "-")
-    folder = settings.state_dir.resolve() / f"replay-{stamp}"
-    folder.mkdir(mode=0o700, parents=True)
+    folder = _new_folder(settings.state_dir.resolve() / f"replay-{stamp}")
     return settings.model_copy(update={"state_dir": folder})
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Made by us and by nobody else: with a number behind its name if that is taken."""
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("counting has no end")
 
 
 def _serve_replay(settings: Settings, options: RunOptions) -> int:

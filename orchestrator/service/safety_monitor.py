@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from orchestrator.model.acts import CloseGate, Liquidate
@@ -54,6 +55,8 @@ class SafetyMonitor:
         self._flattening: set[AccountId] = set()
         self._latch: Latch | None = None
         self._persisted = False
+        self._writer: asyncio.Task[None] | None = None
+        self._next: dict[AccountId, Liquidate] = {}
         self._took_us = 0
         self._liquidator = Liquidator(
             engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
@@ -117,7 +120,9 @@ class SafetyMonitor:
         if not self._threads or self._tasks is None:
             self._persisted = self._try_latch(latch)
             return None
-        return self._tasks.create_task(self._write_latch(latch), name="latch")
+        if self._writer is None or self._writer.done():
+            self._writer = self._tasks.create_task(self._write_latch(), name="latch")
+        return self._writer
 
     def _try_latch(self, latch: Latch) -> bool:
         try:
@@ -127,14 +132,18 @@ class SafetyMonitor:
             return False
         return True
 
-    async def _write_latch(self, latch: Latch) -> None:
-        """Until it is durable, or a newer one (or a resume) has taken its place."""
-        while self._latch is latch:
-            if await asyncio.get_running_loop().run_in_executor(None, self._try_latch, latch):
-                self._persisted = self._persisted or self._latch is latch
-                return
-            self._note_alert("latch", "The stop could not be written down", "writing is retried")
-            await self._clock.sleep(_LATCH_RETRY_S)
+    async def _write_latch(self) -> None:
+        """One writer at a time: until the latch as it is now is durable, or a resume ended it."""
+        loop = asyncio.get_running_loop()
+        while (wanted := self._latch) is not None and not self._persisted:
+            written = await loop.run_in_executor(None, self._try_latch, wanted)
+            if written and not self.stopped:
+                self._gate.reopen()  # resumed while this was being written
+            elif written:
+                self._persisted = self._latch is wanted
+            else:
+                self._note_alert("latch", "The stop is not written down", "writing is retried")
+                await self._clock.sleep(_LATCH_RETRY_S)
 
     def _stop_by_kernel(self, act: CloseGate) -> None:
         self._gate.close()
@@ -176,7 +185,11 @@ class SafetyMonitor:
 
     def _liquidate(self, act: Liquidate) -> None:
         for account_id in act.accounts:
-            if account_id not in self._flattening and self._tasks is not None:
+            standing = self._accounts.get(account_id)
+            if account_id in self._flattening:
+                if standing is not None and standing.stop_id != act.stop_id:
+                    self._queue(account_id, act)
+            elif self._tasks is not None:
                 self._flattening.add(account_id)
                 before = self._accounts.get(account_id)
                 receipt = AccountReceipt(account_id=account_id)
@@ -192,6 +205,15 @@ class SafetyMonitor:
             await self._liquidator.flatten(stop_id, before)
         finally:
             self._flattening.discard(before.account_id)
+            following = self._next.pop(before.account_id, None)
+        if following is not None:
+            self._liquidate(msgspec.structs.replace(following, accounts=(before.account_id,)))
+
+    def _queue(self, account_id: AccountId, act: Liquidate) -> None:
+        """Another cause wants an account flat that is being flattened: it verifies it once more."""
+        self._next[account_id] = act
+        receipt = AccountReceipt(account_id=account_id)
+        self._accounts[account_id] = _Standing(act.stop_id, receipt, StopState.LIQUIDATING)
 
     @property
     def flattening(self) -> bool:
@@ -199,7 +221,9 @@ class SafetyMonitor:
         return bool(self._flattening)
 
     def _account_changed(self, stop_id: str, receipt: AccountReceipt, state: StopState) -> None:
-        self._accounts[receipt.account_id] = _Standing(stop_id, receipt, state)
+        standing = self._accounts.get(receipt.account_id)
+        if standing is None or standing.stop_id == stop_id:
+            self._accounts[receipt.account_id] = _Standing(stop_id, receipt, state)
 
     def _takes_long(self, account_id: AccountId, took_s: float, problem: str) -> None:
         self._note_alert(
