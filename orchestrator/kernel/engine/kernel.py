@@ -61,6 +61,8 @@ from orchestrator.model.signals import AccountView, Exposure
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
 from orchestrator.model.venue import Transaction
 
+# Events of a signal's path: what they say clears the views, if it changes what views show.
+_CHANGES_NO_VIEW = frozenset((SignalSeen, StageAnswered))
 _FLATTEN_AGAIN_NS = 30 * NS_PER_S
 
 
@@ -110,11 +112,15 @@ class Kernel:
 
     def __init__(self, plan: KernelPlan) -> None:
         self._world = World(plan, first_state(plan))
+        self._viewed_ns: Instant = 0
 
     # -- the one way in --------------------------------------------------------------------------
 
     def step(self, event: Event, now: Instant) -> Step:
         """Decide on one event at one instant of the market's clock."""
+        if now != self._viewed_ns or type(event) not in _CHANGES_NO_VIEW:
+            self._world.views.clear()
+            self._viewed_ns = now
         turn = Turn(self._world, now)
         try:
             self._hear(turn, event)
@@ -223,6 +229,7 @@ class Kernel:
 
     def apply(self, fact: Fact, at: Instant) -> None:
         """Take over one fact of the journal; decides nothing."""
+        self._world.views.clear()
         apply_fact(self._world.state, fact, at, self._world.plan.checks)
 
     def snapshot(self) -> bytes:

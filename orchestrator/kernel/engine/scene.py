@@ -318,6 +318,19 @@ def account_view(
     stop_distance: Price | None = None,
 ) -> AccountView | None:
     """None while the account's money is unknown. Headroom 0 unless side and stop are given."""
+    key = (account_id, instrument, side, stop_distance)
+    if key not in world.views:
+        world.views[key] = _account_view(world, account_id, instrument, side, stop_distance)
+    return world.views[key]
+
+
+def _account_view(
+    world: World,
+    account_id: AccountId,
+    instrument: InstrumentName | None,
+    side: Side | None,
+    stop_distance: Price | None,
+) -> AccountView | None:
     record, funds = world.record(account_id), funds_of(world, account_id)
     if record is None or record.book is None or funds is None or account_id not in world.plans:
         return None

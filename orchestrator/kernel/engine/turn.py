@@ -10,11 +10,24 @@ from orchestrator.kernel.engine.state import AccountRecord, State
 from orchestrator.kernel.ledger.book import Changes
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.model.acts import Act, SendAlert
-from orchestrator.model.facts import AlertRaised, BreakerReset, BreakerTripped, Fact
+from orchestrator.model.facts import (
+    AlertRaised,
+    BreakerReset,
+    BreakerTripped,
+    ChecksDecided,
+    Fact,
+    SignalAccepted,
+    SignalEnded,
+    StageDecided,
+)
 from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.safety import Alert, Effect, Scope, Severity
+from orchestrator.model.signals import AccountView
 from orchestrator.model.time import Instant
+
+# Facts of a signal's path that change nothing of an account; any other makes views stale.
+_SHOWN_IN_NO_VIEW = frozenset((SignalAccepted, StageDecided, ChecksDecided, SignalEnded))
 
 
 class World:
@@ -24,6 +37,9 @@ class World:
         self.plan = plan
         self.state = state
         self.live = Live()
+        # Account views made for questions, as long as nothing that they show has changed: the
+        # stages of one signal are asked about the same account at the same moment.
+        self.views: dict[tuple[object, ...], AccountView | None] = {}
         self.plans: dict[AccountId, AccountPlan] = {a.account_id: a for a in plan.accounts}
         self.account_ids: tuple[AccountId, ...] = tuple(self.plans)
         self.instruments: frozenset[InstrumentName] = frozenset(plan.instruments)
@@ -57,6 +73,8 @@ class Turn:
 
     def say(self, fact: Fact) -> Changes:
         self.facts.append(fact)
+        if type(fact) not in _SHOWN_IN_NO_VIEW:
+            self.world.views.clear()
         return apply_fact(self.state, fact, self.now, self.world.plan.checks)
 
     def do(self, act: Act) -> None:
