@@ -76,10 +76,22 @@ def _words_of(pid: int) -> list[str]:
 
 
 def venues_on(folder: Path) -> list[int]:
-    """Process ids of all paper venues whose books stand in this state folder."""
-    books = str(folder / "paper-state")
+    """Process ids of all paper venues whose books stand somewhere below this folder."""
     every = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
-    return [pid for pid in every if books in _words_of(pid) and alive(pid)]
+    return [pid for pid in every if _keeps_books_below(folder, pid) and alive(pid)]
+
+
+def _keeps_books_below(folder: Path, pid: int) -> bool:
+    return any(
+        word.startswith(f"{folder}/") and word.endswith("/paper-state") for word in _words_of(pid)
+    )
+
+
+def end_venues_on(folder: Path) -> None:
+    """Kill what a test has left behind, by process id."""
+    for pid in venues_on(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Answer(msgspec.Struct):
@@ -179,9 +191,7 @@ class Service:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(timeout=10)
-        for pid in venues_on(self.state):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_venues_on(self.folder)
 
     # -- asking the service ---------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tests.integration.processes import (
     Service,
     alive,
     clean_environment,
+    end_venues_on,
     now_s,
     run_program,
     venues_on,
@@ -54,14 +55,18 @@ def _refusal(folder: Path, *words: str, within_s: float = 10.0, **settings: str)
     defaults = {"STATE_DIR": str(state), "AGENT_DISCOVERY_PORT": "0"}
     environment = clean_environment({**defaults, **settings})
     began = now_s()
-    done = run_program("-m", "orchestrator", "run", *words, environment=environment,
-                       folder=folder, within_s=within_s)  # fmt: skip
+    try:
+        done = run_program("-m", "orchestrator", "run", *words, environment=environment,
+                           folder=folder, within_s=within_s)  # fmt: skip
+        left = venues_on(folder)
+    finally:
+        end_venues_on(folder)
     said = done.stdout + done.stderr
     assert done.returncode not in {0, -9, -15}, said
     assert now_s() - began < within_s
     assert "Traceback" not in said, said
     assert SECRET not in said, "a secret was shown"
-    assert venues_on(state) == []
+    assert left == [], "it has left a venue running"
     return said
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from tests.integration.processes import (
     Answer,
     clean_environment,
+    end_venues_on,
     eventually,
     exchange,
     now_s,
@@ -45,8 +45,7 @@ def test_uvicorn_serves_the_app_and_ends_on_sigterm(tmp_path: Path):
             process.kill()
             said = (tmp_path / "out.txt").read_text()
             left = venues_on(state)
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
+            end_venues_on(state)
     assert code in {0, -signal.SIGTERM}, said  # uvicorn itself ends by the signal that it got
     assert left == [], "the paper venue has ended with it"
     assert "API token: " in said

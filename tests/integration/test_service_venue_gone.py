@@ -18,7 +18,6 @@ from tests.integration.processes import (
     wall_ns,
 )
 
-
 SOONER = """
 [breakers]
 stale_stream_s = 4
