@@ -81,7 +81,8 @@ def test_the_gate_is_closed_and_the_answer_honest_when_the_latch_cannot_be_writt
     assert Gate(state).closed
 
 
-def test_the_gate_is_closed_before_the_latch_is_looked_at(state, monkeypatch):
+@pytest.mark.usefixtures("state")
+def test_the_gate_is_closed_before_the_latch_is_looked_at(monkeypatch):
     seen: list[bool] = []
 
     def look(self: Gate) -> None:

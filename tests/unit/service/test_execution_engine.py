@@ -467,7 +467,7 @@ class Reader:
         self.trouble: Exception | None = None
         self.held = asyncio.Event()
 
-    async def transactions_since(self, account_id, since):
+    async def transactions_since(self, _, since):
         self.asked.append(since)
         await self.held.wait()
         if self.trouble is not None:

@@ -34,7 +34,7 @@ D = Decimal
 
 
 class Shop:
-    """A venue of few words: trades by id, entry and dependent orders; halted or troubled at will."""
+    """A venue of few words: trades by id, entry and dependent orders; halted, troubled at will."""
 
     def __init__(self) -> None:
         self.trades: dict[AccountId, dict[str, tuple[str, Decimal]]] = {A: {}, B: {}}
@@ -58,7 +58,8 @@ class Shop:
             long, short = sides.get(name, (D(0), D(0)))
             sides[name] = (long + max(units, D(0)), short + min(units, D(0)))
         return Account(
-            id=account, currency="USD", balance=D(1000), last_transaction_id=str(self.last[account]),
+            id=account, currency="USD", balance=D(1000),
+            last_transaction_id=str(self.last[account]),
             trades=tuple(
                 Trade(id=t, instrument=InstrumentName(n), price=D(1), current_units=u)
                 for t, (n, u) in self.trades[account].items()
@@ -382,7 +383,7 @@ def test_what_fills_between_the_two_reads_is_closed_too(scene):
 
 
 def test_an_answer_without_its_lists_is_not_taken_for_an_empty_account(scene):
-    """The summary form of an account carries no trades, positions or orders: not known, not flat."""
+    """The summary form of an account carries no trades or orders: not known, not flat."""
     scene.shop.open(A, "5", "EUR_USD", 100)
     summary = msgspec.structs.replace(
         scene.shop.seen(A), trades=None, positions=None, orders=None, open_trade_count=1

@@ -17,7 +17,7 @@ from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Unknown, WriteKind, WriteRequest
 from orchestrator.model.safety import BreakerState, StopState, SystemMode
 from orchestrator.paper.in_process import InProcessVenue
-from orchestrator.service.gate import Gate
+from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.views import Done, Refused
 from orchestrator.settings import load_settings
 from tests.house import EUR_ACCOUNT, EUR_USD, USD_ACCOUNT, House, in_virtual_time, new_market
@@ -277,8 +277,9 @@ def test_a_word_that_was_found_closed_is_a_stop_with_a_latch(tmp_path):
         assert house.venue_trades()
         Gate(tmp_path / "s").close()
         async with House(tmp_path / "s", market) as later:
-            await later.calm(10)
             assert later.kernel.mode is SystemMode.STOPPED
+            assert later.gate.read_latch() is not None
+            await later.calm(10)
             assert later.venue_trades() == []
             latch = later.gate.read_latch()
             assert latch is not None
@@ -298,6 +299,31 @@ def test_a_latch_that_cannot_be_read_stops_the_next_life(tmp_path):
             assert later.kernel.mode is SystemMode.STOPPED
             assert later.gate.closed
             assert isinstance(await later.desk.start("anna"), Refused)
+
+    in_virtual_time(story)
+
+
+def test_a_latch_that_the_journal_never_heard_of_is_in_force_at_the_next_start(tmp_path):
+    """The file was written, and the process was gone before its fact was."""
+
+    async def story() -> None:
+        market = new_market()
+        async with House(tmp_path / "s", market) as house:
+            await house.calm(15)
+            await house.buy()
+            await house.calm(2)
+        ((account, _),) = house.venue_trades()
+        Gate(tmp_path / "s").latch(
+            Latch(
+                stop_id="stop-file", actor="anna", reason="x", liquidate=True, closed_ns=1,
+                accounts=(account,),
+            )
+        )  # fmt: skip
+        async with House(tmp_path / "s", market) as later:
+            await later.calm(10)
+            assert later.venue_trades() == []
+            assert later.kernel.stop_id == "stop-file"
+            assert later.kernel.mode is SystemMode.RUNNING
 
     in_virtual_time(story)
 
