@@ -1,4 +1,4 @@
-"""The whole house in virtual time: real kernel, agents, journal and paper venue; the venue judges."""
+"""The whole house in virtual time: real kernel, agents, journal, venue; the venue judges."""
 
 from __future__ import annotations
 
@@ -97,28 +97,32 @@ def test_every_order_at_the_venue_has_an_older_durable_intent(tmp_path):
     in_virtual_time(story)
 
 
+_SCORE = """
+    @hears(AskScore)
+    def on(self, ask: AskScore) -> Says:
+        return (Score(
+            signal_id=ask.signal.signal_id, account_id={account}, approved=True, score={score},
+            expected_r=Decimal(1), win_rate=Decimal("0.5"), samples=1, reasons=(),
+        ),)
+"""
+_DOES = """
+    @hears(AskScore)
+    def on(self, ask: AskScore) -> Says:
+        {what}
+"""
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n        raise OSError('no')\n",
-         "OSError"),
-        ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n        raise SystemExit\n",
-         "SystemExit"),
-        ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n        return NOTHING\n",
-         "0 answers"),
-        ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n"
-         "        return (Score(signal_id=ask.signal.signal_id, account_id=ask.account.account_id,"
-         " approved=True, score=Decimal('NaN'), expected_r=Decimal(1), win_rate=Decimal('0.5'),"
-         " samples=1, reasons=()),)\n",
-         "Score"),
-        ("    @hears(AskScore)\n    def on(self, ask: AskScore) -> Says:\n"
-         "        return (Score(signal_id=ask.signal.signal_id, account_id='101-001-1-001',"
-         " approved=True, score=Decimal(1), expected_r=Decimal(1), win_rate=Decimal('0.5'),"
-         " samples=1, reasons=()),)\n",
-         "account"),
+        (_DOES.format(what="raise OSError('no')"), "OSError"),
+        (_DOES.format(what="raise SystemExit"), "SystemExit"),
+        (_DOES.format(what="return NOTHING"), "0 answers"),
+        (_SCORE.format(account="ask.account.account_id", score="Decimal('NaN')"), "Score"),
+        (_SCORE.format(account="'101-001-1-001'", score="Decimal(1)"), "account"),
     ],
     ids=["raises", "exits", "silent", "NaN", "foreign"],
-)  # fmt: skip
+)
 def test_an_agents_nonsense_costs_only_its_own_opinion(tmp_path, body, why):
     config = _agent_file(tmp_path, body, base="Score", role="STRATEGY_ANALYSIS")
 
@@ -215,10 +219,10 @@ def test_a_crash_with_an_order_on_the_wire_neither_loses_nor_doubles_it(tmp_path
     class Deaf(InProcessVenue):
         """Takes orders, and never tells what became of them; its log streams are silent too."""
 
-        def submit(self, request, gate, done):
+        def submit(self, request, gate, _done):
             super().submit(request, gate, lambda *_: None)
 
-        async def stream_transactions(self, account_id, sink):
+        async def stream_transactions(self, *_):
             await asyncio.Event().wait()
 
     async def story() -> None:
