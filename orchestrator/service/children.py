@@ -159,7 +159,7 @@ class PaperProcess:
     def _read_record(self) -> ChildRecord | None:
         try:
             return msgspec.json.decode((self._folder / "paper.json").read_bytes(), type=ChildRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, ValueError):  # none, not ours to read, or not a record
             return None
 
     def _write_record(self, record: ChildRecord) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -22,11 +22,9 @@ from orchestrator.model.acts import (
     Write,
 )
 from orchestrator.model.base import Message
-from orchestrator.model.errors import StoreConflict, StoreError, VenueError
+from orchestrator.model.errors import StoreConflict, StoreError
 from orchestrator.model.events import (
-    AccountSeen,
     Event,
-    ReadFailed,
     RoleHealth,
     SendFinished,
     SignalSeen,
@@ -48,6 +46,7 @@ from orchestrator.service.agent_manager import AgentManager, Seat
 from orchestrator.service.gate import Gate
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
+from orchestrator.service.reads import Reads
 from orchestrator.service.seams import mono_ns, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
@@ -102,7 +101,7 @@ class ExecutionEngine:
         self._store = store
         self._bus = bus
         self._writer = writer
-        self._reader = reader
+        self._reads = Reads(reader, clock, self.handle)
         self._agents = agents
         self._gate = gate
         self._clock = clock
@@ -116,9 +115,6 @@ class ExecutionEngine:
         self._fresh: list[tuple[Record, Fact]] = []
         self._facts_since_snapshot = 0
         self._seq = 0
-        self._tasks: Nest | None = None
-        self._fetching: dict[AccountId, int] = {}
-        self._fetching_account: set[AccountId] = set()
         self._signal_began: dict[str, int] = {}
         self._last_first_byte_ns: Instant = 0
         self._last_first_byte_wall_ns: Instant = 0
@@ -130,10 +126,6 @@ class ExecutionEngine:
         agents.report_to(self._agent_changed)
 
     # -- the mailbox ----------------------------------------------------------------------------
-
-    def attach(self, tasks: Nest) -> None:
-        """The group whose tasks do the reads that the kernel asks for."""
-        self._tasks = tasks
 
     def handle(self, *events: Event) -> None:
         """Everything that happens comes in here. Returns when facts are durable and acts begun.
@@ -379,7 +371,7 @@ class ExecutionEngine:
             case FetchTransactions():
                 self.fetch(act)
             case FetchAccount():
-                self._spawn(self._fetch_account(act.account_id), f"read {act.account_id}")
+                self._reads.account(act.account_id)
             case Liquidate():
                 self.hooks.liquidate(act)
             case CloseGate():
@@ -470,53 +462,18 @@ class ExecutionEngine:
 
     # -- reads ----------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        if self._tasks is None or self._closing:
-            work.close()
-            return
-        self._tasks.create_task(work, name=name)
-
-    def close(self) -> None:
-        """No more reads are begun; what is on the wire ends by itself."""
-        self._closing = True
+    def attach(self, tasks: Nest) -> None:
+        """The group whose tasks do the reads that the kernel asks for."""
+        self._reads.attach(tasks)
 
     def fetch(self, act: FetchTransactions) -> None:
         """Read an account's transactions from `act.since` on, in the background."""
-        self._spawn(self._fetch_transactions(act), f"fetch {act.account_id}")
+        self._reads.transactions(act)
 
-    async def _fetch_transactions(self, act: FetchTransactions) -> None:
-        account_id = act.account_id
-        if act.after_ms:
-            await self._clock.sleep(act.after_ms / 1000)
-        if account_id in self._fetching and self._fetching[account_id] <= act.since:
-            return  # one that reads at least as far back is under way
-        self._fetching[account_id] = act.since
-        try:
-            found, last = await self._reader.transactions_since(account_id, act.since)
-        except VenueError as exc:
-            self.handle(ReadFailed(account_id=account_id, reason=str(exc)))
-            return
-        finally:
-            self._fetching.pop(account_id, None)
-        self.handle(
-            TransactionsSeen(
-                account_id=account_id, transactions=found, last_transaction_id=last,
-                source="gap_fill", complete_to=last,
-            )
-        )  # fmt: skip
-
-    async def _fetch_account(self, account_id: AccountId) -> None:
-        if account_id in self._fetching_account:
-            return
-        self._fetching_account.add(account_id)
-        try:
-            account = await self._reader.account(account_id)
-        except VenueError as exc:
-            self.handle(ReadFailed(account_id=account_id, reason=str(exc)))
-            return
-        finally:
-            self._fetching_account.discard(account_id)
-        self.handle(AccountSeen(account=account))
+    def close(self) -> None:
+        """The end of this life: no more reads are begun, no more health is told."""
+        self._closing = True
+        self._reads.close()
 
 
 def _open() -> None:

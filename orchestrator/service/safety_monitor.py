@@ -25,6 +25,7 @@ log = structlog.get_logger()
 _LATCH_WAIT_S = 0.06  # the answer may take 100 ms in all, whatever the disk does
 _LATCH_RETRY_S = 1.0
 _WATCH_S = 0.05
+_LATCH_NEXT_S = 0.2
 _WATCH_VIRTUAL_S = 10.0  # of virtual time, which flies
 
 
@@ -162,6 +163,10 @@ class SafetyMonitor:
 
     async def _adopt_latch(self) -> None:
         found = self._gate.read_latch()
+        if found is None:
+            # Whoever closed the word writes the latch next: its stop id is the one to keep.
+            await self._clock.sleep(_LATCH_NEXT_S)
+            found = self._gate.read_latch()
         if found is None or (self._latch is not None and found == self._latch):
             # The word was closed, and whoever closed it was cut off before the latch.
             await self.emergency_stop("unknown", "the gate was closed from outside")

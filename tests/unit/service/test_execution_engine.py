@@ -482,7 +482,7 @@ class Reader:
 
 def _with_reader(bench: Bench, story) -> None:
     async def main() -> None:
-        reader = bench.engine._reader = Reader()
+        reader = bench.engine._reads._reader = Reader()
         async with asyncio.TaskGroup() as tasks:
             bench.engine.attach(tasks)
             await story(reader)
