@@ -12,7 +12,8 @@ from typing import NoReturn
 import msgspec
 
 from orchestrator.model.money import AccountId, Currency
-from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.config import AccountConfig, Commission
+from orchestrator.paper.exchange.depth import DEEP, Depth, Level
 
 EXAMPLE = "101-001-1000001-001:USD:100000"
 
@@ -32,6 +33,7 @@ class PaperConfig(msgspec.Struct, frozen=True, kw_only=True):
     control: bool = False
     limits: bool = False
     stream_port: int | None = None
+    depth: Depth = DEEP
     hold: bool = False
     state: Path | None = None
     log: Path | None = None
@@ -42,29 +44,96 @@ class FlagError(ValueError):
     """A flag that cannot be used; the text names it."""
 
 
+_ACCOUNT = "ID:CURRENCY:BALANCE[:OPTION...]"
+_NUMBERS = 4
+_LETTERS = 3
+_BALANCE_MAX = Decimal(10) ** 14
+_MODES = {"daily": "DAILY", "second": "SECOND_BY_SECOND", "none": "NO_FINANCING"}
+
+
 def parse_account(text: str) -> AccountConfig:
-    """ID:CURRENCY:BALANCE[:hedging]; FlagError says what is wrong."""
-    parts = text.split(":")
-    expected = f"expected ID:CURRENCY:BALANCE[:hedging], for example {EXAMPLE}"
-    if len(parts) not in {3, 4} or parts[3:] not in ([], ["hedging"]):
+    """ID:CURRENCY:BALANCE[:OPTION...]; FlagError says what is wrong."""
+    expected = f"expected {_ACCOUNT}, for example {EXAMPLE}"
+    account_id, currency, balance, *options = [*text.split(":"), "", ""]
+    if not balance:
         raise FlagError(f"--account {text!r}: {expected}")
-    numbers = parts[0].split("-")
-    if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):  # noqa: PLR2004
+    numbers = account_id.split("-")
+    if len(numbers) != _NUMBERS or not all(n.isascii() and n.isdigit() for n in numbers):
         raise FlagError(f"--account {text!r}: the id must be four numbers with dashes; {expected}")
-    if not (len(parts[1]) == 3 and parts[1].isalpha() and parts[1].isupper()):  # noqa: PLR2004
-        raise FlagError(f"--account {text!r}: {parts[1]!r} is not a currency; {expected}")
-    try:
-        balance = Decimal(parts[2])
-    except InvalidOperation:
-        balance = Decimal("NaN")
-    if not balance.is_finite() or not 0 <= balance < Decimal(10) ** 15:
-        raise FlagError(f"--account {text!r}: {parts[2]!r} is not a balance; {expected}")
-    return AccountConfig(
-        account_id=AccountId(parts[0]),
-        currency=Currency(parts[1]),
-        balance=balance,
-        hedging=len(parts) == 4,  # noqa: PLR2004
+    if not (len(currency) == _LETTERS and currency.isalpha() and currency.isupper()):
+        raise FlagError(f"--account {text!r}: {currency!r} is not a currency; {expected}")
+    amount = _number(balance)
+    if amount is None or not 0 <= amount < _BALANCE_MAX:
+        raise FlagError(f"--account {text!r}: {balance!r} is not a balance; {expected}")
+    config = AccountConfig(
+        account_id=AccountId(account_id), currency=Currency(currency), balance=amount
     )
+    for option in (each for each in options if each):
+        changed = _option(config, option)
+        if changed is None:
+            raise FlagError(f"--account {text!r}: {option!r} is no option; {_OPTIONS}")
+        config = changed
+    return config
+
+
+_OPTIONS = (
+    "options are hedging, guaranteed, leverage=N, charge=PERCENT, financing=daily|second|none, "
+    "commission=AMOUNT/UNITS[/MINIMUM]"
+)
+
+
+def _option(config: AccountConfig, option: str) -> AccountConfig | None:
+    name, _, value = option.partition("=")
+    number = _number(value)
+    change = msgspec.structs.replace
+    match name:
+        case "hedging" | "guaranteed" if option == name:
+            return change(config, **{name: True})
+        case "leverage" if number is not None and 1 <= number <= 1000:  # noqa: PLR2004
+            rate = (1 / number).quantize(Decimal("0.00001"))
+            return change(config, margin_rate=rate.normalize())
+        case "charge" if number is not None and 0 <= number <= 10:  # noqa: PLR2004
+            return change(config, conversion_charge=number / 100)
+        case "financing" if value in _MODES:
+            return change(config, financing=_MODES[value])
+        case "commission":
+            terms = _commission(value)
+            return None if terms is None else change(config, commission=terms)
+        case _:
+            return None
+
+
+def _commission(value: str) -> Commission | None:
+    numbers = [_number(part) for part in value.split("/")]
+    given = [n for n in numbers if n is not None and 0 <= n < _BALANCE_MAX]
+    if len(given) != len(numbers) or len(given) not in {2, 3} or not given[1]:
+        return None
+    minimum = given[2] if len(given) == 3 else Decimal(0)  # noqa: PLR2004
+    return Commission(amount=given[0], units_traded=given[1], minimum=minimum)
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def parse_depth(text: str) -> Depth:
+    """UNITS:PIPS,...; FlagError says what is wrong."""
+    expected = "expected UNITS:PIPS,... from the best price on, for example 1000000:0,5000000:0.3"
+    levels: list[Level] = []
+    for part in text.split(","):
+        units, _, pips = part.partition(":")
+        away = _number(pips)
+        if not (units.isascii() and units.isdigit()) or away is None or not 0 <= away <= 1000:  # noqa: PLR2004
+            raise FlagError(f"--depth {text!r}: {expected}")
+        levels.append(Level(int(units[:12]), away))
+    steps = [level.pips for level in levels]
+    if steps[0] != 0 or steps != sorted(set(steps)) or not all(level.units for level in levels):
+        raise FlagError(f"--depth {text!r}: {expected}")
+    return Depth(tuple(levels), limited=True)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,8 +161,8 @@ def _parser() -> _Parser:
         "--account",
         action="append",
         default=[],
-        metavar="ID:CURRENCY:BALANCE[:hedging]",
-        help=f"an account, may be repeated (required), for example {EXAMPLE}",
+        metavar=_ACCOUNT,
+        help=f"an account, may be repeated (required), for example {EXAMPLE}; {_OPTIONS}",
     )
     add(
         "--feed",
@@ -109,6 +178,8 @@ def _parser() -> _Parser:
     add("--control", action="store_true", help="answer /control/... (prices, clock, faults, funds)")
     about = "keep OANDA's limits: 120 requests/s, 20 streams, 2 new connections/s an address"
     add("--limits", action="store_true", help=about)
+    about = "what the book offers: UNITS:PIPS,... for each level (default: any size at one price)"
+    add("--depth", default=None, help=about)
     add("--hold", action="store_true", help="hold market time until the first price stream")
     add("--state", default=None, help="file that keeps all transactions over restarts")
     add("--log", default=None, help="file to which every write request is appended")
@@ -143,6 +214,7 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         hours=given.hours,
         control=given.control,
         limits=given.limits,
+        depth=DEEP if given.depth is None else parse_depth(given.depth),
         stream_port=None
         if given.stream_port is None
         else _whole("--stream-port", given.stream_port, 0, 65535),

@@ -46,7 +46,7 @@ def make_market(
         feed.start_ns, config.speed, mono, held=config.hold, mono_start=mono_start
     )
     calendar = "fx" if config.feed == "replay" or config.hours == "fx" else "always"
-    return Market(feed, venue_time, calendar=calendar)
+    return Market(feed, venue_time, calendar=calendar, depth=config.depth)
 
 
 def open_accounts(

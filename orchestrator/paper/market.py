@@ -17,6 +17,7 @@ from orchestrator.paper.candles import CandleStore
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.clockwork import Clockwork
 from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.feeds.base import Feed
 from orchestrator.paper.instruments import REFERENCE_MIDS, SPECS, spec_of
@@ -42,7 +43,9 @@ def weekend(at_ns: Instant) -> bool:
 class Market:
     """One venue. `references`: constant quotes, published once, for conversions alone."""
 
-    def __init__(self, feed: Feed, time: VenueTime, *, calendar: str = "fx") -> None:
+    def __init__(
+        self, feed: Feed, time: VenueTime, *, calendar: str = "fx", depth: Depth = DEEP
+    ) -> None:
         self.feed = feed
         self.time = time
         self.calendar = calendar
@@ -54,7 +57,8 @@ class Market:
         self.halted: set[InstrumentName] = set()  # by hand: prices go on, trading does not
         self.candles = CandleStore()
         specs = dict(SPECS) | {name: spec_of(name) for name in feed.instruments}
-        self.exchange = Exchange(specs)
+        self.depth = depth
+        self.exchange = Exchange(specs, depth)
         self._clockwork = Clockwork(self.exchange, time.now())
         self._sinks: list[TickSink] = []
         self._released = asyncio.Event()

@@ -49,7 +49,7 @@ class Server:
         self.with_control = with_control
         self.limits = Limits() if with_limits else None
         self.log = log
-        self.lines = LineCache()
+        self.lines = LineCache(market)
         self.connections: set[Cut] = set()
         self.faults = Faults(seed)
         self._expected = f"Bearer {token}".encode()

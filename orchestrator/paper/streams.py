@@ -24,14 +24,16 @@ Write = Callable[[bytes], None]
 class LineCache:
     """The last price lines, so that ten streams do not print a price ten times."""
 
-    def __init__(self) -> None:
+    def __init__(self, market: Market) -> None:
+        self._market = market
         self._lines: dict[InstrumentName, tuple[Tick, bytes]] = {}
 
     def line(self, tick: Tick) -> bytes:
         kept = self._lines.get(tick.instrument)
         if kept is not None and kept[0] is tick:
             return kept[1]
-        line = price_line(tick) + b"\n"
+        spec = self._market.spec(tick.instrument)
+        line = price_line(tick, spec, self._market.depth) + b"\n"
         self._lines[tick.instrument] = (tick, line)
         return line
 

@@ -10,13 +10,14 @@ from orchestrator.paper.exchange.changes import changes_of, state_of
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.instruments import SPECS
 from orchestrator.paper.state import read_transactions
-from tests.unit.paper.acts import PAIRS, acts, play
+from tests.unit.paper.acts import PAIRS, TERMS, acts, play
 from tests.unit.paper.desk import Desk
 
 LINKS = {
     "TAKE_PROFIT_ORDER": "takeProfitOrderID",
     "STOP_LOSS_ORDER": "stopLossOrderID",
     "TRAILING_STOP_LOSS_ORDER": "trailingStopLossOrderID",
+    "GUARANTEED_STOP_LOSS_ORDER": "guaranteedStopLossOrderID",
 }
 NEVER_IN_STATE = {"orders", "trades", "positions"}
 
@@ -133,13 +134,12 @@ def plain(account):
 
 @given(
     acts, st.integers(0, 29),
-    st.sampled_from([("USD", False), ("EUR", False), ("USD", True)]),
+    st.sampled_from(TERMS),
     st.sampled_from(["2000", "100000"]),
 )  # fmt: skip
-@settings(max_examples=80)
-def test_snapshot_and_changes_make_the_new_snapshot(played, cut, kind, balance):
-    currency, hedging = kind
-    desk = Desk(currency, balance, hedging=hedging)
+@settings(max_examples=120)
+def test_snapshot_and_changes_make_the_new_snapshot(played, cut, terms, balance):
+    desk = Desk(balance=balance, **terms)
     for name, price in PAIRS.items():
         desk.price(name, str(price), str(price + 10 * SPECS[name].tick))
     desk.price("GBP_USD", "1.27000", "1.27010")

@@ -25,6 +25,7 @@ DEPENDENT_FIELDS = {
     "TAKE_PROFIT": "take_profit_order_id",
     "STOP_LOSS": "stop_loss_order_id",
     "TRAILING_STOP_LOSS": "trailing_stop_loss_order_id",
+    "GUARANTEED_STOP_LOSS": "guaranteed_stop_loss_order_id",
 }
 
 _replace = msgspec.structs.replace
@@ -44,6 +45,8 @@ class Books:
         self.pl = ZERO
         self.financing = ZERO
         self.commission = ZERO
+        self.guaranteed_fees = ZERO
+        self.financed_ns: dict[str, int] = {}  # trade -> when its financing was last paid
         self.last_id = 0
         self.last_fill_time: str | None = None
         self.margin_call_time: str | None = None
@@ -85,9 +88,9 @@ class Books:
         return trade.instrument if trade is not None else InstrumentName("")
 
     def dependents(self, trade: Trade) -> tuple[Order, ...]:
-        """The pending take profit, stop loss and trailing stop of a trade."""
-        ids = (trade.take_profit_order_id, trade.stop_loss_order_id)
-        found = (self.pending.get(i or "") for i in (*ids, trade.trailing_stop_loss_order_id))
+        """The pending take profit, stop loss, trailing and guaranteed stop of a trade."""
+        ids: list[str | None] = [getattr(trade, field) for field in DEPENDENT_FIELDS.values()]
+        found = (self.pending.get(i or "") for i in ids)
         return tuple(order for order in found if order is not None)
 
     # --- what no transaction carries -------------------------------------------------------
@@ -136,6 +139,7 @@ class Books:
 
     def _drop_trade(self, trade: Trade) -> None:
         del self.trades[trade.id]
+        self.financed_ns.pop(trade.id, None)
         here = self.trades_in[trade.instrument]
         del here[trade.id]
         if not here:
@@ -204,6 +208,7 @@ class Books:
         side = self.positions[trade.instrument].side_of(trade.initial_units)
         side.pl += realized
         side.financing += financing
+        side.guaranteed_fees += part.guaranteed_execution_fee or ZERO
         reduced = _replace(
             trade,
             current_units=remaining,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from orchestrator.model.market import Tick
@@ -12,14 +10,16 @@ from orchestrator.model.time import NS_PER_S, Instant, new_york, trading_day
 from orchestrator.model.venue import CloseoutReason, PositionFinancing, TradeFinancing
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.charges import (
+    DAYS_CHARGED,
+    financing_of_days,
+    financing_since,
+)
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.matching import cancel
 from orchestrator.paper.exchange.triggers import FILL_REASONS, hit, trailing_value
 from orchestrator.paper.exchange.valuation import account_value
 
-# Days charged at the roll that ends a New York weekday (Monday is 0): Wednesday pays the weekend.
-DAYS_CHARGED = (1, 1, 3, 1, 1, 0, 0)
-_YEAR = Decimal(365)
 _MARGIN_EVERY_NS = 10 * NS_PER_S
 _QUARTER = 0.25
 
@@ -152,9 +152,12 @@ class Clockwork:
 
     def _finance(self, books: Books, at_ns: Instant) -> None:
         """DAILY_FINANCING at 17:00 New York, for what is open then (section 10)."""
+        mode = books.config.financing
         days = DAYS_CHARGED[new_york(at_ns - NS_PER_S)[0]]
-        parts = tuple(self._position_financing(books, n, days) for n in books.trades_in)
-        if not days or not parts:
+        if mode == "NO_FINANCING" or (mode == "DAILY" and not days):
+            return
+        parts = tuple(self._position_financing(books, n, days, at_ns) for n in books.trades_in)
+        if not parts:
             return
         total = sum((part.financing for part in parts), ZERO)
         batch: Batch = self._exchange.own_batch(books, at_ns)
@@ -162,12 +165,13 @@ class Clockwork:
             "DAILY_FINANCING",
             financing=total,
             account_balance=round_money(books.balance + total),
+            account_financing_mode=mode,
             position_financings=parts,
         )
         self._exchange.finish(batch)
 
     def _position_financing(
-        self, books: Books, name: InstrumentName, days: int
+        self, books: Books, name: InstrumentName, days: int, at_ns: Instant
     ) -> PositionFinancing:
         exchange = self._exchange
         spec, tick = exchange.specs[name], exchange.quotes.get(name)
@@ -176,10 +180,13 @@ class Clockwork:
         for trade in books.trades_in[name].values():
             amount = ZERO
             if tick is not None and found is not None:
-                long = trade.current_units > 0
-                rate = spec.financing_long_rate if long else spec.financing_short_rate
-                value = abs(trade.current_units) * (tick.bid + tick.ask) / 2 * found.value
-                amount = value * rate * days / _YEAR
+                amount = (
+                    financing_of_days(trade, spec, tick, found, days)
+                    if books.config.financing == "DAILY"
+                    else financing_since(
+                        books, trade, trade.current_units, spec, tick, found, at_ns
+                    )
+                )
             trades.append(TradeFinancing(trade_id=trade.id, financing=round_money(amount)))
         return PositionFinancing(
             instrument=name,

@@ -50,6 +50,8 @@ def order_of(tx: Transaction) -> Order:
         take_profit_on_fill=tx.take_profit_on_fill,
         stop_loss_on_fill=tx.stop_loss_on_fill,
         trailing_stop_loss_on_fill=tx.trailing_stop_loss_on_fill,
+        guaranteed_stop_loss_on_fill=tx.guaranteed_stop_loss_on_fill,
+        guaranteed_execution_premium=tx.guaranteed_execution_premium,
         trade_client_extensions=tx.trade_client_extensions,
         trade_id=tx.trade_id,
         client_trade_id=tx.client_trade_id,
@@ -87,6 +89,9 @@ def _on_fill(books: Books, tx: Transaction) -> None:
     books.pl += tx.pl or ZERO
     books.financing += tx.financing or ZERO
     books.commission += tx.commission or ZERO
+    books.guaranteed_fees += tx.guaranteed_execution_fee or ZERO
+    if tx.commission and tx.instrument is not None:
+        books.positions[tx.instrument].commission += tx.commission
     books.last_fill_time = tx.time
     filled = _replace(
         order,
@@ -132,6 +137,7 @@ def _on_financing(books: Books, tx: Transaction) -> None:
         for part in position.open_trade_financings:
             trade = books.trades[part.trade_id]
             books.put_trade(_replace(trade, financing=(trade.financing or ZERO) + part.financing))
+            books.financed_ns[trade.id] = parse_time(tx.time)
             totals = books.positions[position.instrument]
             totals.side_of(trade.initial_units).financing += part.financing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.model.time import Instant
 from orchestrator.paper.exchange.account_writes import AccountWrites
+from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.floor import Floor
 from orchestrator.paper.exchange.order_writes import OrderWrites
 from orchestrator.paper.exchange.position_writes import PositionWrites
@@ -14,8 +15,8 @@ from orchestrator.paper.exchange.trade_writes import TradeWrites
 class Exchange:
     """Writes come in with their market time and leave as transactions; nothing here waits."""
 
-    def __init__(self, specs: dict[InstrumentName, InstrumentSpec]) -> None:
-        self._floor = floor = Floor(specs)
+    def __init__(self, specs: dict[InstrumentName, InstrumentSpec], depth: Depth = DEEP) -> None:
+        self._floor = floor = Floor(specs, depth)
         self.specs = floor.specs
         self.quotes = floor.quotes
         self.accounts = floor.accounts

@@ -83,6 +83,7 @@ def not_finite(request: OrderRequest) -> str:
         ("takeProfitOnFill", request.take_profit_on_fill),
         ("stopLossOnFill", request.stop_loss_on_fill),
         ("trailingStopLossOnFill", request.trailing_stop_loss_on_fill),
+        ("guaranteedStopLossOnFill", request.guaranteed_stop_loss_on_fill),
     )
     numbers = [
         ("units", request.units), ("price", request.price),

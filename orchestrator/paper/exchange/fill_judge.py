@@ -9,10 +9,11 @@ import msgspec
 from orchestrator.model.conversion import Factors
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentSpec
-from orchestrator.model.time import parse_time
+from orchestrator.model.time import Instant, parse_time
 from orchestrator.model.venue import OnFill, Order
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.charges import guaranteed_distance_of
 from orchestrator.paper.exchange.plan import Plan
 
 
@@ -25,6 +26,9 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     price: Decimal
     factors: Factors
     half_spread: Decimal
+    wanted: Decimal
+    commission: Decimal
+    now_ns: Instant
 
 
 def stop_price(wish: OnFill, opened_at: Decimal, units: Decimal, spec: InstrumentSpec) -> Decimal:
@@ -48,6 +52,12 @@ def losing(fill: Fill, plan: Plan) -> str | None:
         price = stop_price(stop, fill.price, plan.opens, fill.spec)
         if price <= 0 or (price >= closing if long else price <= closing):
             return "STOP_LOSS_ON_FILL_LOSS"
+    sure = fill.order.guaranteed_stop_loss_on_fill
+    if sure is not None:
+        price = stop_price(sure, fill.price, plan.opens, fill.spec)
+        away = closing - price if long else price - closing
+        if price <= 0 or away < guaranteed_distance_of(fill.spec):
+            return "GUARANTEED_STOP_LOSS_ON_FILL_LOSS"
     if target is not None and target.price is not None:
         lost = target.price <= fill.price if long else target.price >= fill.price
         return "TAKE_PROFIT_ON_FILL_LOSS" if lost else None
@@ -59,6 +69,7 @@ def _on_fill_wishes(order: Order) -> tuple[tuple[str, OnFill], ...]:
         ("TAKE_PROFIT", order.take_profit_on_fill),
         ("STOP_LOSS", order.stop_loss_on_fill),
         ("TRAILING_STOP_LOSS", order.trailing_stop_loss_on_fill),
+        ("GUARANTEED_STOP_LOSS", order.guaranteed_stop_loss_on_fill),
     )
     return tuple((kind, wish) for kind, wish in kinds if wish is not None)
 

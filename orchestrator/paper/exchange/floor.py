@@ -13,8 +13,11 @@ from orchestrator.model.venue import (
     Trade,
     Transaction,
 )
+from orchestrator.paper.exchange import judge
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import DEPENDENT_FIELDS, Books
+from orchestrator.paper.exchange.charges import guaranteed_distance_of, premium_of
+from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.fields import (
     as_text,
     gtd_text,
@@ -40,11 +43,11 @@ Listener = Callable[[Books, Sequence[Transaction], Sequence[bytes]], None]
 class Floor:
     """Rules, prices and accounts; market time here never goes back."""
 
-    def __init__(self, specs: dict[InstrumentName, InstrumentSpec]) -> None:
+    def __init__(self, specs: dict[InstrumentName, InstrumentSpec], depth: Depth = DEEP) -> None:
         self.specs = specs
         self.quotes = Quotes()
         self.accounts: dict[AccountId, Books] = {}
-        self.matching = Matching(specs, self.quotes)
+        self.matching = Matching(specs, self.quotes, depth)
         self.listeners: list[Listener] = []
         self.now_ns: Instant = 0
 
@@ -132,6 +135,9 @@ class Floor:
                 "price": self._dependent_price(trade, request, kind, spec),
                 "trade_id": trade.id if trade else as_text(request.trade_id),
                 "client_trade_id": request.client_trade_id,
+                "guaranteed_execution_premium": premium_of(spec)
+                if kind == "GUARANTEED_STOP_LOSS" and spec is not None
+                else None,
             }
         units = request.units
         return fields | {
@@ -146,8 +152,25 @@ class Floor:
             "take_profit_on_fill": on_fill(request.take_profit_on_fill, spec),
             "stop_loss_on_fill": on_fill(request.stop_loss_on_fill, spec),
             "trailing_stop_loss_on_fill": on_fill(request.trailing_stop_loss_on_fill, spec),
+            "guaranteed_stop_loss_on_fill": on_fill(request.guaranteed_stop_loss_on_fill, spec),
             "trade_client_extensions": request.trade_client_extensions,
         }
+
+    def guarantee_objection(
+        self, books: Books, request: OrderRequest, kind: str, trade: Trade | None
+    ) -> str | None:
+        """Whether a guaranteed stop may be had, and so near to the market."""
+        if kind != "GUARANTEED_STOP_LOSS" or trade is None:
+            return None
+        if not judge.may_guarantee(books):
+            return f"{kind}_ORDER_NOT_ALLOWED"
+        spec, tick = self.specs[trade.instrument], self.quotes.get(trade.instrument)
+        price = self._dependent_price(trade, request, kind, spec)
+        if tick is None or price is None or not tick.tradeable:
+            return f"{kind}_ORDER_HALTED_CREATE_VIOLATION"
+        away = tick.bid - price if trade.current_units > 0 else price - tick.ask
+        near = away < guaranteed_distance_of(spec)
+        return f"{kind}_ORDER_MINIMUM_DISTANCE_NOT_MET" if near else None
 
     def _dependent_price(
         self, trade: Trade | None, request: OrderRequest, kind: str, spec: InstrumentSpec | None
@@ -201,6 +224,7 @@ class Floor:
         )
         order = batch.books.pending[made.id]
         outcome = self.matching.execute(batch, order, f"MARKET_ORDER_{reason}")
+        assert outcome is not None  # a market order never waits
         return [
             (f"{prefix}CreateTransaction", made),
             (outcome_key(outcome, prefix), outcome),

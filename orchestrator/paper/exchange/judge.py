@@ -24,6 +24,7 @@ TIMES_IN_FORCE = {
     "TAKE_PROFIT": _RESTING,
     "STOP_LOSS": _RESTING,
     "TRAILING_STOP_LOSS": _RESTING,
+    "GUARANTEED_STOP_LOSS": _RESTING,
 }
 ENTRIES = ("MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED")
 _POSITION_FILLS = frozenset({"DEFAULT", "OPEN_ONLY", "REDUCE_FIRST", "REDUCE_ONLY"})
@@ -138,13 +139,12 @@ def _dependent_price(
 ) -> str | None:
     if kind == "TRAILING_STOP_LOSS":
         return _trailing(distance, spec, word)
-    if kind == "STOP_LOSS" and distance is not None:
+    if kind != "TAKE_PROFIT" and distance is not None:
         if price is not None:
-            family = word or "STOP_LOSS_ORDER_"
-            return f"{family}PRICE_AND_DISTANCE_BOTH_SPECIFIED"
+            return f"{word or kind + '_ORDER_'}PRICE_AND_DISTANCE_BOTH_SPECIFIED"
         return _price(distance, spec, word, "DISTANCE" if word else "PRICE_DISTANCE")
-    if kind == "STOP_LOSS" and price is None:
-        return f"{word or 'STOP_LOSS_ORDER_'}PRICE_AND_DISTANCE_BOTH_MISSING"
+    if kind != "TAKE_PROFIT" and price is None:
+        return f"{word or kind + '_ORDER_'}PRICE_AND_DISTANCE_BOTH_MISSING"
     return _price(price, spec, word, "PRICE")
 
 
@@ -162,6 +162,7 @@ def _shared(
 def _on_fill_ids(request: OrderRequest) -> str | None:
     given = (
         request.take_profit_on_fill, request.stop_loss_on_fill, request.trailing_stop_loss_on_fill,
+        request.guaranteed_stop_loss_on_fill,
     )  # fmt: skip
     ids = [g.client_extensions.id for g in given if g and g.client_extensions]
     own = [i for i in ids if i is not None]
@@ -171,7 +172,7 @@ def _on_fill_ids(request: OrderRequest) -> str | None:
 
 
 def _entry(
-    request: OrderRequest, kind: str, spec: InstrumentSpec, now: Instant
+    books: Books, request: OrderRequest, kind: str, spec: InstrumentSpec, now: Instant
 ) -> Iterator[str | None]:
     yield units_objection(request.units, spec)
     if kind != "MARKET":
@@ -181,12 +182,18 @@ def _entry(
     if (request.position_fill or "DEFAULT") not in _POSITION_FILLS:
         yield "ORDER_FILL_POSITION_ACTION_INVALID"
     yield extensions_objection(request.trade_client_extensions, "CLIENT_TRADE")
-    if request.guaranteed_stop_loss_on_fill is not None:
+    if request.guaranteed_stop_loss_on_fill is not None and not may_guarantee(books):
         yield "STOP_LOSS_ON_FILL_GUARANTEED_NOT_ALLOWED"
     yield _on_fill("TAKE_PROFIT", request.take_profit_on_fill, spec, now)
     yield _on_fill("STOP_LOSS", request.stop_loss_on_fill, spec, now)
     yield _on_fill("TRAILING_STOP_LOSS", request.trailing_stop_loss_on_fill, spec, now)
+    yield _on_fill("GUARANTEED_STOP_LOSS", request.guaranteed_stop_loss_on_fill, spec, now)
     yield _on_fill_ids(request)
+
+
+def may_guarantee(books: Books) -> bool:
+    """Guaranteed stops are for accounts that have them, and not with hedged trades."""
+    return books.config.guaranteed and not books.config.hedging
 
 
 def entry_objection(
@@ -198,7 +205,7 @@ def entry_objection(
     replaced: str | None = None,
 ) -> str | None:
     """The first reject reason of a market, limit, stop or market-if-touched order, if any."""
-    for objection in _entry(request, kind, spec, now):
+    for objection in _entry(books, request, kind, spec, now):
         if objection is not None:
             return objection
     return next((o for o in _shared(books, request, kind, now, replaced) if o is not None), None)

@@ -21,7 +21,9 @@ from orchestrator.model.venue import (
 )
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
-from orchestrator.paper.exchange.fill_judge import Fill, beyond, expired, losing, stop_price, taken
+from orchestrator.paper.exchange.charges import commission_of, financing_since, premium_of
+from orchestrator.paper.exchange.depth import DEEP, Depth
+from orchestrator.paper.exchange.fill_judge import Fill, expired, losing, stop_price, taken
 from orchestrator.paper.exchange.plan import Plan, plan_of, sides_after
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, Quotes, half_spread, rounded
 from orchestrator.paper.exchange.valuation import (
@@ -31,21 +33,28 @@ from orchestrator.paper.exchange.valuation import (
     margin_rate,
     units_value,
 )
-from orchestrator.paper.instruments import LIQUIDITY
 
 _QUOTE_PL = Decimal("0.00001")
+_AT_ITS_PRICE = frozenset({"LIMIT", "TAKE_PROFIT"})
+_WAITS = "WAITS"
+_CLOSEOUT = "MARKET_ORDER_MARGIN_CLOSEOUT"  # the venue gets out at any size
 
 
 class Matching:
     """Fills orders against the latest quotes."""
 
-    def __init__(self, specs: dict[InstrumentName, InstrumentSpec], quotes: Quotes) -> None:
+    def __init__(
+        self, specs: dict[InstrumentName, InstrumentSpec], quotes: Quotes, depth: Depth = DEEP
+    ) -> None:
         self._specs = specs
         self._quotes = quotes
+        self._depth = depth
 
-    def execute(self, batch: Batch, order: Order, reason: str) -> Transaction:
-        """Fill the order, or cancel it with the reason why not."""
+    def execute(self, batch: Batch, order: Order, reason: str) -> Transaction | None:
+        """Fill the order, or cancel it with the reason why not; None: it goes on waiting."""
         outcome = self._try(batch, order, reason)
+        if outcome == _WAITS:
+            return None
         return outcome if isinstance(outcome, Transaction) else cancel(batch, order, outcome)
 
     def _try(self, batch: Batch, order: Order, reason: str) -> Transaction | str:
@@ -55,26 +64,47 @@ class Matching:
         if tick is None or not tick.tradeable:
             return "MARKET_HALTED"
         found = self._quotes.factors(spec.quote, books.currency, books.config.conversion_charge)
-        units = signed_units(books, order)
-        if found is None or not units:
+        wanted = signed_units(books, order)
+        if found is None or not wanted:
             return "MARKET_HALTED" if found is None else "POSITION_CLOSEOUT_FAILED"
-        buying = units > 0
-        price = tick.ask if buying else tick.bid
-        if order.price_bound is not None and beyond(price, order.price_bound, buying=buying):
-            return "BOUNDS_VIOLATION"
+        offer = self._offer(order, spec, tick, wanted, reason)
+        if isinstance(offer, str):
+            return offer
+        units, price = offer
         plan = plan_of(books, order, name, units)
         if isinstance(plan, str):
             return plan
+        done = sum((u for _, u in plan.closes), ZERO) + plan.opens
         fill = Fill(
             order=order,
             spec=spec,
             tick=tick,
             price=price,
             factors=rounded(found, FILL_DIGITS),
-            half_spread=half_spread(tick, spec, buying=buying),
+            half_spread=half_spread(tick, spec, buying=units > 0),
+            wanted=wanted,
+            commission=commission_of(books.config.commission, done),
+            now_ns=batch.now_ns,
         )
         objection = self._objection(batch, fill, plan) if plan.opens else None
         return objection or self._write(batch, fill, plan, reason)
+
+    def _offer(
+        self, order: Order, spec: InstrumentSpec, tick: Tick, wanted: Decimal, reason: str
+    ) -> tuple[Decimal, Decimal] | str:
+        """Units and average price that the book has for an order, or why it cannot be filled."""
+        if order.type == "GUARANTEED_STOP_LOSS" and order.price is not None:
+            return wanted, order.price  # exactly there, whatever the market does
+        if reason == _CLOSEOUT:
+            return wanted, tick.ask if wanted > 0 else tick.bid
+        bound, at_price = order.price_bound, order.type in _AT_ITS_PRICE
+        units, price = self._depth.walk(tick, spec, wanted, order.price if at_price else bound)
+        if units == wanted or (units and order.time_in_force == "IOC"):
+            return units, price
+        if at_price and order.time_in_force not in {"FOK", "IOC"}:
+            return _WAITS  # until the book has all of it at that price or better
+        beyond = bound is not None and self._depth.walk(tick, spec, wanted, None)[0] == wanted
+        return "BOUNDS_VIOLATION" if beyond else "INSUFFICIENT_LIQUIDITY"
 
     # --- may the new trade be opened? --------------------------------------------------------
 
@@ -101,6 +131,7 @@ class Matching:
         value = account_value(books, self._specs, self._quotes)
         closing = fill.tick.bid if plan.opens > 0 else fill.tick.ask
         nav = value.nav + in_home((closing - fill.price) * plan.opens, fill.factors)
+        nav -= fill.commission
         units = counted_units(books, *sides_after(books, fill.spec.name, plan))
         needed = round_money(
             units_value(units, fill.tick, fill.factors) * margin_rate(books, fill.spec)
@@ -113,7 +144,7 @@ class Matching:
 
     def _write(self, batch: Batch, fill: Fill, plan: Plan, reason: str) -> Transaction:
         books, order = batch.books, fill.order
-        parts = tuple(_reduction(trade, units, fill) for trade, units in plan.closes)
+        parts = tuple(_reduction(books, trade, units, fill) for trade, units in plan.closes)
         whole = tuple(
             part
             for part, (trade, _) in zip(parts, plan.closes, strict=True)
@@ -123,6 +154,9 @@ class Matching:
         opened = self._opening(batch, fill, plan.opens) if plan.opens else None
         pl = sum((part.realized_pl or ZERO for part in parts), ZERO)
         cost = sum((part.half_spread_cost or ZERO for part in parts), ZERO)
+        financing = sum((part.financing or ZERO for part in parts), ZERO)
+        fee = sum((part.guaranteed_execution_fee or ZERO for part in parts), ZERO)
+        balance = books.balance + pl + financing - fill.commission - fee
         linked = [(trade, books.dependents(trade)) for trade, _ in plan.closes]
         filled = batch.add(
             "ORDER_FILL",
@@ -130,19 +164,19 @@ class Matching:
             client_order_id=order.client_extensions.id if order.client_extensions else None,
             instrument=fill.spec.name,
             units=sum((units for _, units in plan.closes), ZERO) + plan.opens,
-            requested_units=signed_units(books, order),
+            requested_units=fill.wanted,
             gain_quote_home_conversion_factor=fill.factors.gain,
             loss_quote_home_conversion_factor=fill.factors.loss,
             price=fill.price,
             full_vwap=fill.price,
-            full_price=_full_price(fill.tick),
+            full_price=_full_price(fill, self._depth),
             reason=reason,
             pl=round_money(pl),
             quote_pl=_quote_pl(plan, fill.price),
-            financing=round_money(ZERO),
-            commission=round_money(ZERO),
-            guaranteed_execution_fee=round_money(ZERO),
-            account_balance=round_money(books.balance + pl),
+            financing=round_money(financing),
+            commission=round_money(fill.commission),
+            guaranteed_execution_fee=round_money(fee),
+            account_balance=round_money(balance),
             half_spread_cost=round_money(
                 cost + (opened.half_spread_cost or ZERO if opened else ZERO)
             ),
@@ -176,6 +210,7 @@ class Matching:
             ("TAKE_PROFIT_ORDER", order.take_profit_on_fill),
             ("STOP_LOSS_ORDER", order.stop_loss_on_fill),
             ("TRAILING_STOP_LOSS_ORDER", order.trailing_stop_loss_on_fill),
+            ("GUARANTEED_STOP_LOSS_ORDER", order.guaranteed_stop_loss_on_fill),
         )
         for kind, wish in kinds:
             if wish is None:
@@ -195,6 +230,9 @@ class Matching:
                 reason="ON_FILL",
                 client_extensions=wish.client_extensions,
                 order_fill_transaction_id=filled.id,
+                guaranteed_execution_premium=premium_of(fill.spec)
+                if kind.startswith("GUARANTEED")
+                else None,
             )
             self.start_trailing(batch.books, batch.books.pending[made.id])
 
@@ -232,7 +270,7 @@ def _spread_cost(units: Decimal, fill: Fill) -> Decimal:
     return round_money(abs(units) * fill.half_spread * fill.factors.value)
 
 
-def _reduction(trade: Trade, units: Decimal, fill: Fill) -> TradeReduce:
+def _reduction(books: Books, trade: Trade, units: Decimal, fill: Fill) -> TradeReduce:
     # Units carry the order's sign, so (exit - entry) x closed units of the trade is -units here.
     quote_pl = (fill.price - trade.price) * -units
     return TradeReduce(
@@ -241,10 +279,21 @@ def _reduction(trade: Trade, units: Decimal, fill: Fill) -> TradeReduce:
         units=units,
         price=fill.price,
         realized_pl=in_home(quote_pl, fill.factors),
-        financing=round_money(ZERO),
-        guaranteed_execution_fee=round_money(ZERO),
+        financing=_accrued(books, trade, units, fill),
+        guaranteed_execution_fee=_guaranteed_fee(units, fill),
         half_spread_cost=_spread_cost(units, fill),
     )
+
+
+def _accrued(books: Books, trade: Trade, units: Decimal, fill: Fill) -> Decimal:
+    if books.config.financing != "SECOND_BY_SECOND":
+        return round_money(ZERO)  # all of it is paid at the roll
+    return financing_since(books, trade, units, fill.spec, fill.tick, fill.factors, fill.now_ns)
+
+
+def _guaranteed_fee(units: Decimal, fill: Fill) -> Decimal:
+    premium = fill.order.guaranteed_execution_premium
+    return round_money(ZERO if premium is None else premium * abs(units) * fill.factors.loss)
 
 
 def _quote_pl(plan: Plan, price: Decimal) -> Decimal:
@@ -252,13 +301,19 @@ def _quote_pl(plan: Plan, price: Decimal) -> Decimal:
     return total.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
 
 
-def _full_price(tick: Tick) -> FullPrice:
+def _full_price(fill: Fill, depth: Depth) -> FullPrice:
+    tick = fill.tick
+
+    def buckets(*, buying: bool) -> tuple[PriceBucket, ...]:
+        offers = depth.offers(tick, fill.spec, buying=buying)
+        return tuple(PriceBucket(price=p, liquidity=str(units)) for p, units in offers)
+
     return FullPrice(
         closeout_bid=tick.bid,
         closeout_ask=tick.ask,
         timestamp=format_time(tick.venue_ns),
-        bids=(PriceBucket(price=tick.bid, liquidity=str(LIQUIDITY)),),
-        asks=(PriceBucket(price=tick.ask, liquidity=str(LIQUIDITY)),),
+        bids=buckets(buying=False),
+        asks=buckets(buying=True),
     )
 
 

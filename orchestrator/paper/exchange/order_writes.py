@@ -154,7 +154,9 @@ class OrderWrites:
             if replaced is not None and (trade is None or trade.id != replaced.trade_id):
                 return "REPLACING_TRADE_ID_INVALID"
             spec = self._floor.specs[trade.instrument] if trade is not None else None
-            return judge.dependent_objection(books, request, kind, trade, spec, batch.now_ns, old)
+            return judge.dependent_objection(
+                books, request, kind, trade, spec, batch.now_ns, old
+            ) or self._floor.guarantee_objection(books, request, kind, trade)
         if request.instrument is None:
             return "INSTRUMENT_MISSING"
         spec = self._floor.specs[request.instrument]

@@ -71,6 +71,7 @@ class TradeOrdersBody(Body, frozen=True, kw_only=True, gc=False):
     take_profit: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
     stop_loss: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
     trailing_stop_loss: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
+    guaranteed_stop_loss: OnFillRequest | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ExtensionsBody(Body, frozen=True, kw_only=True, gc=False):

@@ -10,19 +10,21 @@ from orchestrator.model.money import ZERO
 class SideTotals:
     """What one side of a position made in its whole life."""
 
-    __slots__ = ("financing", "pl")
+    __slots__ = ("financing", "guaranteed_fees", "pl")
 
     def __init__(self) -> None:
         self.pl = ZERO
         self.financing = ZERO
+        self.guaranteed_fees = ZERO
 
 
 class PositionTotals:
     """Both sides of an instrument that was traded at least once."""
 
-    __slots__ = ("long", "short")
+    __slots__ = ("commission", "long", "short")
 
     def __init__(self) -> None:
+        self.commission = ZERO
         self.long = SideTotals()
         self.short = SideTotals()
 

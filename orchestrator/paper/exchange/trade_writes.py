@@ -39,6 +39,7 @@ _KINDS = (
     ("TAKE_PROFIT", "takeProfit", "take_profit"),
     ("STOP_LOSS", "stopLoss", "stop_loss"),
     ("TRAILING_STOP_LOSS", "trailingStopLoss", "trailing_stop_loss"),
+    ("GUARANTEED_STOP_LOSS", "guaranteedStopLoss", "guaranteed_stop_loss"),
 )
 
 
@@ -157,7 +158,7 @@ class TradeWrites:
         standing: str | None = getattr(trade, DEPENDENT_FIELDS[kind]) if trade else None
         return judge.dependent_objection(
             batch.books, request, kind, trade, spec, batch.now_ns, standing
-        )
+        ) or self._floor.guarantee_objection(batch.books, request, kind, trade)
 
     def _put_dependent(
         self,

@@ -35,14 +35,14 @@ def account_of(exchange: Exchange, books: Books, *, full: bool) -> Account:
         alias=books.alias,
         created_by_user_id=1,
         created_time=books.created_time,
-        guaranteed_stop_loss_order_mode="DISABLED",
+        guaranteed_stop_loss_order_mode="ALLOWED" if books.config.guaranteed else "DISABLED",
         pl=round_money(books.pl),
         resettable_pl=round_money(books.pl),
         resettable_pl_time="0",
         financing=round_money(books.financing),
         commission=round_money(books.commission),
         dividend_adjustment=_NOTHING,
-        guaranteed_execution_fees=_NOTHING,
+        guaranteed_execution_fees=round_money(books.guaranteed_fees),
         margin_rate=books.margin_rate,
         margin_call_enter_time=books.margin_call_time,
         open_trade_count=len(books.trades),
@@ -97,9 +97,11 @@ def trade_full(exchange: Exchange, books: Books, trade: Trade) -> Trade:
         take_profit_order=_order(books, trade.take_profit_order_id),
         stop_loss_order=_order(books, trade.stop_loss_order_id),
         trailing_stop_loss_order=_order(books, trade.trailing_stop_loss_order_id),
+        guaranteed_stop_loss_order=_order(books, trade.guaranteed_stop_loss_order_id),
         take_profit_order_id=None,
         stop_loss_order_id=None,
         trailing_stop_loss_order_id=None,
+        guaranteed_stop_loss_order_id=None,
     )
 
 
@@ -131,8 +133,10 @@ def position_of(books: Books, value: AccountValue, name: InstrumentName) -> Posi
         margin_used=round_money(here.margin_used) if here else None,
         resettable_pl=pl,
         financing=round_money(totals.long.financing + totals.short.financing),
-        commission=_NOTHING,
-        guaranteed_execution_fees=_NOTHING,
+        commission=round_money(totals.commission),
+        guaranteed_execution_fees=round_money(
+            totals.long.guaranteed_fees + totals.short.guaranteed_fees
+        ),
     )
 
 
@@ -153,5 +157,5 @@ def _side(
         unrealized_pl=round_money(unrealized),
         resettable_pl=round_money(side.pl),
         financing=round_money(side.financing),
-        guaranteed_execution_fees=_NOTHING,
+        guaranteed_execution_fees=round_money(side.guaranteed_fees),
     )

@@ -15,7 +15,11 @@ from orchestrator.paper.call import (
 )
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.changes import Forgotten, changes_of, state_of
-from orchestrator.paper.exchange.clockwork import DAYS_CHARGED
+from orchestrator.paper.exchange.charges import (
+    DAYS_CHARGED,
+    guaranteed_distance_of,
+    premium_of,
+)
 from orchestrator.paper.exchange.requests import ConfigureBody, read_body
 from orchestrator.paper.exchange.valuation import margin_rate
 from orchestrator.paper.exchange.views import account_of
@@ -58,7 +62,8 @@ def instrument(spec: InstrumentSpec, books: Books) -> dict[str, object]:
         {"dayOfWeek": day, "daysCharged": charged}
         for day, charged in zip(_DAYS, DAYS_CHARGED, strict=True)
     ]
-    return {
+    terms = books.config.commission
+    shown: dict[str, object] = {
         "name": spec.name,
         "type": spec.type,
         "displayName": spec.display_name or spec.name.replace("_", "/"),
@@ -71,7 +76,7 @@ def instrument(spec: InstrumentSpec, books: Books) -> dict[str, object]:
         "maximumPositionSize": spec.maximum_position_size,
         "maximumOrderUnits": spec.maximum_order_units,
         "marginRate": margin_rate(books, spec),
-        "guaranteedStopLossOrderMode": "DISABLED",
+        "guaranteedStopLossOrderMode": "ALLOWED" if books.config.guaranteed else "DISABLED",
         "tags": [{"type": "ASSET_CLASS", "name": spec.type}],
         "financing": {
             "longRate": spec.financing_long_rate,
@@ -79,6 +84,16 @@ def instrument(spec: InstrumentSpec, books: Books) -> dict[str, object]:
             "financingDaysOfWeek": days,
         },
     }
+    if books.config.guaranteed:
+        shown["minimumGuaranteedStopLossDistance"] = guaranteed_distance_of(spec)
+        shown["guaranteedStopLossOrderExecutionPremium"] = premium_of(spec)
+    if terms is not None:
+        shown["commission"] = {
+            "commission": terms.amount,
+            "unitsTraded": terms.units_traded,
+            "minimumCommission": terms.minimum,
+        }
+    return shown
 
 
 def configure(call: Call) -> Answer:

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from orchestrator.model.market import Tick
-from orchestrator.model.money import Currency
+from orchestrator.model.money import Currency, InstrumentSpec
 from orchestrator.model.time import format_time
 from orchestrator.paper.call import (
     Answer,
     Call,
     Refused,
     bad,
+    encode,
     instruments_of,
     moment,
     ok,
     yes,
 )
+from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.quotes import PRICING_DIGITS, rounded
 from orchestrator.paper.exchange.units import units_available
 from orchestrator.paper.instruments import LIQUIDITY
 
 
-def price_line(tick: Tick) -> bytes:
-    """A ClientPrice as the stream sends it."""
+def price_line(tick: Tick, spec: InstrumentSpec | None = None, depth: Depth = DEEP) -> bytes:
+    """A ClientPrice as the stream sends it; `spec` for a book of more than one level."""
     bid, ask = tick.bid, tick.ask
+    bids = f'[{{"price":"{bid}","liquidity":{LIQUIDITY}}}]'
+    asks = f'[{{"price":"{ask}","liquidity":{LIQUIDITY}}}]'
+    if depth is not DEEP and spec is not None:
+        bids = encode(_buckets(tick, spec, depth, buying=False)).decode()
+        asks = encode(_buckets(tick, spec, depth, buying=True)).decode()
     status = "tradeable" if tick.tradeable else "non-tradeable"
     return (
         f'{{"type":"PRICE","time":"{format_time(tick.venue_ns)}",'
-        f'"bids":[{{"price":"{bid}","liquidity":{LIQUIDITY}}}],'
-        f'"asks":[{{"price":"{ask}","liquidity":{LIQUIDITY}}}],'
+        f'"bids":{bids},"asks":{asks},'
         f'"closeoutBid":"{bid}","closeoutAsk":"{ask}","status":"{status}",'
         f'"tradeable":{"true" if tick.tradeable else "false"},"instrument":"{tick.instrument}"}}'
     ).encode()
+
+
+def _buckets(
+    tick: Tick, spec: InstrumentSpec, depth: Depth, *, buying: bool
+) -> list[dict[str, object]]:
+    offers = depth.offers(tick, spec, buying=buying)
+    return [{"price": price, "liquidity": units} for price, units in offers]
 
 
 def prices(call: Call) -> Answer:
@@ -59,16 +72,17 @@ def prices(call: Call) -> Answer:
 
 
 def _price(call: Call, tick: Tick, *, with_units: bool) -> dict[str, object]:
+    spec = call.market.spec(tick.instrument)
     found = call.exchange.quotes.factors(
-        call.market.spec(tick.instrument).quote,
+        spec.quote,
         call.account.currency,
         call.account.config.conversion_charge,
     )
     price: dict[str, object] = {
         "type": "PRICE",
         "time": format_time(tick.venue_ns),
-        "bids": [{"price": tick.bid, "liquidity": LIQUIDITY}],
-        "asks": [{"price": tick.ask, "liquidity": LIQUIDITY}],
+        "bids": _buckets(tick, spec, call.market.depth, buying=False),
+        "asks": _buckets(tick, spec, call.market.depth, buying=True),
         "closeoutBid": tick.bid,
         "closeoutAsk": tick.ask,
         "status": "tradeable" if tick.tradeable else "non-tradeable",

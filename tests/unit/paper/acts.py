@@ -4,12 +4,24 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from orchestrator.paper.exchange.config import Commission
+from orchestrator.paper.exchange.depth import Depth, Level
 from orchestrator.paper.instruments import SPECS
 from tests.unit.paper.desk import Desk
 
 D = Decimal
 
 PAIRS = {"EUR_USD": D("1.10000"), "USD_JPY": D("150.000"), "EUR_GBP": D("0.85000")}
+
+# Accounts of every division: what an account pays, and how deep its book is.
+TERMS = (
+    {"currency": "USD"},
+    {"currency": "EUR"},
+    {"currency": "JPY", "hedging": True},
+    {"currency": "USD", "guaranteed": True, "financing": "SECOND_BY_SECOND"},
+    {"currency": "EUR", "charge": "0.005", "commission": Commission(amount=D(5), minimum=D(1))},
+    {"currency": "USD", "depth": Depth((Level(9000, D(0)), Level(30_000, D("0.4"))), limited=True)},
+)
 
 prices = st.tuples(
     st.just("price"), st.sampled_from(sorted(PAIRS)), st.integers(-1500, 1500), st.integers(1, 40)
@@ -21,7 +33,7 @@ orders = st.tuples(
     st.integers(-60_000, 60_000),
     st.integers(-800, 800),
     st.sampled_from(["DEFAULT", "REDUCE_ONLY", "REDUCE_FIRST", "OPEN_ONLY"]),
-    st.sampled_from([None, "stop", "both", "trailing"]),
+    st.sampled_from([None, "stop", "both", "trailing", "guaranteed"]),
 )
 others = st.sampled_from(
     [
@@ -54,6 +66,8 @@ def order(desk: Desk, name: str, kind: str, units: int, steps: int, rest: tuple)
     if protect == "both":
         target = away(name, steps) + (900 if units > 0 else -900) * step
         wish["takeProfitOnFill"] = {"price": str(target)}
+    if protect == "guaranteed":
+        wish["guaranteedStopLossOnFill"] = {"distance": str(450 * step)}
     if protect == "trailing":
         wish["trailingStopLossOnFill"] = {"distance": str(500 * step)}
     desk.order(str(units), name, **wish)

@@ -10,6 +10,7 @@ from orchestrator.model.money import AccountId, Currency, InstrumentName, Price
 from orchestrator.model.time import NS_PER_S, parse_time
 from orchestrator.paper.exchange.clockwork import Clockwork
 from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.exchange.depth import DEEP
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.reply import Reply
 from orchestrator.paper.exchange.requests import (
@@ -39,6 +40,8 @@ class Desk:
         charge: str = "0",
         specs=None,
         start: int = NOON,
+        depth=DEEP,
+        **terms,
     ) -> None:
         self.now = start
         self.config = AccountConfig(
@@ -47,8 +50,9 @@ class Desk:
             balance=Decimal(balance),
             hedging=hedging,
             conversion_charge=Decimal(charge),
+            **terms,
         )
-        self.exchange = Exchange(dict(SPECS) | (specs or {}))
+        self.exchange = Exchange(dict(SPECS) | (specs or {}), depth)
         self.clockwork = Clockwork(self.exchange, start)
         self.batches: list[list[bytes]] = []
         self.exchange.listeners.append(lambda _b, _m, encoded: self.batches.append([*encoded]))

@@ -10,7 +10,7 @@ from orchestrator.model.venue import Transaction
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.instruments import SPECS
-from tests.unit.paper.acts import PAIRS, acts, play
+from tests.unit.paper.acts import PAIRS, TERMS, acts, play
 from tests.unit.paper.desk import Desk
 
 D = Decimal
@@ -25,20 +25,19 @@ def known(desk_exchange, books) -> object:
     ]
     return (
         msgspec.structs.replace(account, orders=None), bare, books.closed_trades,
-        books.order_by_client_id, books.trade_by_client_id, books.expiries,
+        books.order_by_client_id, books.trade_by_client_id, books.expiries, books.financed_ns,
         sorted(books.orders_in), sorted(books.trades_in), books.history,
     )  # fmt: skip
 
 
 @given(
     acts,
-    st.sampled_from([("USD", False), ("EUR", False), ("JPY", True)]),
+    st.sampled_from(TERMS),
     st.sampled_from(["2000", "100000"]),
 )
 @settings(max_examples=120)
-def test_replaying_the_transactions_rebuilds_the_account(played, kind, balance):
-    currency, hedging = kind
-    desk = Desk(currency, balance, hedging=hedging)
+def test_replaying_the_transactions_rebuilds_the_account(played, terms, balance):
+    desk = Desk(balance=balance, **terms)
     for name, price in PAIRS.items():
         desk.price(name, str(price), str(price + 10 * SPECS[name].tick))
     desk.price("GBP_USD", "1.27000", "1.27010")
@@ -53,13 +52,17 @@ def test_replaying_the_transactions_rebuilds_the_account(played, kind, balance):
     total = D(0)
     for t in log:
         total += D(t.get("amount", 0)) + D(t.get("pl", 0)) + D(t.get("financing", 0))
+        total -= D(t.get("commission", 0)) + D(t.get("guaranteedExecutionFee", 0))
         if "accountBalance" in t:
             assert D(t["accountBalance"]) == total
     assert desk.books.balance == total
     sides = [side for p in desk.books.positions.values() for side in (p.long, p.short)]
     assert sum(side.pl for side in sides) == desk.books.pl
     assert sum(side.financing for side in sides) == desk.books.financing
-    if not hedging:
+    assert sum(side.guaranteed_fees for side in sides) == desk.books.guaranteed_fees
+    paid = sum(p.commission for p in desk.books.positions.values())
+    assert paid == desk.books.commission
+    if not terms.get("hedging"):
         for trades in desk.books.trades_in.values():
             assert len({t.current_units > 0 for t in trades.values()}) == 1
 

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.model.errors import FeedError
 from orchestrator.model.time import NS_PER_S
 from orchestrator.paper.clock import VenueTime
+from orchestrator.paper.exchange.config import Commission
 from orchestrator.paper.feeds.manual import ManualFeed
 from orchestrator.paper.feeds.replay import ReplayFeed
 from orchestrator.paper.instruments import SPECS
@@ -31,6 +32,23 @@ def test_good_flags_are_read():
     assert parse([*GOOD, "--speed", "max"]).speed == 0
 
 
+def test_an_account_has_terms_of_its_own():
+    """Leverage, division, financing, commission, guaranteed stops: each as an option."""
+    plain, rich = (
+        parse_account(f"{ACCOUNT}:USD:1{rest}")
+        for rest in ("", ":hedging:leverage=30:charge=0.5:financing=second:commission=5/100000/1")
+    )
+    assert (plain.margin_rate, plain.financing, plain.commission) == (D("0.02"), "DAILY", None)
+    assert rich.hedging
+    assert rich.margin_rate == D("0.03333")
+    assert rich.conversion_charge == D("0.005")
+    assert rich.financing == "SECOND_BY_SECOND"
+    assert rich.commission == Commission(amount=D(5), units_traded=D(100_000), minimum=D(1))
+    assert parse_account(f"{ACCOUNT}:USD:1:guaranteed").guaranteed
+    depth = parse([*GOOD, "--depth", "1000:0,5000:0.3"]).depth
+    assert [(level.units, level.pips) for level in depth.levels] == [(1000, D(0)), (5000, D("0.3"))]
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
@@ -42,6 +60,14 @@ def test_good_flags_are_read():
         ([*GOOD, "--account", "1-2-3-4:USD:NaN"], "balance"),
         ([*GOOD, "--account", "1-2-3-4:USD:-1"], "balance"),
         ([*GOOD, "--account", "1-2-3-4:USD:1:margin"], "--account"),
+        ([*GOOD, "--account", "1-2-3-4:USD:1:leverage=0"], "leverage=0"),
+        ([*GOOD, "--account", "1-2-3-4:USD:1:financing=weekly"], "financing=weekly"),
+        ([*GOOD, "--account", "1-2-3-4:USD:1:commission=5"], "commission=5"),
+        ([*GOOD, "--account", "1-2-3-4:USD:1:hedging=yes"], "hedging=yes"),
+        ([*GOOD, "--depth", "1000:1"], "--depth"),
+        ([*GOOD, "--depth", "1000:0,500:-1"], "--depth"),
+        ([*GOOD, "--depth", "many"], "--depth"),
+        ([*GOOD, "--stream-port", "x"], "--stream-port"),
         ([*GOOD, "--port", "70000"], "--port"),
         ([*GOOD, "--port", "-1"], "--port"),
         ([*GOOD, "--speed", "0"], "--speed"),
