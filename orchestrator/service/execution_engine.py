@@ -22,7 +22,7 @@ from orchestrator.model.acts import (
     Write,
 )
 from orchestrator.model.base import Message
-from orchestrator.model.errors import StoreConflict, StoreError
+from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
     Event,
     RoleHealth,
@@ -33,7 +33,6 @@ from orchestrator.model.events import (
     TransactionsSeen,
 )
 from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
-from orchestrator.model.journal import Record
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
@@ -44,6 +43,7 @@ from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager, Seat
 from orchestrator.service.gate import Gate
+from orchestrator.service.journal import Journal
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
 from orchestrator.service.reads import Reads
@@ -54,9 +54,6 @@ log = structlog.get_logger()
 
 # A turn is closed, committed and acted on after so many facts, however much is still waiting.
 _FACTS_A_TURN = 256
-# With the store failing, so many facts wait in memory; beyond, the service ends, gate closed.
-_UNSAVED_MAX = 20_000
-_SNAPSHOT_EVERY = 5_000
 _BEGUN_MAX = 10_000
 # So much may agents say to what follows from one delivery, before they are taken for a flood.
 _SAID_MAX = 1_000
@@ -97,7 +94,7 @@ class ExecutionEngine:
     ) -> None:  # fmt: skip
         self.kernel = kernel
         self.hooks = Hooks()
-        self._chain = chain
+        self._journal = Journal(chain, store, kernel, telemetry, node=node)
         self._store = store
         self._bus = bus
         self._writer = writer
@@ -106,15 +103,9 @@ class ExecutionEngine:
         self._gate = gate
         self._clock = clock
         self._telemetry = telemetry
-        self._node = node
         self._inbox: deque[Event] = deque()
         self._busy = False
-        self._unsaved: list[Fact] = []
-        self._failing = False
         self._said_left = _SAID_MAX
-        self._fresh: list[tuple[Record, Fact]] = []
-        self._facts_since_snapshot = 0
-        self._seq = 0
         self._signal_began: dict[str, int] = {}
         self._last_first_byte_ns: Instant = 0
         self._last_first_byte_wall_ns: Instant = 0
@@ -214,89 +205,43 @@ class ExecutionEngine:
 
     # -- durability -----------------------------------------------------------------------------
 
-    def _commit(self, facts: list[Fact]) -> bool:
+    def _commit(self, facts: Sequence[Fact]) -> bool:
         """Whether everything said so far is durable. On failure the facts wait, in order."""
-        self._unsaved.extend(facts)
-        if self._failing:
-            self._refuse_overflow()
-            return False  # `retry_commit` tries again, at the beat's pace
-        return self._write_down()
+        durable = self._journal.write(facts, self._now)
+        self._hear_troubles()
+        return durable
 
-    def _write_down(self) -> bool:
-        if not self._unsaved:
-            return True
-        began = mono_ns()
-        records = self._chain.link(
-            self._unsaved, ts=self._now, node=self._node, epoch=self.kernel.epoch
-        )
-        try:
-            self._store.append(records, self._unsaved)
-        except StoreConflict:
-            # What the journal holds already cannot happen again: a bug, and no more orders (S4).
-            self._gate.close()
-            raise
-        except StoreError as exc:
-            log.warning("store.failed", reason=str(exc), waiting=len(self._unsaved))
-            self._failing = True
-            self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
-            return False
-        self._chain.advance(records)
-        self._telemetry.took("journal", (mono_ns() - began) / 1000)
-        self._fresh.extend(zip(records, self._unsaved, strict=True))
-        self._seq = records[-1].seq
-        self._facts_since_snapshot += len(records)
-        self._unsaved = []
-        return True
-
-    def _refuse_overflow(self) -> None:
-        if len(self._unsaved) > _UNSAVED_MAX:
-            self._gate.close()
-            raise StoreError(f"{len(self._unsaved)} facts could not be written down")
+    def _hear_troubles(self) -> None:
+        self._inbox.extend(self._journal.troubles)
+        self._journal.troubles.clear()
 
     def retry_commit(self) -> None:
         """On each beat: saves what waits, and probes a store that has failed by a real write."""
-        if self._busy or not (self._unsaved or self._failing or self.kernel.storage_blocked):
+        if self._busy or not self._journal.wants_retry():
             return
         self._busy = True
         self._now = self._clock.now()
         try:
-            self._failing = False
-            if self._write_down() and self.kernel.storage_blocked:
-                self._probe()
+            self._journal.retry(self._now)
+            self._hear_troubles()
             self._announce()
         finally:
             self._busy = False
         self.handle()
 
-    def _probe(self) -> None:
-        try:
-            self._store.save_snapshot(self._seq, self.kernel.snapshot())
-        except StoreError as exc:
-            self._inbox.append(StorageTrouble(ok=False, reason=str(exc)))
-        else:
-            self._inbox.append(StorageTrouble(ok=True))
-
     def maybe_snapshot(self, *, force: bool = False) -> None:
-        """Save the kernel's state, so that a restart reads few facts. Failure is not trouble."""
-        if self._unsaved or not (force or self._facts_since_snapshot >= _SNAPSHOT_EVERY):
-            return
-        try:
-            self._store.save_snapshot(self._seq, self.kernel.snapshot())
-        except StoreError as exc:
-            log.warning("snapshot.failed", reason=str(exc))
-            return
-        self._facts_since_snapshot = 0
+        """Save the kernel's state when it is time to, or `force`."""
+        self._journal.snapshot(force=force)
 
     def recovered(self, seq: int) -> None:
         """Where the journal ends after recovery."""
-        self._seq = seq
+        self._journal.seq = seq
 
     # -- telling ---------------------------------------------------------------------------------
 
     def _announce(self) -> None:
         """What has become durable is counted, broadcast and told to the log; after the acts."""
-        fresh, self._fresh = self._fresh, []
-        for record, fact in fresh:
+        for record, fact in self._journal.take_fresh():
             self._telemetry.saw(fact)
             self._bus.publish(record, fact)
             narrate(fact)
@@ -344,8 +289,7 @@ class ExecutionEngine:
         self.handle()
 
     def _loose(self, fact: Fact) -> None:
-        # Joins whatever is committed next, which is at the latest the beat's own commit.
-        self._unsaved.append(fact)
+        self._journal.keep(fact)
         self._tell(fact)
 
     def _agent_changed(self, changed: AgentChanged) -> None:
@@ -426,7 +370,7 @@ class ExecutionEngine:
     @property
     def durable(self) -> bool:
         """Whether everything that was said so far is written down (K4)."""
-        return not (self._unsaved or self._failing)
+        return self._journal.durable
 
     @property
     def last_first_byte_at(self) -> Instant | None:

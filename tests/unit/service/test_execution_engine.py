@@ -174,7 +174,7 @@ def test_a_conflict_closes_the_gate_and_is_not_carried_on_from(bench):
 
 
 def test_more_than_memory_should_hold_closes_the_gate(bench, monkeypatch):
-    monkeypatch.setattr("orchestrator.service.execution_engine._UNSAVED_MAX", 10)
+    monkeypatch.setattr("orchestrator.service.journal._UNSAVED_MAX", 10)
     bench.script(Noted, lambda e: Step((fact(e.text),), ()))
     bench.fail()
     for number in range(10):

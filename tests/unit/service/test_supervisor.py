@@ -106,7 +106,7 @@ def test_a_snapshot_and_the_facts_after_it_are_as_good_as_the_whole_journal(tmp_
         assert 0 < seq < later.store.last_record().seq
         later.system._recover()
         assert later.kernel.snapshot() == whole
-        assert later.system.engine._seq == later.store.last_record().seq
+        assert later.system.engine._journal.seq == later.store.last_record().seq
         await later._end()
 
     in_virtual_time(story)
