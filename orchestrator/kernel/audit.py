@@ -95,16 +95,20 @@ class AuditChain:
         return self._head
 
     def link(
-        self, entries: Sequence[Fact], ts: Instant, node: str, epoch: int
+        self, entries: Sequence[Fact], ts: Instant | Sequence[Instant], node: str, epoch: int
     ) -> tuple[Record, ...]:
-        """Records for these facts, after the head. Changes nothing: a commit may yet fail."""
+        """Records for these facts, after the head. Changes nothing: a commit may yet fail.
+
+        `ts`: the instant of all, or one for each.
+        """
         seq, prev = self._seq, self._head
         records: list[Record] = []
-        for fact in entries:
+        times = (ts,) * len(entries) if isinstance(ts, int) else ts
+        for fact, at in zip(entries, times, strict=True):
             seq += 1
             bare = Record(
                 seq=seq,
-                ts=ts,
+                ts=at,
                 node=node,
                 epoch=epoch,
                 type=tag_of(fact),

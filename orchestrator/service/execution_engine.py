@@ -222,7 +222,7 @@ class ExecutionEngine:
         self._busy = True
         self._now = self._clock.now()
         try:
-            self._journal.retry(self._now)
+            self._journal.retry()
             self._hear_troubles()
             self._announce()
         finally:
@@ -289,7 +289,7 @@ class ExecutionEngine:
         self.handle()
 
     def _loose(self, fact: Fact) -> None:
-        self._journal.keep(fact)
+        self._journal.keep(fact, self._now)
         self._tell(fact)
 
     def _agent_changed(self, changed: AgentChanged) -> None:

@@ -11,6 +11,7 @@ import prometheus_client as prom
 
 from orchestrator.kernel.audit import AuditChain, verify
 from orchestrator.kernel.ledger import valuation
+from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
     Drained,
     EnableAccount,
@@ -184,12 +185,16 @@ class FrontDesk:
         if self._kernel.stop_id is None:
             # Resumed already, but the latch could not be removed: only that is left to do.
             return self._reopen(Done(text="resumed", mode=self._kernel.mode))
-        verified = await self.verify_audit()
+        try:
+            verified = await self.verify_audit()
+            epoch = self._store.next_epoch()
+        except StoreError:
+            return _NOT_WRITTEN
         if isinstance(verified, Refused):
             return verified
         event = Resume(
             stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades,
-            epoch=self._store.next_epoch(),
+            epoch=epoch,
         )  # fmt: skip
         answer = self._command(event, "resumed; the system is ready, start it to trade")
         return self._reopen(answer) if isinstance(answer, Done) else answer

@@ -35,7 +35,8 @@ class Journal:
         self._kernel = kernel
         self._telemetry = telemetry
         self._node = node
-        self._unsaved: list[Fact] = []
+        # Each with the instant at which the kernel took it over: a replay must take it over then.
+        self._unsaved: list[tuple[Instant, Fact]] = []
         self._fresh: list[tuple[Record, Fact]] = []
         self._failing = False
         self._since_snapshot = 0
@@ -47,30 +48,32 @@ class Journal:
         """Whether everything that was said so far is written down (K4)."""
         return not (self._unsaved or self._failing)
 
-    def keep(self, fact: Fact) -> None:
+    def keep(self, fact: Fact, now: Instant) -> None:
         """Joins whatever is written next, which is at the latest the beat's own writing."""
-        self._unsaved.append(fact)
+        self._unsaved.append((now, fact))
 
     def write(self, facts: Sequence[Fact], now: Instant) -> bool:
         """Whether these, and all before them, are durable. StoreError when too many wait;
         StoreConflict for what the journal holds already: a bug, and no more orders (S4).
         """
-        self._unsaved.extend(facts)
+        self._unsaved.extend((now, fact) for fact in facts)
         if not self._failing:
-            return self._write(now)
+            return self._write()
         if len(self._unsaved) > _UNSAVED_MAX:
             raise StoreError(f"{len(self._unsaved)} facts could not be written down")
         return False  # `retry` tries again, at the beat's pace
 
-    def _write(self, now: Instant) -> bool:
+    def _write(self) -> bool:
         if not self._unsaved:
             return True
         began = mono_ns()
+        times = [at for at, _ in self._unsaved]
+        facts = [fact for _, fact in self._unsaved]
         records = self._chain.link(
-            self._unsaved, ts=now, node=self._node, epoch=self._kernel.epoch
+            facts, ts=times, node=self._node, epoch=self._kernel.epoch
         )  # fmt: skip
         try:
-            self._store.append(records, self._unsaved)
+            self._store.append(records, facts)
         except StoreConflict:
             raise  # no trouble of the store's that a retry could mend
         except StoreError as exc:
@@ -80,7 +83,7 @@ class Journal:
             return False
         self._chain.advance(records)
         self._telemetry.took("journal", (mono_ns() - began) / 1000)
-        self._fresh.extend(zip(records, self._unsaved, strict=True))
+        self._fresh.extend(zip(records, facts, strict=True))
         self.seq = records[-1].seq
         self._since_snapshot += len(records)
         self._unsaved = []
@@ -89,10 +92,10 @@ class Journal:
     def wants_retry(self) -> bool:
         return bool(self._unsaved or self._failing or self._kernel.storage_blocked)
 
-    def retry(self, now: Instant) -> None:
+    def retry(self) -> None:
         """Saves what waits, and probes a store that has failed by a real write."""
         self._failing = False
-        if self._write(now) and self._kernel.storage_blocked:
+        if self._write() and self._kernel.storage_blocked:
             self._probe()
 
     def _probe(self) -> None:
