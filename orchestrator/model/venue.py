@@ -155,7 +155,7 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     type: str
     account_id: AccountId = AccountId("")
     time: str = "0"
-    user_id: int = 0
+    user_id: int = msgspec.field(default_factory=int)  # always sent, 0 for the venue itself
     batch_id: str = ""
     request_id: str | None = None
     # orders
@@ -250,7 +250,7 @@ class Order(Wire, frozen=True, kw_only=True, gc=False):
 
     id: str
     type: str
-    state: str = "PENDING"
+    state: str = msgspec.field(default_factory=lambda: "PENDING")  # always sent
     create_time: str = "0"
     client_extensions: ClientExtensions | None = None
     instrument: InstrumentName | None = None
@@ -298,7 +298,7 @@ class Trade(Wire, frozen=True, kw_only=True, gc=False):
     instrument: InstrumentName
     price: Decimal
     open_time: str = "0"
-    state: str = "OPEN"
+    state: str = msgspec.field(default_factory=lambda: "OPEN")  # always sent
     initial_units: Decimal = ZERO
     initial_margin_required: Decimal | None = None
     current_units: Decimal = msgspec.field(default_factory=lambda: ZERO)  # always sent
