@@ -1,0 +1,1 @@
+"""Experiments on the whole house: the same System in virtual time."""

@@ -1,0 +1,117 @@
+"""Which faults a seed brings, and when: drawn from the seed alone, each kind with its own dice."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterable
+
+from orchestrator.service.seams import dice
+
+# Kind -> what happens. A window kind lasts for seconds; the others strike single events.
+KINDS: dict[str, str] = {
+    "answer_lost": "the venue accepts a write, and its answer never comes",
+    "request_lost": "a write is lost on its way to the venue",
+    "slow_answers": "answers to writes take up to 4.5 s",
+    "slow_sending": "a write waits up to 3 s for the limiter before the gate",
+    "http_5xx": "a write is answered by a 5xx, done or not",
+    "http_429": "a write is answered by a 429",
+    "refused": "a write is refused with a 400 that proves it was not accepted",
+    "reads_fail": "a read fails: silence, 5xx, nonsense, refused connection",
+    "reads_slow": "a read takes up to 4 s, and tells what was true before",
+    "reads_stale": "a read comes from a copy that lags behind",
+    "log_drop": "a frame of the transaction stream is lost, heartbeats go on",
+    "log_double": "a frame of the transaction stream comes twice",
+    "log_late": "a frame of the transaction stream comes late, out of order",
+    "log_silent": "window: the transaction stream is down",
+    "prices_gap": "window: the price stream is down",
+    "bad_ticks": "the price stream tells nonsense",
+    "wild_market": "prices jump",
+    "venue_away": "window: the venue cannot be reached at all",
+    "store_fails": "window: nothing can be written down",
+    "latch_fails": "window: the stop's latch cannot be written",
+    "crash": "the process is killed, any time",
+    "crash_at_write": "the process is killed right before or after a durable write",
+    "crash_at_send": "the process is killed right before or after an order's first byte",
+    "crash_early": "the process is killed while it recovers",
+    "crash_in_stop": "the process is killed while an emergency stop liquidates",
+    "agent_raises": "an agent raises",
+    "agent_nonsense": "an agent answers NaN, huge numbers, or for others",
+    "agent_silent": "an agent does not answer",
+    "agent_blocks": "an agent blocks the loop for some seconds",
+    "op_stop": "the operator stops trading, with or without closing",
+    "op_emergency": "the operator raises an emergency stop",
+    "op_emergency_account": "the operator raises an emergency stop for one account",
+    "op_accounts": "the operator disables and enables accounts",
+    "op_agents": "the operator restarts agents",
+}
+
+CRASHES = frozenset(("crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop"))
+_WINDOWS = ("log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails")
+_SHARES = (0.1, 0.25, 0.5, 0.8)
+_RATES = (0.01, 0.03, 0.1, 0.3)
+_RARER = {"crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3}
+_WINDOW_S = (1.0, 25.0)
+_WINDOWS_AT_MOST = 4
+
+
+def dice_of(seed: int, name: str) -> random.Random:
+    """Chance that depends on the seed and a name only, not on who else rolls."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return dice(int.from_bytes(digest[:8], "big"))
+
+
+def kinds_of(seed: int) -> tuple[str, ...]:
+    """The swarm of a seed: few kinds or many, so that rare mixtures come up too."""
+    swarm = dice_of(seed, "swarm")
+    share = swarm.choice(_SHARES)
+    return tuple(kind for kind in KINDS if swarm.random() < share)
+
+
+class Fates:
+    """Asked at every point where something may go wrong. When `calm`, nothing does any more."""
+
+    def __init__(self, seed: int, kinds: Iterable[str], storm_s: float) -> None:
+        self.kinds = frozenset(kinds)
+        self.calm = False
+        self.struck: Counter[str] = Counter()
+        self._dice = {kind: dice_of(seed, kind) for kind in KINDS}
+        self._rates = {
+            kind: rolls.choice(_RATES) * _RARER.get(kind, 1.0) for kind, rolls in self._dice.items()
+        }
+        self._windows = {kind: self._draw_windows(kind, storm_s) for kind in _WINDOWS}
+
+    def _draw_windows(self, kind: str, storm_s: float) -> tuple[tuple[float, float], ...]:
+        rolls = self._dice[kind]
+        found: list[tuple[float, float]] = []
+        for _ in range(rolls.randint(1, _WINDOWS_AT_MOST)):
+            begin = rolls.uniform(0.0, storm_s)
+            found.append((begin, begin + rolls.uniform(*_WINDOW_S)))
+        return tuple(found)
+
+    def has(self, kind: str) -> bool:
+        """Whether this kind may happen now at all."""
+        return kind in self.kinds and not self.calm
+
+    def strikes(self, kind: str) -> bool:
+        """Whether it happens to this event."""
+        if not self.has(kind) or self._dice[kind].random() >= self._rates[kind]:
+            return False
+        self.struck[kind] += 1
+        return True
+
+    def inside(self, kind: str, at_s: float) -> bool:
+        """Whether a window of this kind is open, at seconds since the run's begin."""
+        if not self.has(kind) or not any(a <= at_s < b for a, b in self._windows[kind]):
+            return False
+        self.struck[kind] += 1
+        return True
+
+    def forget(self, kinds: Iterable[str]) -> None:
+        """These have happened often enough."""
+        self.kinds -= frozenset(kinds)
+
+    def dice(self, kind: str) -> random.Random:
+        """The kind's own dice, for how it happens."""
+        return self._dice[kind]

@@ -1,0 +1,265 @@
+"""Watches the venue's own books and the journal, and names every invariant that does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from orchestrator.kernel.orders.identity import is_ours
+from orchestrator.model.facts import (
+    AccountAdopted,
+    BreakerTripped,
+    Fact,
+    IntentMoved,
+    IntentWritten,
+    SignalAccepted,
+    SignalEnded,
+    TransactionApplied,
+    TransactionHole,
+)
+from orchestrator.model.journal import Record
+from orchestrator.model.limits import AccountLimits, CheckLimits
+from orchestrator.model.money import AccountId
+from orchestrator.model.orders import Intent, IntentState, WriteKind, WriteRequest
+from orchestrator.model.signals import Outcome
+from orchestrator.model.venue import Transaction
+from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.views import account_of
+from orchestrator.paper.market import Market
+
+_VIOLATIONS_MAX = 20
+_TRACE_MAX = 20_000
+_ENTRY_ORDERS = frozenset(
+    ("MARKET_ORDER", "LIMIT_ORDER", "STOP_ORDER", "MARKET_IF_TOUCHED_ORDER", "FIXED_PRICE_ORDER")
+)
+# Small enough for three trades at once within the margin, so that limits are met together.
+LIMITS = AccountLimits(risk_per_trade=Decimal("0.004"))
+_CHECKS = CheckLimits()
+# What was checked was checked at a price; a fill may be worse by the bound, and more by the time
+# that all of it is counted again here.
+_SLACK = Decimal("1.10")
+
+
+class Judge:
+    """Hears every batch of the venue and every durable record; asked to look at each beat."""
+
+    def __init__(self, market: Market, gate_word: Path, *, tracing: bool) -> None:
+        self.violations: list[str] = []
+        self.trace: list[str] = []
+        self._market = market
+        self._gate_word = gate_word
+        self._tracing = tracing
+        # What was promised to the operator: these accounts open nothing.
+        self.halted: frozenset[AccountId] = frozenset()
+        # The venue's side.
+        self.log: dict[AccountId, list[Transaction]] = {}
+        self._named: dict[str, str] = {}  # client id -> order id at the venue
+        self._orders: dict[tuple[AccountId, str], Transaction] = {}
+        self.filled: dict[str, str] = {}  # client id -> trade
+        self.orders = 0
+        # The journal's side.
+        self.intents: dict[str, Intent] = {}
+        self.ends: dict[str, IntentState] = {}
+        self.accepted: dict[str, tuple[AccountId, ...]] = {}
+        self.ended: dict[tuple[str, AccountId], Outcome] = {}
+        self._applied: dict[AccountId, int] = {}
+        market.exchange.listeners.append(self._on_batch)
+
+    # -- what is said -----------------------------------------------------------------------------
+
+    def blame(self, invariant: str, text: str) -> None:
+        """A violation; once each, and not without end."""
+        line = f"{invariant}: {text}"
+        if line not in self.violations and len(self.violations) < _VIOLATIONS_MAX:
+            self.violations.append(line)
+            self.tell(f"VIOLATION {line}")
+
+    def tell(self, text: str) -> None:
+        """Into the trace, with the market's time."""
+        if self._tracing and len(self.trace) < _TRACE_MAX:
+            at_s = (self._market.time.now() - self._market.time.start_ns) / 1e9
+            self.trace.append(f"{at_s:9.3f} {text}")
+
+    # -- orders leave -----------------------------------------------------------------------------
+
+    def first_byte(self, request: WriteRequest) -> None:
+        """An order's first byte leaves now (INV-01, INV-03)."""
+        if request.kind is not WriteKind.ORDER:
+            return
+        name = request.client_request_id
+        if self.gate_closed:
+            self.blame("INV-01", f"{name} leaves for {request.account_id} with the gate closed")
+        if request.account_id in self.halted:
+            self.blame("INV-01", f"{name} leaves for {request.account_id}, which is stopped")
+        if name not in self.intents:
+            self.blame("INV-03", f"{name} leaves without a durable intent")
+
+    @property
+    def gate_closed(self) -> bool:
+        """By the word itself, and not by what the service makes of it."""
+        try:
+            return self._gate_word.read_bytes()[:1] not in (b"", b"\0")
+        except FileNotFoundError:
+            return False
+
+    # -- the venue's books ------------------------------------------------------------------------
+
+    def _on_batch(
+        self, books: Books, made: Sequence[Transaction], _encoded: Sequence[bytes]
+    ) -> None:
+        for tx in made:
+            self.log.setdefault(books.account_id, []).append(tx)
+            self.tell(f"venue {books.account_id[-3:]} {tx.id} {tx.type} {tx.reason or ''}")
+            if tx.type in _ENTRY_ORDERS:
+                self._on_order(books, tx)
+            elif tx.type == "ORDER_FILL":
+                self._on_fill(books, tx)
+
+    def _on_order(self, books: Books, tx: Transaction) -> None:
+        self._orders[books.account_id, tx.id] = tx
+        if _closes(tx):
+            return
+        name = (tx.client_extensions.id if tx.client_extensions is not None else None) or ""
+        self.orders += 1
+        if not is_ours(name):
+            self.blame("INV-03", f"order {tx.id} at {books.account_id} has no name of ours")
+            return
+        if name in self._named:
+            self.blame("INV-02", f"{name} has orders {self._named[name]} and {tx.id}")
+        self._named[name] = tx.id
+        intent = self.intents.get(name)
+        if intent is None:
+            self.blame("INV-03", f"order {tx.id} of {name} came without a durable intent")
+        elif intent.watermark >= tx.number:
+            self.blame("INV-03", f"{name}: watermark {intent.watermark}, order {tx.id}")
+        if tx.stop_loss_on_fill is None:
+            self.blame("INV-09", f"order {tx.id} of {name} carries no stop loss")
+
+    def _on_fill(self, books: Books, tx: Transaction) -> None:
+        order = self._orders.get((books.account_id, tx.order_id or ""))
+        if order is None:
+            return  # a stop or target of a trade
+        if _closes(order):
+            if tx.trade_opened is not None:
+                self.blame("INV-10", f"fill {tx.id} at {books.account_id} closes, and opens")
+            return
+        name = (order.client_extensions.id if order.client_extensions is not None else None) or ""
+        self.filled[name] = tx.trade_opened.trade_id if tx.trade_opened is not None else ""
+        if tx.trade_opened is not None:
+            self._judge_limits(books, name)
+
+    def _judge_limits(self, books: Books, name: str) -> None:
+        """INV-04, by what the venue holds after the fill; only limits that cannot drift."""
+        if len(books.trades) > LIMITS.max_concurrent_trades:
+            self.blame("INV-04", f"{books.account_id} holds {len(books.trades)} trades ({name})")
+        account = account_of(self._market.exchange, books, full=False)
+        if account.nav is None or account.margin_used is None:
+            return
+        if account.margin_used > _CHECKS.margin_used_max * account.nav * _SLACK:
+            self.blame("INV-04", f"{books.account_id} uses {account.margin_used} margin ({name})")
+
+    def naked(self) -> list[str]:
+        """Trades that stand at the venue without a stop loss (INV-09)."""
+        return [
+            f"{account_id}/{trade.id}"
+            for account_id, books in self._market.exchange.accounts.items()
+            for trade in books.trades.values()
+            if trade.stop_loss_order_id is None
+        ]
+
+    # -- the journal ------------------------------------------------------------------------------
+
+    def durable(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
+        """These are written down now, in this order."""
+        for record, fact in zip(records, facts, strict=True):
+            self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
+            match fact:
+                case AccountAdopted():
+                    self._on_adopted(fact.account.id, int(fact.account.last_transaction_id))
+                case TransactionApplied():
+                    self._on_applied(fact.account_id, fact.transaction.number)
+                    self._judge_copy(fact)
+                case TransactionHole():
+                    self.blame("INV-05", f"{fact.account_id}: {fact.transaction_id} is no hole")
+                case IntentWritten():
+                    self._on_intent(fact.intent)
+                case IntentMoved():
+                    self.ends[fact.intent_id] = fact.state
+                case SignalAccepted():
+                    self._on_accepted(fact)
+                case SignalEnded():
+                    self._on_ended(fact)
+                case BreakerTripped() if fact.breaker in ("S4", "A8"):
+                    self.blame(fact.breaker, f"tripped for {fact.subject}: {fact.evidence}")
+                case _:
+                    pass
+
+    def _on_adopted(self, account_id: AccountId, last_id: int) -> None:
+        if account_id in self._applied:
+            self.blame("INV-05", f"{account_id} was adopted again, at {last_id}")
+        self._applied[account_id] = last_id
+
+    def _on_applied(self, account_id: AccountId, number: int) -> None:
+        last = self._applied.get(account_id)
+        if last is not None and number != last + 1:
+            self.blame("INV-05", f"{account_id}: {number} was written down after {last}")
+        self._applied[account_id] = number
+
+    def _judge_copy(self, fact: TransactionApplied) -> None:
+        number, log = fact.transaction.number, self.log.get(fact.account_id, [])
+        if not (0 < number <= len(log)) or log[number - 1] != fact.transaction:
+            self.blame("INV-05", f"{fact.account_id}: {number} is not what the venue has")
+
+    def _on_intent(self, intent: Intent) -> None:
+        if intent.intent_id in self.intents:
+            self.blame("INV-02", f"{intent.intent_id} was written twice")
+        self.intents[intent.intent_id] = intent
+
+    def _on_accepted(self, fact: SignalAccepted) -> None:
+        if fact.signal.signal_id in self.accepted:
+            self.blame("C04", f"signal {fact.signal.signal_id} was accepted twice")
+        self.accepted[fact.signal.signal_id] = fact.accounts
+
+    def _on_ended(self, fact: SignalEnded) -> None:
+        key = (fact.signal_id, fact.account_id)
+        if key in self.ended and fact.signal_id in self.accepted:
+            self.blame("INV-14", f"signal {fact.signal_id} ended twice at {fact.account_id}")
+        self.ended[key] = fact.outcome
+
+    # -- when all has settled ---------------------------------------------------------------------
+
+    def behind(self, account_id: AccountId) -> int:
+        """How many of the venue's transactions the journal lacks."""
+        return len(self.log.get(account_id, [])) - self._applied.get(account_id, 0)
+
+    def final(self) -> None:
+        """Every signal has its one outcome; what the venue filled is filled, and nothing else."""
+        for signal_id, accounts in self.accepted.items():
+            for account_id in accounts:
+                if (signal_id, account_id) not in self.ended:
+                    self.blame("INV-14", f"signal {signal_id} has no outcome at {account_id}")
+        for name, intent in self.intents.items():
+            told, truly = self.ends.get(name), name in self.filled
+            if (told is IntentState.FILLED) is not truly:
+                self.blame(
+                    "K3", f"{name} is {told} here, and {'' if truly else 'not '}filled there"
+                )
+            outcome = self.ended.get((intent.signal_id, intent.account_id))
+            if (outcome is Outcome.FILLED) is not truly:
+                self.blame("INV-14", f"{intent.signal_id} ended {outcome}, filled there: {truly}")
+        for each in self.naked():
+            self.blame("INV-09", f"trade {each} stands without a stop loss")
+
+
+def _closes(order: Transaction) -> bool:
+    """Whether an order only closes: of a trade, a position, or by the venue's own margin call."""
+    return any((
+        order.trade_close, order.long_position_closeout, order.short_position_closeout,
+        order.margin_closeout,
+    ))  # fmt: skip
+
+
+def _short(fact: Fact) -> str:
+    words = [str(getattr(fact, name, "")) for name in ("state", "outcome", "reason", "evidence")]
+    return " ".join(word for word in words if word)[:160]

@@ -1,0 +1,117 @@
+"""One seed from its first price to its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from orchestrator.model.money import Currency
+from orchestrator.paper.clock import VenueTime
+from orchestrator.paper.exchange.config import AccountConfig
+from orchestrator.paper.main import open_accounts
+from orchestrator.paper.market import Market
+from orchestrator.research.simulate.death import Killed
+from orchestrator.research.simulate.fates import Fates, dice_of, kinds_of
+from orchestrator.research.simulate.feed import SimFeed
+from orchestrator.research.simulate.judge import Judge
+from orchestrator.research.simulate.life import Life, downtime_s
+from orchestrator.research.simulate.loop import SimLoop, seeded_seams
+from orchestrator.research.simulate.verdict import Verdict
+from orchestrator.research.simulate.world import ACCOUNTS, START_NS, World
+
+_STORMS_S = (40.0, 80.0, 160.0)
+_CURRENCIES = (("USD", 100_000), ("EUR", 50_000))
+_SILENT = 50  # critical: nobody says that
+
+
+def simulate(
+    seed: int,
+    *,
+    kinds: Sequence[str] | None = None,
+    tracing: bool = False,
+    storm_s: float | None = None,
+) -> Verdict:
+    """Run one seed. `kinds`: the faults allowed instead of the seed's own swarm; market seconds.
+
+    Blocking; changes the seams of `service.seams` for its time: not for two threads at once.
+    """
+    allowed = tuple(kinds_of(seed) if kinds is None else kinds)
+    storm = storm_s or dice_of(seed, "storm").choice(_STORMS_S)
+    with (
+        tempfile.TemporaryDirectory(prefix="orchestrator-sim-", dir=_memory()) as folder,
+        _silent_logs(),
+        asyncio.Runner(loop_factory=SimLoop) as runner,
+    ):
+        loop = runner.get_loop()
+        assert isinstance(loop, SimLoop)
+        with seeded_seams(loop, START_NS, seed):
+            return runner.run(_storm(seed, allowed, storm, Path(folder), loop, tracing=tracing))
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is one: nothing of a run is worth a disk's time."""
+    shm = "/dev/shm"  # noqa: S108 -- the folder in it is made by tempfile
+    return shm if os.access(shm, os.W_OK) else None
+
+
+@contextmanager
+def _silent_logs() -> Generator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+async def _storm(
+    seed: int, kinds: tuple[str, ...], storm_s: float, folder: Path, loop: SimLoop, *, tracing: bool
+) -> Verdict:
+    fates = Fates(seed, kinds, storm_s)
+    time = VenueTime(START_NS, 1.0, lambda: round(loop.time() * 1e9))
+    market = Market(SimFeed(START_NS, dice_of(seed, "prices"), fates), time, calendar="always")
+    judge = Judge(market, folder / "gate", tracing=tracing)
+    open_accounts(market, _accounts(), None)
+    world = World(seed, loop, fates, market, judge, folder, storm_s)
+    loop.set_exception_handler(lambda _, context: _on_stray(judge, context))
+    loop.call_later(storm_s, _be_calm, world)
+    async with asyncio.TaskGroup() as tasks:
+        trading = tasks.create_task(market.run(), name="market")
+        life = Life(world)
+        while not await life.live():
+            await asyncio.sleep(downtime_s(world))
+            life = Life(world)
+        trading.cancel()
+    return Verdict(
+        seed=seed, kinds=kinds, violations=tuple(judge.violations), head=life.head.hex(),
+        market_s=world.now_s, lives=world.lives, signals=world.signals, orders=judge.orders,
+        fills=len(judge.filled), stops=world.stops, struck=dict(sorted(fates.struck.items())),
+        trace=tuple(judge.trace),
+    )  # fmt: skip
+
+
+def _be_calm(world: World) -> None:
+    world.tell("the storm is over")
+    world.fates.calm = True
+
+
+def _on_stray(judge: Judge, context: dict[str, Any]) -> None:
+    """What a callback raised: a kill, or something that nobody would have heard of."""
+    cause = context.get("exception")
+    if not isinstance(cause, Killed):
+        judge.blame("stray", f"{context.get('message')}: {type(cause).__name__}: {cause}")
+
+
+def _accounts() -> list[AccountConfig]:
+    return [
+        AccountConfig(account_id=account_id, currency=Currency(currency), balance=Decimal(balance))
+        for account_id, (currency, balance) in zip(ACCOUNTS, _CURRENCIES, strict=True)
+    ]

@@ -1,0 +1,98 @@
+"""The real store and the real gate, which may fail, and end with their process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.model.errors import StoreError
+from orchestrator.model.market import Candle, Tick
+from orchestrator.model.outcomes import TradeOutcome
+from orchestrator.research.simulate.death import Death
+from orchestrator.research.simulate.world import INSTALLATION, World
+from orchestrator.service.gate import Gate, Latch
+
+if TYPE_CHECKING:
+    from orchestrator.model.facts import Fact
+    from orchestrator.model.journal import Record
+
+
+class SimStore(SqliteStore):
+    """SQLite itself; in front of each write stand the fates, behind it the judge."""
+
+    def __init__(self, world: World, death: Death) -> None:
+        self._world = world
+        self._death = death
+        super().__init__(
+            world.folder / "orchestrator.db", sync="normal", checkpoint_s=0,
+            installation_id=INSTALLATION,
+        )  # fmt: skip
+
+    def _fail(self, what: str) -> None:
+        self._death.check()
+        if self._world.inside("store_fails"):
+            raise StoreError(f"disk full ({what})")
+
+    def _maybe_die(self, when: str) -> None:
+        if self._world.fates.strikes("crash_at_write"):
+            self._death.strike(f"killed {when} a write")
+
+    def append(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
+        self._fail("append")
+        self._maybe_die("before")
+        super().append(records, facts)
+        self._world.judge.durable(records, facts)
+        self._maybe_die("after")
+
+    def save_snapshot(self, seq: int, state: bytes) -> None:
+        self._fail("snapshot")
+        self._maybe_die("before")
+        super().save_snapshot(seq, state)
+
+    def next_epoch(self, above: int = 0) -> int:
+        self._fail("epoch")
+        return super().next_epoch(above)
+
+    def signal_seen(self, signal_id: str) -> bool:
+        self._fail("signal")
+        return super().signal_seen(signal_id)
+
+
+class SimGate(Gate):
+    """The word and the latch of the state folder."""
+
+    def __init__(self, world: World, death: Death) -> None:
+        self._world = world
+        self._death = death
+        super().__init__(world.folder)
+
+    def close(self) -> None:
+        self._death.check()
+        super().close()
+
+    def latch(self, latch: Latch) -> None:
+        self._death.check()
+        if self._world.inside("latch_fails"):
+            raise OSError("no space left on device")
+        super().latch(latch)
+
+    def reopen(self) -> None:
+        self._death.check()
+        super().reopen()
+
+
+class NoMarketStore:
+    """Meets `MarketStore`: what was quoted is not what is judged."""
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Forgotten."""
+
+    def write_candles(self, candles: Sequence[Candle]) -> None:
+        """Forgotten."""
+
+    def write_outcomes(self, outcomes: Sequence[TradeOutcome]) -> None:
+        """Forgotten."""
+
+    def close(self) -> None:
+        """Nothing is open."""

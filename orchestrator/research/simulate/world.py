@@ -1,0 +1,50 @@
+"""What outlives a life of the service: the venue, its market, the state folder, the judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.model.money import AccountId
+from orchestrator.model.time import NS_PER_S, parse_time
+from orchestrator.paper.in_process import InProcessVenue
+from orchestrator.paper.market import Market
+from orchestrator.research.simulate.fates import Fates
+from orchestrator.research.simulate.judge import Judge
+from orchestrator.research.simulate.loop import SimLoop
+
+# A Wednesday, 12:00 UTC: far from the roll.
+START_NS = parse_time("2014-05-07T12:00:00Z")
+ACCOUNTS = (AccountId("101-001-1000001-001"), AccountId("101-001-1000001-002"))
+INSTALLATION = "simulation"
+
+
+class World:
+    """One run's surroundings."""
+
+    def __init__(
+        self, seed: int, loop: SimLoop, fates: Fates, market: Market, judge: Judge, folder: Path,
+        storm_s: float,
+    ) -> None:  # fmt: skip
+        self.seed = seed
+        self.loop = loop
+        self.fates = fates
+        self.market = market
+        self.venue = InProcessVenue(market)
+        self.judge = judge
+        self.folder = folder
+        self.storm_s = storm_s
+        self.lives = 0
+        self.signals = 0
+        self.stops = 0
+
+    @property
+    def now_s(self) -> float:
+        """Market seconds since the run's begin."""
+        return (self.market.time.now() - START_NS) / NS_PER_S
+
+    def inside(self, kind: str) -> bool:
+        return self.fates.inside(kind, self.now_s)
+
+    def tell(self, text: str) -> None:
+        """Into the trace."""
+        self.judge.tell(text)
