@@ -51,6 +51,9 @@ CRASHES = frozenset(("crash", "crash_at_write", "crash_at_send", "crash_early", 
 _WINDOWS = ("log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails")
 _SHARES = (0.1, 0.25, 0.5, 0.8)
 _RATES = (0.01, 0.03, 0.1, 0.3)
+# A run has a handful of orders, and thousands of ticks: what strikes writes must strike often.
+_WRITES = ("answer_lost", "request_lost", "slow_answers", "slow_sending", "http_5xx", "http_429")
+_WRITE_RATES = (0.05, 0.2, 0.5)
 _RARER = {"crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3}
 _WINDOW_S = (1.0, 25.0)
 _WINDOWS_AT_MOST = 4
@@ -78,7 +81,8 @@ class Fates:
         self.struck: Counter[str] = Counter()
         self._dice = {kind: dice_of(seed, kind) for kind in KINDS}
         self._rates = {
-            kind: rolls.choice(_RATES) * _RARER.get(kind, 1.0) for kind, rolls in self._dice.items()
+            kind: rolls.choice(_WRITE_RATES if kind in _WRITES else _RATES) * _RARER.get(kind, 1.0)
+            for kind, rolls in self._dice.items()
         }
         self._windows = {kind: self._draw_windows(kind, storm_s) for kind in _WINDOWS}
 

@@ -15,7 +15,7 @@ from orchestrator.research.simulate.fates import Fates
 
 INSTRUMENTS = (InstrumentName("EUR_USD"), InstrumentName("GBP_USD"), InstrumentName("USD_JPY"))
 _PACE_S = (0.4, 1.8)
-_NOISE_STEPS = 6.0  # standard deviation of a move, in steps of a price (10 steps are a pip)
+_NOISE_STEPS = 20.0  # standard deviation of a move, in steps of a price (10 steps are a pip)
 _SPREAD_STEPS = (9, 14)
 _JUMP_STEPS = (100, 500)
 

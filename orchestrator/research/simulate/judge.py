@@ -52,6 +52,7 @@ class Judge:
         self._tracing = tracing
         # What was promised to the operator: these accounts open nothing.
         self.halted: frozenset[AccountId] = frozenset()
+        self._liquidates = False
         # The venue's side.
         self.log: dict[AccountId, list[Transaction]] = {}
         self._named: dict[str, str] = {}  # client id -> order id at the venue
@@ -80,6 +81,20 @@ class Judge:
         if self._tracing and len(self.trace) < _TRACE_MAX:
             at_s = (self._market.time.now() - self._market.time.start_ns) / 1e9
             self.trace.append(f"{at_s:9.3f} {text}")
+
+    def promise(self, accounts: frozenset[AccountId], *, liquidate: bool) -> None:
+        """A stop of these accounts was promised durably; a repeated one only adds."""
+        self.halted |= accounts
+        self._liquidates = self._liquidates or liquidate
+
+    def release(self) -> None:
+        """A person resumed, or it is not known whether."""
+        self.halted, self._liquidates = frozenset(), False
+
+    @property
+    def flat(self) -> frozenset[AccountId]:
+        """The accounts that must hold nothing once all has settled."""
+        return self.halted if self._liquidates else frozenset()
 
     # -- orders leave -----------------------------------------------------------------------------
 

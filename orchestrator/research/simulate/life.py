@@ -48,8 +48,8 @@ class Life:
         self._gate = SimGate(world, self._death)
         self._system: System = build_system(world, self._death, self._store, self._gate)
         self._kernel = self._system.kernel
-        self._trader = Trader(world, self._system)
         self._operator = Operator(world, self._system, self._death)
+        self._trader = Trader(world, self._system, self._operator)
         self.head = b""
 
     # -- life and death ---------------------------------------------------------------------------
@@ -222,13 +222,9 @@ class Life:
         """A stop that liquidates is over when the venue's books are empty, and says so."""
         if self._system.safety.flattening:
             return ["a liquidation is at work"]
+        wrong = [f"{a} is not flat" for a in sorted(self._judge.flat) if self._holds(a)]
         receipt = self._system.desk.stop_receipt()
-        if receipt is None or not receipt.liquidate:
-            return []
-        latch = self._gate.read_latch()
-        accounts = (latch.accounts if latch is not None else ()) or ACCOUNTS
-        wrong = [f"{a} is not flat" for a in accounts if self._holds(AccountId(a))]
-        if receipt.state is not StopState.FLAT:
+        if receipt is not None and receipt.liquidate and receipt.state is not StopState.FLAT:
             wrong.append(f"the receipt says {receipt.state}")
         return wrong
 

@@ -20,6 +20,8 @@ _SIGNALS_APART_S = 4.0
 _ACTS_APART_S = 8.0
 _BURSTS = (1, 1, 1, 2, 4)
 _REPEATED = 0.1
+_REGRETTED = 0.08
+_REGRET_S = (0.0, 0.5)
 _FOR_ONE = 0.5
 _LIQUIDATES = 0.8
 _STOP_PIPS = (8, 30)
@@ -27,11 +29,106 @@ _ACTS = ("op_stop", "op_emergency", "op_emergency_account", "op_accounts", "op_a
 _AFTER_STOP_S = (0.0, 3.0)
 
 
+class Operator:
+    """Keeps the system running, and does to it what the seed's swarm allows."""
+
+    def __init__(self, world: World, system: System, death: Death) -> None:
+        self._world = world
+        self._system = system
+        self._desk = system.desk
+        self._death = death
+        self._rolls = dice_of(world.seed, f"operator {world.lives}")
+
+    async def work(self) -> None:
+        """Until the storm is over."""
+        while not self._world.fates.calm:
+            await asyncio.sleep(self._rolls.expovariate(1 / _ACTS_APART_S))
+            act = self._rolls.choice(("keep", "keep", *_ACTS))
+            if act == "keep":
+                await self.keep_running()
+            else:
+                await self.act(act)
+
+    async def act(self, act: str) -> None:
+        """If the seed's swarm allows it."""
+        if self._world.fates.has(act):
+            self._world.fates.struck[act] += 1
+            await getattr(self, act)()
+
+    async def keep_running(self) -> None:
+        """Resume after a stop, start when ready."""
+        if self._desk.stop_receipt() is not None:
+            await self._resume()
+        if self._system.mode is SystemMode.READY and self._desk.stop_receipt() is None:
+            self._heard("start", await self._desk.start("anna", "simulated"))
+
+    async def _resume(self) -> None:
+        receipt = self._desk.stop_receipt()
+        if receipt is None:
+            return
+        judge = self._world.judge
+        halted, flat = judge.halted, judge.flat
+        known = tuple(trade.trade_id for trade in self._desk.open_trades())
+        # A kill in here leaves it open whether the stop still stands: nothing is promised.
+        judge.release()
+        answer = await self._desk.resume("anna", receipt.stop_id, "looked at it", known)
+        if isinstance(answer, Refused) and self._system.kernel.stop_id is not None:
+            judge.promise(halted, liquidate=bool(flat))
+        self._heard("resume", answer)
+
+    async def op_stop(self) -> None:
+        close = self._rolls.random() < 1 / 2
+        self._heard("stop", await self._desk.stop("anna", "simulated", close=close))
+
+    async def op_emergency(self) -> None:
+        await self._emergency(())
+
+    async def op_emergency_account(self) -> None:
+        await self._emergency((self._rolls.choice(ACCOUNTS),))
+
+    async def _emergency(self, accounts: tuple[str, ...]) -> None:
+        world = self._world
+        world.stops += 1
+        named = tuple(each for each in ACCOUNTS if each in accounts)
+        liquidate = self._rolls.random() < _LIQUIDATES
+        receipt = await self._desk.emergency_stop(
+            "anna", "simulated", liquidate=liquidate, accounts=named
+        )
+        if isinstance(receipt, Refused):
+            world.judge.blame("INV-07", f"an emergency stop was refused: {receipt.detail}")
+            return
+        world.tell(f"emergency stop of {accounts or 'all'}: {receipt.stop_id} {receipt.persisted}")
+        if receipt.persisted or not named:
+            world.judge.promise(frozenset(named or ACCOUNTS), liquidate=liquidate)
+        if world.fates.strikes("crash_in_stop"):
+            after_s = world.fates.dice("crash_in_stop").uniform(*_AFTER_STOP_S)
+            world.loop.call_later(after_s, self._death.come, "killed while it liquidates")
+
+    async def op_accounts(self) -> None:
+        account_id, enabled = self._rolls.choice(ACCOUNTS), self._rolls.random() < 1 / 2
+        answer = await self._desk.enable(account_id, "anna", "simulated", enabled=enabled)
+        self._heard(f"enable {account_id} {enabled}", answer)
+
+    async def op_agents(self) -> None:
+        agent = self._rolls.choice(self._desk.agents())
+        await self._desk.restart_agent(agent.agent_id, "anna")
+
+    async def enable_all(self) -> None:
+        """Whatever was switched off is on again."""
+        for account_id in ACCOUNTS:
+            await self._desk.enable(account_id, "anna", "simulated")
+
+    def _heard(self, what: str, answer: Done | Refused) -> None:
+        text = answer.text if isinstance(answer, Done) else f"refused: {answer.detail}"
+        self._world.tell(f"operator {what}: {text}")
+
+
 class Trader:
     """Sends signals, alone and in bursts, and some of them twice."""
 
-    def __init__(self, world: World, system: System) -> None:
+    def __init__(self, world: World, system: System, operator: Operator) -> None:
         self._world = world
+        self._operator = operator
         self._desk = system.desk
         self._rolls = dice_of(world.seed, f"trader {world.lives}")
 
@@ -41,6 +138,13 @@ class Trader:
             await asyncio.sleep(self._rolls.expovariate(1 / _SIGNALS_APART_S))
             for _ in range(self._rolls.choice(_BURSTS)):
                 await self.send()
+            if self._rolls.random() < _REGRETTED and not self._world.fates.calm:
+                await self._regret()
+
+    async def _regret(self) -> None:
+        """A stop while orders are on their way."""
+        await asyncio.sleep(self._rolls.uniform(*_REGRET_S))
+        await self._operator.act(self._rolls.choice(("op_emergency", "op_emergency_account")))
 
     async def send(self) -> str:
         """One signal; what was taken must be durable (INV-15)."""
@@ -66,90 +170,3 @@ class Trader:
             confidence=Decimal("0.9"), strategy=f"hand{rolls.randrange(9)}",
             accounts=(rolls.choice(ACCOUNTS),) if rolls.random() < _FOR_ONE else (),
         )  # fmt: skip
-
-
-class Operator:
-    """Keeps the system running, and does to it what the seed's swarm allows."""
-
-    def __init__(self, world: World, system: System, death: Death) -> None:
-        self._world = world
-        self._system = system
-        self._desk = system.desk
-        self._death = death
-        self._rolls = dice_of(world.seed, f"operator {world.lives}")
-
-    async def work(self) -> None:
-        """Until the storm is over."""
-        while not self._world.fates.calm:
-            await asyncio.sleep(self._rolls.expovariate(1 / _ACTS_APART_S))
-            act = self._rolls.choice(("keep", "keep", *_ACTS))
-            if act == "keep":
-                await self.keep_running()
-            elif self._world.fates.has(act):
-                self._world.fates.struck[act] += 1
-                await getattr(self, act)()
-
-    async def keep_running(self) -> None:
-        """Resume after a stop, start when ready."""
-        if self._desk.stop_receipt() is not None:
-            await self._resume()
-        if self._system.mode is SystemMode.READY and self._desk.stop_receipt() is None:
-            self._heard("start", await self._desk.start("anna", "simulated"))
-
-    async def _resume(self) -> None:
-        receipt = self._desk.stop_receipt()
-        if receipt is None:
-            return
-        judge, promised = self._world.judge, self._world.judge.halted
-        known = tuple(trade.trade_id for trade in self._desk.open_trades())
-        # A kill in here leaves it open whether the stop still stands: nothing is promised.
-        judge.halted = frozenset()
-        answer = await self._desk.resume("anna", receipt.stop_id, "looked at it", known)
-        if isinstance(answer, Refused) and self._system.kernel.stop_id is not None:
-            judge.halted = promised
-        self._heard("resume", answer)
-
-    async def op_stop(self) -> None:
-        close = self._rolls.random() < 1 / 2
-        self._heard("stop", await self._desk.stop("anna", "simulated", close=close))
-
-    async def op_emergency(self) -> None:
-        await self._emergency(())
-
-    async def op_emergency_account(self) -> None:
-        await self._emergency((self._rolls.choice(ACCOUNTS),))
-
-    async def _emergency(self, accounts: tuple[str, ...]) -> None:
-        world = self._world
-        world.stops += 1
-        named = tuple(each for each in ACCOUNTS if each in accounts)
-        receipt = await self._desk.emergency_stop(
-            "anna", "simulated", liquidate=self._rolls.random() < _LIQUIDATES, accounts=named
-        )
-        if isinstance(receipt, Refused):
-            world.judge.blame("INV-07", f"an emergency stop was refused: {receipt.detail}")
-            return
-        world.tell(f"emergency stop of {accounts or 'all'}: {receipt.stop_id} {receipt.persisted}")
-        if receipt.persisted or not named:
-            world.judge.halted |= frozenset(named or ACCOUNTS)
-        if world.fates.strikes("crash_in_stop"):
-            after_s = world.fates.dice("crash_in_stop").uniform(*_AFTER_STOP_S)
-            world.loop.call_later(after_s, self._death.come, "killed while it liquidates")
-
-    async def op_accounts(self) -> None:
-        account_id, enabled = self._rolls.choice(ACCOUNTS), self._rolls.random() < 1 / 2
-        answer = await self._desk.enable(account_id, "anna", "simulated", enabled=enabled)
-        self._heard(f"enable {account_id} {enabled}", answer)
-
-    async def op_agents(self) -> None:
-        agent = self._rolls.choice(self._desk.agents())
-        await self._desk.restart_agent(agent.agent_id, "anna")
-
-    async def enable_all(self) -> None:
-        """Whatever was switched off is on again."""
-        for account_id in ACCOUNTS:
-            await self._desk.enable(account_id, "anna", "simulated")
-
-    def _heard(self, what: str, answer: Done | Refused) -> None:
-        text = answer.text if isinstance(answer, Done) else f"refused: {answer.detail}"
-        self._world.tell(f"operator {what}: {text}")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from orchestrator.model.journal import Record
 
 
+_READS_FAIL = 0.3
+
+
 class SimStore(SqliteStore):
     """SQLite itself; in front of each write stand the fates, behind it the judge."""
 
@@ -55,7 +58,9 @@ class SimStore(SqliteStore):
         return super().next_epoch(above)
 
     def signal_seen(self, signal_id: str) -> bool:
-        self._fail("signal")
+        # A disk that cannot be written can mostly be read.
+        if self._world.fates.dice("store_fails").random() < _READS_FAIL:
+            self._fail("signal")
         return super().signal_seen(signal_id)
 
 

@@ -93,7 +93,8 @@ class FaultyVenue:
         """The way to the venue."""
         fates = self._fates
         if fates.strikes("request_lost"):
-            self._later(_ANSWER_S, lambda: answer(Unknown(reason="no answer within 5 s")))
+            lost_s = fates.dice("request_lost").choice((0.0, _ANSWER_S))
+            self._later(lost_s, lambda: answer(Unknown(reason="reset, or no answer within 5 s")))
         elif fates.strikes("http_429"):
             self._later(self._hop_s(), lambda: answer(NotSent(reason="HTTP 429")))
         elif fates.strikes("refused"):
@@ -117,8 +118,11 @@ class FaultyVenue:
     def _return(self, outcome: WriteOutcome, answer: Callable[[WriteOutcome], None]) -> None:
         """The way back."""
         fates = self._fates
-        if fates.strikes("answer_lost") or self._world.inside("venue_away"):
+        if self._world.inside("venue_away"):
             self._later(_ANSWER_S, lambda: answer(Unknown(reason="no answer within 5 s")))
+        elif fates.strikes("answer_lost"):
+            lost_s = fates.dice("answer_lost").choice((0.0, _ANSWER_S))
+            self._later(lost_s, lambda: answer(Unknown(reason="reset, or no answer within 5 s")))
         elif fates.strikes("http_5xx"):
             self._later(self._hop_s(), lambda: answer(Unknown(reason="HTTP 502")))
         elif fates.strikes("slow_answers"):
