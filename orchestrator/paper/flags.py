@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NoReturn
@@ -143,48 +143,77 @@ class _Parser(argparse.ArgumentParser):
         raise FlagError(message.removeprefix("argument "))
 
 
+_EPILOG = f"""\
+account options, in any order after the balance:
+  hedging                    long and short trades of an instrument side by side
+  leverage=N                 1 to 1000; the margin rate is 1/N (default 50)
+  charge=PERCENT             conversions at the mid less and plus so much, not at bid and ask
+  financing=MODE             daily (default), second (by the second), or none
+  commission=AMT/UNITS[/MIN] home money for so many units, of each fill at least MIN
+  guaranteed                 guaranteed stops are allowed
+
+examples:
+  orchestrator paper --token secret --account {EXAMPLE}
+  orchestrator paper --token secret --account {EXAMPLE}:hedging:leverage=30 \\
+      --account 101-001-1000001-002:EUR:50000:charge=0.5 --control --limits
+  orchestrator paper --token secret --account {EXAMPLE} --speed 60 --hold \\
+      --feed replay:EUR_USD_20140508.csv.gz EUR_USD_20140509.csv.gz
+
+Exit code 0 after an ordered end, 2 for a flag that cannot be used, 1 when it cannot start or go on.
+More in docs/paper-venue.md.
+"""
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="orchestrator paper",
-        description="A pretend OANDA v20 venue over real HTTP: REST and streams on one port.",
-        epilog=f"Example: --port 8101 --token secret --account {EXAMPLE} --feed synthetic",
+        description="A venue to practise on: OANDA v20 over real HTTP, REST and streams.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
+    _who(parser.add_argument_group("who may trade").add_argument)
+    _prices(parser.add_argument_group("prices and time").add_argument)
+    _where(parser.add_argument_group("where it listens, and how strictly").add_argument)
+    _memory(parser.add_argument_group("what it keeps").add_argument)
+    return parser
+
+
+def _who(add: Callable[..., argparse.Action]) -> None:
+    about = f"an account, may be repeated (required), for example {EXAMPLE}"
+    add("--account", action="append", default=[], metavar=_ACCOUNT, help=about)
     about = "bearer token that clients must send (or in PAPER_TOKEN, which no one sees in a list)"
-    about = "a second port, with the same answers, for clients that want streams on another one"
-    add("--stream-port", default=None, help=about)
     add("--token", default=os.environ.get("PAPER_TOKEN", ""), help=about)
-    add(
-        "--account",
-        action="append",
-        default=[],
-        metavar=_ACCOUNT,
-        help=f"an account, may be repeated (required), for example {EXAMPLE}; {_OPTIONS}",
-    )
-    add(
-        "--feed",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="FEED",
-        help="synthetic (default), manual, or replay:FILE [FILE...]; replay may be repeated",
-    )
+
+
+def _prices(add: Callable[..., argparse.Action]) -> None:
+    about = "synthetic (default), manual, or replay:FILE [FILE...]; replay may be repeated"
+    add("--feed", action="append", nargs="+", default=[], metavar="FEED", help=about)
     add("--speed", default="1", help="market seconds per second, or max (default 1)")
-    add("--seed", default="1", help="seed of the synthetic market (default 1)")
+    about = "seed of the synthetic market, and of the dice of faults (default 1)"
+    add("--seed", default="1", help=about)
     add("--hours", default="always", help="always, or fx: the synthetic market keeps FX hours")
-    add("--control", action="store_true", help="answer /control/... (prices, clock, faults, funds)")
-    about = "keep OANDA's limits: 120 requests/s, 20 streams, 2 new connections/s an address"
-    add("--limits", action="store_true", help=about)
     about = "what the book offers: UNITS:PIPS,... for each level (default: any size at one price)"
     add("--depth", default=None, help=about)
     add("--hold", action="store_true", help="hold market time until the first price stream")
+
+
+def _where(add: Callable[..., argparse.Action]) -> None:
+    add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
+    about = "a second port, with the same answers, for clients that want streams on another one"
+    add("--stream-port", default=None, help=about)
+    about = "file into which the chosen port is written, the streams' one on a second line"
+    add("--port-file", default=None, help=about)
+    about = "answer /control/... too: prices, halts, clock, funds, faults, shutdown"
+    add("--control", action="store_true", help=about)
+    about = "keep OANDA's limits: 120 requests/s, 20 streams, 2 new connections/s an address"
+    add("--limits", action="store_true", help=about)
+
+
+def _memory(add: Callable[..., argparse.Action]) -> None:
     add("--state", default=None, help="file that keeps all transactions over restarts")
     add("--log", default=None, help="file to which every write request is appended")
-    add("--port-file", default=None, help="file into which the chosen port is written")
-    return parser
 
 
 def parse(argv: Sequence[str]) -> PaperConfig:

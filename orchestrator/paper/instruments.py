@@ -8,7 +8,7 @@ from orchestrator.model.money import InstrumentName, InstrumentSpec
 
 D = Decimal
 
-LIQUIDITY = 100_000_000  # one level, as deep as the largest order (docs/paper-venue.md)
+LIQUIDITY = 100_000_000  # one level, as deep as the largest order (docs/paper-choices.md)
 
 
 def _currency(name: str, margin: str, long_rate: str, short_rate: str) -> InstrumentSpec:

@@ -196,3 +196,16 @@ def test_a_replay_that_cannot_convert_gets_constant_quotes_that_nobody_can_trade
     desk.now = feed.start_ns
     assert desk.order("1000", "NZD_USD").made[1].type == "ORDER_FILL"
     assert desk.order("1000", "EUR_USD").made[1].reason == "MARKET_HALTED"
+
+
+def test_help_tells_every_flag_and_every_option_of_an_account(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(["--help"])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    flags = ("account token feed speed seed hours depth hold host port stream-port port-file "
+             "control limits state log")  # fmt: skip
+    options = "hedging leverage= charge= financing= commission= guaranteed"
+    for word in (*(f"--{flag} " for flag in flags.split()), *options.split()):
+        assert word in told.replace("\n", " "), word
+    assert "%" not in told
