@@ -129,6 +129,21 @@ class FullPrice(Wire, frozen=True, kw_only=True, gc=False):
     asks: tuple[PriceBucket, ...] = ()
 
 
+class ConversionFactor(Wire, frozen=True, kw_only=True, gc=False):
+    """One of `homeConversionFactors`: home money for one unit of a currency."""
+
+    factor: Decimal
+
+
+class HomeConversionFactors(Wire, frozen=True, kw_only=True, gc=False):
+    """`homeConversionFactors` of a fill, sent since about 2021."""
+
+    gain_quote_home: ConversionFactor | None = None
+    loss_quote_home: ConversionFactor | None = None
+    gain_base_home: ConversionFactor | None = None
+    loss_base_home: ConversionFactor | None = None
+
+
 class TradeFinancing(Wire, frozen=True, kw_only=True, gc=False):
     """`openTradeFinancings` of a daily financing."""
 
@@ -226,6 +241,7 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     extension_number: int | None = None
     guaranteed_execution_premium: Decimal | None = None
     account_financing_mode: str | None = None
+    home_conversion_factors: HomeConversionFactors | None = None
 
     def __post_init__(self) -> None:
         if not (self.id.isascii() and self.id.isdigit() and int(self.id) > 0):
