@@ -317,6 +317,8 @@ class Connection(asyncio.Protocol):
         if kind == "pricing" and not wanted:
             raise bad("instruments")
         snapshot = yes(call, "snapshot", default=True)
+        if self._transport is None:
+            return None  # the client left while its request was held back
         if self._server.limits is not None and not self._server.limits.opens_stream(self._address):
             raise Refused(429, "Too many streams are open")
         self._write(stream_head(request_id))

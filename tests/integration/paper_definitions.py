@@ -12,7 +12,7 @@ SPEC = json.loads(
 )
 
 # Fields that OANDA's servers have sent since the definitions were published in 2018; each was
-# seen in recorded answers (docs/paper-venue.md), none is of our own making.
+# seen in recorded answers (docs/paper-choices.md), none is of our own making.
 NEWER = {
     "Instrument": {"tags", "financing", "guaranteedStopLossOrderMode"},
     "AccountSummary": {"dividendAdjustment", "guaranteedStopLossOrderMode"},
@@ -27,7 +27,7 @@ NEWER = {
         "guaranteedExecutionFees",
     },
     "TradeReduce": {"clientTradeID"},
-    "OrderFillTransaction": {"requestedUnits", "quotePL"},
+    "OrderFillTransaction": {"requestedUnits", "quotePL", "homeConversionFactors"},
     "OrderCancelTransaction": {"closedTradeID", "tradeCloseTransactionID"},
 }
 SHAPES = {  # type of a transaction or order -> its definition

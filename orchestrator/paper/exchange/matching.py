@@ -11,7 +11,9 @@ from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentName, InstrumentSpec, round_money
 from orchestrator.model.time import format_time
 from orchestrator.model.venue import (
+    ConversionFactor,
     FullPrice,
+    HomeConversionFactors,
     Order,
     PriceBucket,
     Trade,
@@ -167,6 +169,7 @@ class Matching:
             requested_units=fill.wanted,
             gain_quote_home_conversion_factor=fill.factors.gain,
             loss_quote_home_conversion_factor=fill.factors.loss,
+            home_conversion_factors=self._home_factors(books, fill),
             price=fill.price,
             full_vwap=fill.price,
             full_price=_full_price(fill, self._depth),
@@ -190,6 +193,18 @@ class Matching:
         if opened is not None:
             self._dependents(batch, fill, opened, filled)
         return filled
+
+    def _home_factors(self, books: Books, fill: Fill) -> HomeConversionFactors:
+        """Of the quote currency as it was used, and of the base currency beside it."""
+        charge = books.config.conversion_charge
+        base = self._quotes.factors(fill.spec.base, books.currency, charge)
+        known = rounded(base, FILL_DIGITS) if base is not None else None
+        return HomeConversionFactors(
+            gain_quote_home=ConversionFactor(factor=fill.factors.gain),
+            loss_quote_home=ConversionFactor(factor=fill.factors.loss),
+            gain_base_home=ConversionFactor(factor=known.gain) if known is not None else None,
+            loss_base_home=ConversionFactor(factor=known.loss) if known is not None else None,
+        )
 
     def _opening(self, batch: Batch, fill: Fill, units: Decimal) -> TradeOpen:
         value = units_value(units, fill.tick, fill.factors)

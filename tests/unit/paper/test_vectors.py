@@ -2,9 +2,12 @@
 
 from decimal import Decimal
 
+import msgspec
+
 from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, PRICING_DIGITS, rounded
 from orchestrator.paper.exchange.views import account_of, trade_full
+from orchestrator.paper.instruments import SPECS
 from tests.unit.paper.desk import Desk, named
 
 D = Decimal
@@ -24,8 +27,23 @@ def test_vector_1_a_short_of_an_aud_account_is_booked_as_oanda_booked_it():
     assert closed["reason"] == "TRAILING_STOP_LOSS_ORDER"
     assert closed["lossQuoteHomeConversionFactor"] == "1.308044473512"
     assert closed["pl"] == "-13.5561"
-    # OANDA's account also paid 0.0035 of financing second by second; ours charges at the roll.
+    # Without the 0.0035 of financing that this account paid by the second; with it, see below.
     assert closed["accountBalance"] == "97756.6131"
+
+
+def test_vector_1_with_its_financing_ends_at_the_recorded_balance():
+    """The recording tells the amount, not the rate: this one gives it in the seconds held here."""
+    rate = D("-0.0035") * 365 * 86_400 / (19554 * 3)
+    spec = msgspec.structs.replace(SPECS["AUD_USD"], financing_short_rate=rate)
+    desk = Desk("AUD", "97770.1692", specs={spec.name: spec}, financing="SECOND_BY_SECOND")
+    desk.price("AUD_USD", "0.76412", "0.76425")
+    fill = named(desk.order("-19554", "AUD_USD"), "orderFillTransaction")
+    desk.trade_orders(fill.trade_opened.trade_id, trailingStopLoss={"distance": "0.00050"})
+    desk.price("AUD_USD", "0.76400", "0.76413")
+    desk.price("AUD_USD", "0.76450", "0.76465")
+    closed = desk.last("ORDER_FILL")
+    assert (closed["pl"], closed["financing"]) == ("-13.5561", "-0.0035")
+    assert closed["accountBalance"] == "97756.6096"
 
 
 def test_vector_2_conversion_factors_of_a_eur_account():
@@ -78,6 +96,10 @@ def test_vector_4_a_sale_of_five_units_rounds_half_up_in_home_money():
     desk.price("EUR_USD", "1.14508", "1.14517")
     closed = named(desk.order("-5"), "orderFillTransaction")
     assert (str(closed.quote_pl), str(closed.pl)) == ("-0.00230", "-0.0023")
+    factors = closed.home_conversion_factors
+    assert factors.gain_base_home.factor == D("1.13939440")
+    assert factors.loss_base_home.factor == D("1.15084560")
+    assert (factors.gain_quote_home.factor, factors.loss_quote_home.factor) == (1, 1)
 
 
 def test_a_trades_result_is_valued_on_its_closing_side():
