@@ -30,9 +30,8 @@ _WATCH_VIRTUAL_S = 10.0  # of virtual time, which flies
 
 
 class _Standing(NamedTuple):
-    """How far a liquidation has come at one account, and whose it is."""
+    """How far a liquidation has come at one account."""
 
-    stop_id: str
     receipt: AccountReceipt
     state: StopState
 
@@ -52,12 +51,12 @@ class SafetyMonitor:
         self._clock = clock
         self._threads = threads
         self._tasks: Nest | None = None
-        self._accounts: dict[AccountId, _Standing] = {}
-        self._flattening: set[AccountId] = set()
+        self._standings: dict[tuple[str, AccountId], _Standing] = {}
+        self._flattening: dict[AccountId, str] = {}  # whose cause is at work there
         self._latch: Latch | None = None
         self._persisted = False
         self._writer: asyncio.Task[None] | None = None
-        self._next: dict[AccountId, Liquidate] = {}
+        self._next: dict[AccountId, dict[str, Liquidate]] = {}
         self._took_us = 0
         self._liquidator = Liquidator(
             engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
@@ -118,7 +117,7 @@ class SafetyMonitor:
         if latch == self._latch and self._persisted:
             return None
         self._latch, self._persisted = latch, False
-        if not self._threads or self._tasks is None:
+        if self._tasks is None:
             self._persisted = self._try_latch(latch)
             return None
         if self._writer is None or self._writer.done():
@@ -135,9 +134,8 @@ class SafetyMonitor:
 
     async def _write_latch(self) -> None:
         """One writer at a time: until the latch as it is now is durable, or a resume ended it."""
-        loop = asyncio.get_running_loop()
         while (wanted := self._latch) is not None and not self._persisted:
-            written = await loop.run_in_executor(None, self._try_latch, wanted)
+            written = await self._written(wanted)
             if written and not self.stopped:
                 self._gate.reopen()  # resumed while this was being written
             elif written:
@@ -145,6 +143,11 @@ class SafetyMonitor:
             else:
                 self._note_alert("latch", "The stop is not written down", "writing is retried")
                 await self._clock.sleep(_LATCH_RETRY_S)
+
+    async def _written(self, latch: Latch) -> bool:
+        if not self._threads:
+            return self._try_latch(latch)
+        return await asyncio.get_running_loop().run_in_executor(None, self._try_latch, latch)
 
     def _stop_by_kernel(self, act: CloseGate) -> None:
         self._gate.close()
@@ -175,11 +178,14 @@ class SafetyMonitor:
         self._latch, self._persisted = found, True
         self._engine.handle(_event_of(found))
 
-    def found_at_start(self, latch: Latch) -> None:
-        """A latch of an earlier life: still stopped, and the liquidation goes on (E1)."""
+    def found_at_start(self, latch: Latch, *, persisted: bool = True) -> None:
+        """A stop of an earlier life: still stopped, and the liquidation goes on (E1)."""
         if not latch.accounts:
             self._gate.close()
-        self._latch, self._persisted = latch, True
+        if persisted:
+            self._latch, self._persisted = latch, True
+        else:
+            self._start_writing(latch)
 
     def continue_at_start(self) -> None:
         """After the accounts are known again: the same stop, repeated."""
@@ -190,35 +196,37 @@ class SafetyMonitor:
 
     def _liquidate(self, act: Liquidate) -> None:
         for account_id in act.accounts:
-            standing = self._accounts.get(account_id)
-            if account_id in self._flattening:
-                if standing is not None and standing.stop_id != act.stop_id:
-                    self._queue(account_id, act)
-            elif self._tasks is not None:
-                self._flattening.add(account_id)
-                before = self._accounts.get(account_id)
-                receipt = AccountReceipt(account_id=account_id)
-                if before is not None and before.stop_id == act.stop_id:
-                    receipt = before.receipt  # the same stop again: what it did already counts
-                self._accounts[account_id] = _Standing(act.stop_id, receipt, StopState.LIQUIDATING)
-                self._tasks.create_task(
-                    self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}"
-                )
+            at_work = self._flattening.get(account_id)
+            if at_work is None and self._tasks is not None:
+                self._begin(act, account_id, self._tasks)
+            elif at_work is not None and at_work != act.stop_id:
+                # Another cause wants it flat as well: it is verified once more, for its receipt.
+                self._next.setdefault(account_id, {})[act.stop_id] = act
+                self._stand(act.stop_id, account_id)
+
+    def _begin(self, act: Liquidate, account_id: AccountId, tasks: Nest) -> None:
+        self._flattening[account_id] = act.stop_id
+        receipt = self._stand(act.stop_id, account_id)
+        tasks.create_task(self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}")
+
+    def _stand(self, stop_id: str, account_id: AccountId) -> AccountReceipt:
+        """At work (again): what the same cause did already counts."""
+        standing = self._standings.get((stop_id, account_id))
+        receipt = AccountReceipt(account_id=account_id) if standing is None else standing.receipt
+        self._standings[stop_id, account_id] = _Standing(receipt, StopState.LIQUIDATING)
+        return receipt
 
     async def _flatten(self, stop_id: str, before: AccountReceipt) -> None:
+        account_id = before.account_id
         try:
             await self._liquidator.flatten(stop_id, before)
         finally:
-            self._flattening.discard(before.account_id)
-            following = self._next.pop(before.account_id, None)
-        if following is not None:
-            self._liquidate(msgspec.structs.replace(following, accounts=(before.account_id,)))
-
-    def _queue(self, account_id: AccountId, act: Liquidate) -> None:
-        """Another cause wants an account flat that is being flattened: it verifies it once more."""
-        self._next[account_id] = act
-        receipt = AccountReceipt(account_id=account_id)
-        self._accounts[account_id] = _Standing(act.stop_id, receipt, StopState.LIQUIDATING)
+            self._flattening.pop(account_id, None)
+            if self._latch is None or self._latch.stop_id != stop_id:
+                self._standings.pop((stop_id, account_id), None)  # a breaker's: no receipt is kept
+            following = self._next.pop(account_id, {})
+        for act in following.values():
+            self._liquidate(msgspec.structs.replace(act, accounts=(account_id,)))
 
     @property
     def flattening(self) -> bool:
@@ -226,9 +234,7 @@ class SafetyMonitor:
         return bool(self._flattening)
 
     def _account_changed(self, stop_id: str, receipt: AccountReceipt, state: StopState) -> None:
-        standing = self._accounts.get(receipt.account_id)
-        if standing is None or standing.stop_id == stop_id:
-            self._accounts[receipt.account_id] = _Standing(stop_id, receipt, state)
+        self._standings[stop_id, receipt.account_id] = _Standing(receipt, state)
 
     def _takes_long(self, account_id: AccountId, took_s: float, problem: str) -> None:
         self._note_alert(
@@ -282,13 +288,13 @@ class SafetyMonitor:
         return StopState.FLAT if states else StopState.LIQUIDATING
 
     def _of(self, latch: Latch) -> list[_Standing]:
-        return [each for each in self._accounts.values() if each.stop_id == latch.stop_id]
+        return [each for (stop_id, _), each in self._standings.items() if stop_id == latch.stop_id]
 
     def reopened(self) -> None:
         """After a recorded resume: the latch goes, then the word opens. OSError: still stopped."""
         self._gate.reopen()
         self._latch, self._persisted, self._took_us = None, False, 0
-        self._accounts.clear()
+        self._standings.clear()
 
 
 def tell(alert: Alert) -> None:

@@ -134,11 +134,7 @@ class System:
         last = self._store.last_record()
         self._recover()
         epoch = self._store.next_epoch()
-        latch = self._gate.read_latch()
-        if latch is None and self._gate.closed:
-            latch = self._latch_closed_word()
-        if latch is not None:
-            self.safety.found_at_start(latch)
+        latch = self._standing_stop()
         unclean = last is not None and last.type != "service.stopped"
         self._first_life = last is None
         self.engine.handle(
@@ -150,13 +146,25 @@ class System:
         )  # fmt: skip
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
 
-    def _latch_closed_word(self) -> Latch:
-        """The word was closed, and whoever closed it was cut off before the latch (SAFETY 5.3)."""
-        latch = Latch(
-            stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
-            liquidate=True, closed_ns=wall_ns(),
-        )  # fmt: skip
-        self._gate.latch(latch)
+    def _standing_stop(self) -> Latch | None:
+        """The stop of an earlier life, by its latch, the journal or the word: any will do."""
+        found, standing = self._gate.read_latch(), self.kernel.standing_stop
+        latch = found
+        if standing is not None:
+            latch = Latch(
+                stop_id=standing.stop_id, actor=standing.actor, reason=standing.reason,
+                liquidate=standing.liquidate or (found is not None and found.liquidate),
+                closed_ns=standing.at_ns if found is None else found.closed_ns,
+                accounts=_wider(standing.accounts, None if found is None else found.accounts),
+            )  # fmt: skip
+        elif found is None and self._gate.closed:
+            # Whoever closed the word was cut off before the latch (SAFETY 5.3).
+            latch = Latch(
+                stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
+                liquidate=True, closed_ns=wall_ns(),
+            )  # fmt: skip
+        if latch is not None:
+            self.safety.found_at_start(latch, persisted=latch == found)
         return latch
 
     def _recover(self) -> None:
@@ -316,3 +324,10 @@ class System:
     @property
     def mode(self) -> SystemMode:
         return self.kernel.mode
+
+
+def _wider(one: tuple[str, ...], other: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The accounts of both; empty means all, and all is widest."""
+    if other is None:
+        return one
+    return tuple(dict.fromkeys((*one, *other))) if one and other else ()

@@ -10,7 +10,7 @@ import msgspec
 
 from orchestrator.kernel.engine import accounts, losses, operators, path, prices, scene, sending
 from orchestrator.kernel.engine.applying import apply_fact
-from orchestrator.kernel.engine.state import State, first_state, welcome
+from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
 from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
@@ -312,6 +312,11 @@ class Kernel:
     def stop_id(self) -> str | None:
         stop = self._world.state.stop
         return stop.stop_id if stop is not None else None
+
+    @property
+    def standing_stop(self) -> StopRecord | None:
+        """The emergency stop in force as the journal has it; to be read only."""
+        return self._world.state.stop
 
     @property
     def stopped_accounts(self) -> tuple[AccountId, ...]:

@@ -193,7 +193,7 @@ def test_a_latch_that_cannot_be_written_is_said_alerted_and_retried(desk, monkey
     assert [n.alert.key for n in desk.engine.noted if isinstance(n, AlertRaised)] == ["latch"] * 4
 
 
-def test_in_virtual_time_a_failing_latch_is_said_too(tmp_path, monkeypatch):
+def test_in_virtual_time_a_failing_latch_is_said_and_written_later_too(tmp_path, monkeypatch):
     desk = Desk(tmp_path, threads=False)
 
     def full(*_: object) -> None:
@@ -205,6 +205,11 @@ def test_in_virtual_time_a_failing_latch_is_said_too(tmp_path, monkeypatch):
         receipt = await desk.monitor.emergency_stop("anna", "test", liquidate=False)
         assert not receipt.persisted
         assert desk.gate.closed
+        monkeypatch.undo()
+        await asyncio.sleep(2.5)
+        standing = desk.monitor.receipt()
+        assert standing is not None
+        assert standing.persisted
 
     desk.run(story)
 
