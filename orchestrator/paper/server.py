@@ -127,6 +127,11 @@ class Connection(asyncio.Protocol):
         else:
             self._too_big = True
 
+    def on_headers_complete(self) -> None:
+        """Some clients wait for a word before they send a body (.NET's, curl for long ones)."""
+        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._busy:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def on_body(self, body: bytes) -> None:
         if len(self._body) + len(body) > BODY_MAX:
             self._too_big = True
@@ -203,7 +208,9 @@ class Connection(asyncio.Protocol):
         close = not request.keep_alive or not self._admitted
         kind = "text/html" if fault is not None and fault.body == "html" else "application/json"
         text = rendered(answer, request_id, close=close, zipped=zipped, kind=kind)
-        if fault is not None and fault.body:
+        if request.method == "HEAD":  # the same head as for GET, and nothing after it
+            text = text[: text.index(b"\r\n\r\n") + 4]
+        elif fault is not None and fault.body:
             text = spoilt(text, fault.body)
             close = close or fault.body == "cut"
 
@@ -317,6 +324,7 @@ class Connection(asyncio.Protocol):
         if kind == "pricing" and not wanted:
             raise bad("instruments")
         snapshot = yes(call, "snapshot", default=True)
+        yes(call, "includeHomeConversions", default=False)
         if self._transport is None:
             return None  # the client left while its request was held back
         if self._server.limits is not None and not self._server.limits.opens_stream(self._address):

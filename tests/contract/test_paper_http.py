@@ -187,6 +187,38 @@ def test_lists_lead_from_page_to_page(venue):
     assert pages(venue, beside, "trades") == [ids[1:]]
 
 
+def test_a_client_may_wait_before_it_sends_its_body(venue):
+    """As .NET's does: the head first, the body after "100 Continue"."""
+    body = b'{"order":{"type":"MARKET","instrument":"EUR_USD","units":"1"}}'
+    head = request("POST", ORDERS, "Content-Type: application/json", "Expect: 100-continue",
+                   f"Content-Length: {len(body)}")  # fmt: skip
+    with raw(venue, head) as connection:
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 201 Created")
+
+
+def test_a_body_may_come_in_chunks(venue):
+    body = b'{"order":{"type":"MARKET","instrument":"EUR_USD","units":"1"}}'
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (body[:7], body[7:]))
+    head = request("POST", ORDERS, "Transfer-Encoding: chunked")
+    with raw(venue, head + pieces + b"0\r\n\r\n") as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 201 Created")
+
+
+def test_a_head_request_is_answered_without_a_body(venue):
+    """Two on one connection, so that a stray body would spoil the second."""
+    text = request("HEAD", f"/v3/accounts/{USD}/summary")
+    with raw(venue, text + request("GET", f"/v3/accounts/{USD}/summary")) as connection:
+        got = b""
+        while b'"account"' not in got:
+            got += connection.recv(65536)
+    first, second, _ = got.split(b"\r\n\r\n", 2)
+    assert first.startswith(b"HTTP/1.1 405")
+    assert b"Allow: GET" in first
+    assert second.startswith(b"HTTP/1.1 200")
+
+
 def test_unix_times_are_given_to_who_asks(venue):
     headers = {"Accept-Datetime-Format": "UNIX"}
     _, body, _ = venue.ask("GET", f"/v3/accounts/{USD}/transactions/1", **headers)
