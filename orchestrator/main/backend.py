@@ -56,6 +56,11 @@ class Backend:
 
         return run(arguments)
 
+    def simulate(self, arguments: list[str]) -> int:
+        from orchestrator.research.simulate.__main__ import main
+
+        return main(arguments)
+
     def doctor(self) -> Sequence[Check]:
         try:
             settings = load_settings()

@@ -68,6 +68,10 @@ class Backend(Protocol):
         """The paper venue's own command line; the exit code."""
         ...
 
+    def simulate(self, arguments: list[str]) -> int:
+        """The simulator's own command line; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def settings_rows(self) -> Sequence[tuple[str, str, str]]:

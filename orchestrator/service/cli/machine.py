@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -125,8 +126,25 @@ def paper(ctx: typer.Context) -> None:
       orchestrator paper --help
     """
     backend: Backend = ctx.find_root().obj
+    _hand_over(backend.paper, ctx)
+
+
+def simulate(ctx: typer.Context) -> None:
+    """The whole house in virtual time under faults, judged by the venue's books: simulate --help.
+
+    \b
+    Examples:
+      orchestrator simulate --seeds 1000 --jobs 2
+      orchestrator simulate --seed 17 --trace
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.simulate, ctx)
+
+
+def _hand_over(program: Callable[[list[str]], int], ctx: typer.Context) -> NoReturn:
+    """All words go to a program with a command line of its own."""
     try:
-        code = backend.paper(list(ctx.args))
+        code = program(list(ctx.args))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(code)

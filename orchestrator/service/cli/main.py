@@ -83,11 +83,12 @@ def _add_commands(app: typer.Typer) -> None:
             )(command)  # fmt: skip
     for name, group in (("breakers", acting.breakers_app), ("audit", acting.audit_app)):
         app.add_typer(group, name=name, rich_help_panel=_ACT, epilog=EXIT_CODES)
-    # Every word, --help too, is the paper venue's.
-    app.command(
-        "paper", rich_help_panel=_MACHINE, add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )(machine.paper)  # fmt: skip
+    # Every word, --help too, is the other program's.
+    for name, command in (("paper", machine.paper), ("simulate", machine.simulate)):
+        app.command(
+            name, rich_help_panel=_MACHINE, add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        )(command)  # fmt: skip
 
 
 def run_command_line(backend: Backend) -> None:

@@ -130,6 +130,10 @@ class FakeBackend:
         self._call("paper", arguments)
         return self.code
 
+    def simulate(self, arguments):
+        self._call("simulate", arguments)
+        return self.code
+
     def doctor(self):
         self._call("doctor")
         return self.checks

@@ -163,7 +163,9 @@ def test_broken_settings_are_told_in_one_line():
 # --- Ctrl-C, colour ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["run"], ["paper"], ["doctor"], ["emergency-stop", "--local"]])
+@pytest.mark.parametrize(
+    "words", [["run"], ["paper"], ["simulate"], ["doctor"], ["emergency-stop", "--local"]]
+)
 def test_ctrl_c_ends_quietly_with_130(words):
     backend = FakeBackend()
     backend.raises = KeyboardInterrupt()
@@ -226,12 +228,13 @@ def test_run_refuses_what_makes_no_sense_before_anything_starts(tmp_path, wrong)
     assert backend.calls == []
 
 
-def test_papers_words_are_its_own_help_included():
+@pytest.mark.parametrize("program", ["paper", "simulate"])
+def test_the_words_of_other_programs_are_their_own_help_included(program):
     backend = FakeBackend()
     backend.code = 2
     words = ["--help", "--port", "8101", "--account", f"{ACCOUNT}:USD:1", "-x"]
-    assert command(backend, "paper", *words).exit_code == 2
-    assert backend.calls == [("paper", words)]
+    assert command(backend, program, *words).exit_code == 2
+    assert backend.calls == [(program, words)]
 
 
 def test_doctor_says_what_to_do():
