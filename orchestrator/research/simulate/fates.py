@@ -13,6 +13,7 @@ from orchestrator.service.seams import dice
 KINDS: dict[str, str] = {
     "answer_lost": "the venue accepts a write, and its answer never comes",
     "request_lost": "a write is lost on its way to the venue",
+    "late_arrival": "an order reaches the venue long after its sender gave up",
     "slow_answers": "answers to writes take up to 4.5 s",
     "slow_sending": "a write waits up to 3 s for the limiter before the gate",
     "http_5xx": "a write is answered by a 5xx, done or not",
@@ -28,6 +29,8 @@ KINDS: dict[str, str] = {
     "prices_gap": "window: the price stream is down",
     "bad_ticks": "the price stream tells nonsense",
     "wild_market": "prices jump",
+    "halted": "window: nothing can be traded, prices go on",
+    "stranger": "somebody else trades on the accounts, and takes stops away",
     "venue_away": "window: the venue cannot be reached at all",
     "store_fails": "window: nothing can be written down",
     "latch_fails": "window: the stop's latch cannot be written",
@@ -43,16 +46,26 @@ KINDS: dict[str, str] = {
     "op_stop": "the operator stops trading, with or without closing",
     "op_emergency": "the operator raises an emergency stop",
     "op_emergency_account": "the operator raises an emergency stop for one account",
+    "op_local_stop": "another process closes the gate's word, and writes a latch later or never",
+    "op_breakers": "the operator trips and resets breakers",
     "op_accounts": "the operator disables and enables accounts",
     "op_agents": "the operator restarts agents",
 }
 
 CRASHES = frozenset(("crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop"))
-_WINDOWS = ("log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails")
+_WINDOWS = ("halted", "log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails")
 _SHARES = (0.1, 0.25, 0.5, 0.8)
 _RATES = (0.01, 0.03, 0.1, 0.3)
 # A run has a handful of orders, and thousands of ticks: what strikes writes must strike often.
-_WRITES = ("answer_lost", "request_lost", "slow_answers", "slow_sending", "http_5xx", "http_429")
+_WRITES = (
+    "answer_lost",
+    "request_lost",
+    "late_arrival",
+    "slow_answers",
+    "slow_sending",
+    "http_5xx",
+    "http_429",
+)
 _WRITE_RATES = (0.05, 0.2, 0.5)
 _RARER = {"crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3}
 _WINDOW_S = (1.0, 25.0)
@@ -104,6 +117,10 @@ class Fates:
             return False
         self.struck[kind] += 1
         return True
+
+    def windows(self, kind: str) -> tuple[tuple[float, float], ...]:
+        """Begin and end of each, in seconds since the run's begin; none of a kind that is not."""
+        return self._windows[kind] if kind in self.kinds else ()
 
     def inside(self, kind: str, at_s: float) -> bool:
         """Whether a window of this kind is open, at seconds since the run's begin."""

@@ -23,7 +23,7 @@ from orchestrator.model.limits import AccountLimits, CheckLimits
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Intent, IntentState, WriteKind, WriteRequest
 from orchestrator.model.signals import Outcome
-from orchestrator.model.venue import Transaction
+from orchestrator.model.venue import Trade, Transaction
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.market import Market
@@ -59,6 +59,9 @@ class Judge:
         self._orders: dict[tuple[AccountId, str], Transaction] = {}
         self.filled: dict[str, str] = {}  # client id -> trade
         self.orders = 0
+        self.on_their_way: set[str] = set()  # orders that arrive when nobody waits any more
+        self._late: set[str] = set()
+        self.strangers = False  # somebody else trades here, too
         # The journal's side.
         self.intents: dict[str, Intent] = {}
         self.ends: dict[str, IntentState] = {}
@@ -110,6 +113,14 @@ class Judge:
         if name not in self.intents:
             self.blame("INV-03", f"{name} leaves without a durable intent")
 
+    def late(self, name: str) -> None:
+        """This order will come to the venue when its sender has long given up."""
+        self.on_their_way.add(name)
+        self._late.add(name)
+
+    def arrived(self, name: str) -> None:
+        self.on_their_way.discard(name)
+
     @property
     def gate_closed(self) -> bool:
         """By the word itself, and not by what the service makes of it."""
@@ -136,6 +147,8 @@ class Judge:
         if _closes(tx):
             return
         name = (tx.client_extensions.id if tx.client_extensions is not None else None) or ""
+        if not name and self.strangers:
+            return
         self.orders += 1
         if not is_ours(name):
             self.blame("INV-03", f"order {tx.id} at {books.account_id} has no name of ours")
@@ -160,12 +173,16 @@ class Judge:
                 self.blame("INV-10", f"fill {tx.id} at {books.account_id} closes, and opens")
             return
         name = (order.client_extensions.id if order.client_extensions is not None else None) or ""
+        if not is_ours(name):
+            return
         self.filled[name] = tx.trade_opened.trade_id if tx.trade_opened is not None else ""
         if tx.trade_opened is not None:
             self._judge_limits(books, name)
 
     def _judge_limits(self, books: Books, name: str) -> None:
         """INV-04, by what the venue holds after the fill; only limits that cannot drift."""
+        if self.strangers or name in self._late:
+            return  # what they add was not there, or not known, when the order was checked
         if len(books.trades) > LIMITS.max_concurrent_trades:
             self.blame("INV-04", f"{books.account_id} holds {len(books.trades)} trades ({name})")
         account = account_of(self._market.exchange, books, full=False)
@@ -180,7 +197,7 @@ class Judge:
             f"{account_id}/{trade.id}"
             for account_id, books in self._market.exchange.accounts.items()
             for trade in books.trades.values()
-            if trade.stop_loss_order_id is None
+            if trade.stop_loss_order_id is None and is_ours(_name_of(trade))
         ]
 
     # -- the journal ------------------------------------------------------------------------------
@@ -261,10 +278,22 @@ class Judge:
                     "K3", f"{name} is {told} here, and {'' if truly else 'not '}filled there"
                 )
             outcome = self.ended.get((intent.signal_id, intent.account_id))
-            if (outcome is Outcome.FILLED) is not truly:
+            if outcome is Outcome.FAILED and truly and name in self._late:
+                self._judge_late(intent)
+            elif (outcome is Outcome.FILLED) is not truly:
                 self.blame("INV-14", f"{intent.signal_id} ended {outcome}, filled there: {truly}")
         for each in self.naked():
             self.blame("INV-09", f"trade {each} stands without a stop loss")
+
+    def _judge_late(self, intent: Intent) -> None:
+        """O7: it was thought absent; what it opened must not stay open."""
+        books = self._market.exchange.accounts[intent.account_id]
+        if self.filled[intent.intent_id] in books.trades:
+            self.blame("O7", f"late {intent.intent_id} stays open at {intent.account_id}")
+
+
+def _name_of(trade: Trade) -> str:
+    return (trade.client_extensions.id if trade.client_extensions is not None else None) or ""
 
 
 def _closes(order: Transaction) -> bool:

@@ -11,7 +11,7 @@ from orchestrator.kernel.engine import Kernel
 from orchestrator.model.errors import StoreError
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
-from orchestrator.model.safety import AccountMode, BreakerState, StopState
+from orchestrator.model.safety import AccountMode, BreakerState, StopState, SystemMode
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.research.simulate.death import Death, Killed
 from orchestrator.research.simulate.fates import CRASHES, dice_of
@@ -215,6 +215,10 @@ class Life:
             for b in kernel.breakers(now)
             if b.breaker in _HEALED and b.state in (BreakerState.TRIPPED, BreakerState.LATCHED)
         ]
+        if self._judge.gate_closed and kernel.mode is not SystemMode.STOPPED:
+            wrong.append(f"the gate is closed, and the system is {kernel.mode}")
+        if self._judge.on_their_way:
+            wrong.append(f"{len(self._judge.on_their_way)} orders are still on their way")
         wrong += self._not_flat()
         return "; ".join(wrong)
 

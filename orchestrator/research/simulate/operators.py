@@ -13,6 +13,8 @@ from orchestrator.research.simulate.fates import dice_of
 from orchestrator.research.simulate.feed import INSTRUMENTS
 from orchestrator.research.simulate.world import ACCOUNTS, World
 from orchestrator.service.desk import SignalWish
+from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.seams import new_id
 from orchestrator.service.supervisor import System
 from orchestrator.service.views import Done, Refused, SignalTaken
 
@@ -25,7 +27,10 @@ _REGRET_S = (0.0, 0.5)
 _FOR_ONE = 0.5
 _LIQUIDATES = 0.8
 _STOP_PIPS = (8, 30)
-_ACTS = ("op_stop", "op_emergency", "op_emergency_account", "op_accounts", "op_agents")
+_ACTS = ("op_stop", "op_emergency", "op_emergency_account", "op_accounts", "op_agents",
+         "op_local_stop", "op_breakers")  # fmt: skip
+_BREAKERS = (("A8", ""), ("S10", "system"), ("M2", "EUR_USD"), ("A4", ""), ("A2", ""))
+_LATCHED_AFTER_S = (0.01, 3.0)
 _AFTER_STOP_S = (0.0, 3.0)
 
 
@@ -108,6 +113,32 @@ class Operator:
         account_id, enabled = self._rolls.choice(ACCOUNTS), self._rolls.random() < 1 / 2
         answer = await self._desk.enable(account_id, "anna", "simulated", enabled=enabled)
         self._heard(f"enable {account_id} {enabled}", answer)
+
+    async def op_breakers(self) -> None:
+        breaker, subject = self._rolls.choice(_BREAKERS)
+        subject = subject or self._rolls.choice(ACCOUNTS)
+        if self._rolls.random() < 1 / 2:
+            answer = await self._desk.trip_breaker(breaker, subject, "anna", "simulated")
+        else:
+            answer = await self._desk.reset_breaker(breaker, subject, "anna", "simulated")
+        self._heard(f"breaker {breaker} {subject}", answer)
+
+    async def op_local_stop(self) -> None:
+        """What `orchestrator emergency-stop --local` does, from a process of its own."""
+        outside = Gate(self._world.folder)
+        latch = Latch(
+            stop_id=new_id("stop"), actor="bert", reason="local", liquidate=True,
+            closed_ns=self._world.market.time.now(),
+        )  # fmt: skip
+        outside.close()
+        self._world.tell(f"the word is closed from outside: {latch.stop_id}")
+        if self._rolls.random() < 1 / 2:
+            after_s = self._rolls.uniform(*_LATCHED_AFTER_S)
+            self._world.loop.call_later(after_s, self._latch_from_outside, outside, latch)
+
+    def _latch_from_outside(self, outside: Gate, latch: Latch) -> None:
+        if outside.closed and outside.read_latch() is None:
+            outside.latch(latch)
 
     async def op_agents(self) -> None:
         agent = self._rolls.choice(self._desk.agents())

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from orchestrator.model.money import Currency
+from orchestrator.model.time import Instant
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.main import open_accounts
@@ -24,8 +25,9 @@ from orchestrator.research.simulate.feed import SimFeed
 from orchestrator.research.simulate.judge import Judge
 from orchestrator.research.simulate.life import Life, downtime_s
 from orchestrator.research.simulate.loop import SimLoop, seeded_seams
+from orchestrator.research.simulate.strangers import Stranger, plan_halts
 from orchestrator.research.simulate.verdict import Verdict
-from orchestrator.research.simulate.world import ACCOUNTS, START_NS, World
+from orchestrator.research.simulate.world import ACCOUNTS, STARTS_NS, World
 
 _STORMS_S = (40.0, 80.0, 160.0)
 _CURRENCIES = (("USD", 100_000), ("EUR", 50_000))
@@ -52,8 +54,11 @@ def simulate(
     ):
         loop = runner.get_loop()
         assert isinstance(loop, SimLoop)
-        with seeded_seams(loop, START_NS, seed):
-            return runner.run(_storm(seed, allowed, storm, Path(folder), loop, tracing=tracing))
+        start_ns = dice_of(seed, "start").choice(STARTS_NS)
+        with seeded_seams(loop, start_ns, seed):
+            return runner.run(
+                _storm(seed, allowed, storm, start_ns, Path(folder), loop, tracing=tracing)
+            )
 
 
 def _memory() -> str | None:
@@ -73,23 +78,33 @@ def _silent_logs() -> Generator[None]:
 
 
 async def _storm(
-    seed: int, kinds: tuple[str, ...], storm_s: float, folder: Path, loop: SimLoop, *, tracing: bool
+    seed: int,
+    kinds: tuple[str, ...],
+    storm_s: float,
+    start_ns: Instant,
+    folder: Path,
+    loop: SimLoop,
+    *,
+    tracing: bool,
 ) -> Verdict:
     fates = Fates(seed, kinds, storm_s)
-    time = VenueTime(START_NS, 1.0, lambda: round(loop.time() * 1e9))
-    market = Market(SimFeed(START_NS, dice_of(seed, "prices"), fates), time, calendar="always")
+    time = VenueTime(start_ns, 1.0, lambda: round(loop.time() * 1e9))
+    market = Market(SimFeed(start_ns, dice_of(seed, "prices"), fates), time, calendar="always")
     judge = Judge(market, folder / "gate", tracing=tracing)
     open_accounts(market, _accounts(), None)
     world = World(seed, loop, fates, market, judge, folder, storm_s)
     loop.set_exception_handler(lambda _, context: _on_stray(judge, context))
     loop.call_later(storm_s, _be_calm, world)
+    plan_halts(world)
     async with asyncio.TaskGroup() as tasks:
         trading = tasks.create_task(market.run(), name="market")
+        stranger = tasks.create_task(Stranger(world).work(), name="stranger")
         life = Life(world)
         while not await life.live():
             await asyncio.sleep(downtime_s(world))
             life = Life(world)
         trading.cancel()
+        stranger.cancel()
     return Verdict(
         seed=seed, kinds=kinds, violations=tuple(judge.violations), head=life.head.hex(),
         market_s=world.now_s, lives=world.lives, signals=world.signals, orders=judge.orders,
@@ -101,6 +116,8 @@ async def _storm(
 def _be_calm(world: World) -> None:
     world.tell("the storm is over")
     world.fates.calm = True
+    for name in world.market.feed.instruments:
+        world.market.set_tradeable(name, tradeable=True)
 
 
 def _on_stray(judge: Judge, context: dict[str, Any]) -> None:

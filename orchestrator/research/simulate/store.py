@@ -80,11 +80,19 @@ class SimGate(Gate):
         self._death.check()
         if self._world.inside("latch_fails"):
             raise OSError("no space left on device")
+        self._maybe_die("before")
         super().latch(latch)
+        self._maybe_die("after")
 
     def reopen(self) -> None:
         self._death.check()
+        self._maybe_die("before")
         super().reopen()
+        self._maybe_die("after")
+
+    def _maybe_die(self, when: str) -> None:
+        if self._world.fates.strikes("crash_at_write"):
+            self._death.strike(f"killed {when} a write of the latch")
 
 
 class NoMarketStore:

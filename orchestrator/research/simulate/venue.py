@@ -41,6 +41,7 @@ _SLOW_ANSWER_S = 4.4
 _SLOW_SENDING_S = 3.0
 _SLOW_READ_S = 4.0
 _LATE_FRAME_S = (0.3, 6.0)
+_LATE_S = (5.5, 50.0)
 _LAG_MAX = 6  # transactions
 
 
@@ -95,6 +96,12 @@ class FaultyVenue:
         if fates.strikes("request_lost"):
             lost_s = fates.dice("request_lost").choice((0.0, _ANSWER_S))
             self._later(lost_s, lambda: answer(Unknown(reason="reset, or no answer within 5 s")))
+        elif request.kind is WriteKind.ORDER and fates.strikes("late_arrival"):
+            self._later(_ANSWER_S, lambda: answer(Unknown(reason="no answer within 5 s")))
+            self._world.judge.late(request.client_request_id)
+            self._later(
+                fates.dice("late_arrival").uniform(*_LATE_S), lambda: self._arrive_late(request)
+            )
         elif fates.strikes("http_429"):
             self._later(self._hop_s(), lambda: answer(NotSent(reason="HTTP 429")))
         elif fates.strikes("refused"):
@@ -112,6 +119,12 @@ class FaultyVenue:
 
         def heard(outcome: WriteOutcome, _: Instant) -> None:
             self._return(outcome, answer)
+
+        self._inner.submit(request, _open, heard)
+
+    def _arrive_late(self, request: WriteRequest) -> None:
+        def heard(_outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
+            self._world.judge.arrived(request.client_request_id)
 
         self._inner.submit(request, _open, heard)
 

@@ -12,8 +12,8 @@ from orchestrator.research.simulate.fates import Fates
 from orchestrator.research.simulate.judge import Judge
 from orchestrator.research.simulate.loop import SimLoop
 
-# A Wednesday, 12:00 UTC: far from the roll.
-START_NS = parse_time("2014-05-07T12:00:00Z")
+# A Wednesday: at noon, far from the roll, and half a minute before 17:00 in New York.
+STARTS_NS = (parse_time("2014-05-07T12:00:00Z"), parse_time("2014-05-07T20:59:30Z"))
 ACCOUNTS = (AccountId("101-001-1000001-001"), AccountId("101-001-1000001-002"))
 INSTALLATION = "simulation"
 
@@ -40,7 +40,7 @@ class World:
     @property
     def now_s(self) -> float:
         """Market seconds since the run's begin."""
-        return (self.market.time.now() - START_NS) / NS_PER_S
+        return (self.market.time.now() - self.market.time.start_ns) / NS_PER_S
 
     def inside(self, kind: str) -> bool:
         return self.fates.inside(kind, self.now_s)
