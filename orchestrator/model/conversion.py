@@ -59,7 +59,9 @@ def factors(frm: Currency, home: Currency, quote_of: QuoteOf) -> Factors | None:
     return None
 
 
-def links(frm: Currency, home: Currency, known: frozenset[InstrumentName]) -> tuple[InstrumentName, ...]:
+def links(
+    frm: Currency, home: Currency, known: frozenset[InstrumentName]
+) -> tuple[InstrumentName, ...]:
     """The instruments of `known` whose quotes `factors` needs; empty if same or impossible."""
 
     def pair(a: Currency, b: Currency) -> tuple[InstrumentName, ...] | None:

@@ -83,7 +83,7 @@ class StorageTrouble(Message, frozen=True, kw_only=True, gc=False, tag="e.storag
 
 
 class ReadFailed(Message, frozen=True, kw_only=True, gc=False, tag="e.read_failed"):
-    """A read that the kernel asked for (FetchTransactions, FetchAccount) failed; asked again later."""
+    """A read that the kernel asked for (FetchTransactions, FetchAccount) failed; asked again."""
 
     account_id: AccountId
     reason: str
@@ -186,4 +186,3 @@ Event: TypeAlias = (
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
     | EnableAccount | TripBreaker | ResetBreaker | Noted
 )  # fmt: skip
-

@@ -240,7 +240,8 @@ class AgentChanged(Message, frozen=True, kw_only=True, gc=False, tag="agent.chan
 
 
 Fact: TypeAlias = (
-    ServiceStarted | ServiceStopped | ModeChanged | SpecsLearned | AccountAdopted | AccountReconciled
+    ServiceStarted | ServiceStopped | ModeChanged | SpecsLearned | AccountAdopted
+    | AccountReconciled
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerReset | TickDropped | Stopped | StopStep | Resumed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from functools import lru_cache
+from math import isfinite
 from typing import NewType
 
 import msgspec
@@ -50,7 +51,7 @@ def step_of(digits: int) -> Decimal:
 
 def ratio(value: float, digits: int = 6) -> Decimal:
     """A statistic's float as a decimal that may stand in a record; ValueError if not finite."""
-    if value != value or value in (float("inf"), float("-inf")):
+    if not isfinite(value):
         raise ValueError(f"not a finite number: {value}")
     return Decimal(repr(value)).quantize(step_of(digits), rounding=ROUND_HALF_EVEN)
 

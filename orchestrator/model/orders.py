@@ -79,7 +79,7 @@ class WriteKind(StrEnum):
 
 
 class WriteRequest(Message, frozen=True, kw_only=True, gc=False, tag="write_request"):
-    """One write to the venue: `target` is the order, trade or instrument in the path, `body` JSON."""
+    """One write to the venue: `target` is the order, trade or instrument in the path."""
 
     kind: WriteKind
     account_id: AccountId

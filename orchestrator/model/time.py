@@ -145,17 +145,19 @@ class Session:
 
 
 _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
+# Seconds of New York's day: quiet from 16:45, closed 16:58 to 17:05, quiet to 17:15 (T1).
+_QUIET_FROM_S, _CLOSES_S, _OPENS_S, _QUIET_TO_S = 60_300, 61_080, 61_500, 62_100
 
 
 def fx_session(at_ns: Instant) -> str:
     """`closed` 16:58-17:05 daily and Fri 16:58-Sun 17:05; `quiet` 16:45-17:15; else `open`."""
     weekday, second = new_york(at_ns)
-    if weekday == _SATURDAY or (weekday == _SUNDAY and second < 61500):
+    if weekday == _SATURDAY or (weekday == _SUNDAY and second < _OPENS_S):
         return Session.CLOSED
-    if weekday == _FRIDAY and second >= 61080:
+    if weekday == _FRIDAY and second >= _CLOSES_S:
         return Session.CLOSED
-    if 61080 <= second < 61500:
+    if _CLOSES_S <= second < _OPENS_S:
         return Session.CLOSED
-    if 60300 <= second < 62100:
+    if _QUIET_FROM_S <= second < _QUIET_TO_S:
         return Session.QUIET
     return Session.OPEN

@@ -16,7 +16,7 @@ _UPPER = {"id": "ID", "ids": "IDs", "pl": "PL", "nav": "NAV", "vwap": "VWAP", "m
 
 
 def oanda_name(name: str) -> str:
-    """`last_transaction_id` -> `lastTransactionID`, `unrealized_pl` -> `unrealizedPL`, `nav` -> `NAV`."""
+    """`last_transaction_id` -> `lastTransactionID`, `unrealized_pl` -> `unrealizedPL`."""
     first, *rest = name.split("_")
     head = "NAV" if first == "nav" else first
     return head + "".join(_UPPER.get(word, word.capitalize()) for word in rest)

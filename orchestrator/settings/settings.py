@@ -14,7 +14,6 @@ from orchestrator.settings.contradictions import contradictions
 from orchestrator.settings.fields import TABLES, Fields
 from orchestrator.settings.kinds import ClassFile, PaperAccount, is_loopback
 
-
 # Where a service runs and what it keeps where: not a part of what it decides.
 PLACES = frozenset(
     ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "DATABASE_URL", "TIMESCALE_URL", "LOG_LEVEL",
