@@ -30,7 +30,7 @@ class SendOrder(Message, frozen=True, kw_only=True, gc=False, tag="a.send"):
 
 
 class Write(Message, frozen=True, kw_only=True, gc=False, tag="a.write"):
-    """A write that only reduces risk (protect, cancel, close); its transactions come by the door."""
+    """A write that only reduces risk (protect, cancel, close); transactions come by the door."""
 
     request: WriteRequest
     reason: str
