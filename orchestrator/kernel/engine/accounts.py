@@ -284,9 +284,14 @@ def _keep_known(turn: Turn, account_id: AccountId, record: AccountRecord) -> Non
 
 
 def _keep_protected(turn: Turn, account_id: AccountId, record: AccountRecord, book: Book) -> None:
-    """O10: a trade of ours without a stop gets one after 2 s, or is closed after 5 s."""
+    """O10: a trade of ours without a stop gets one after 2 s, or is closed after 5 s.
+
+    O7: the trade of an order that came late is closed, again and again until it is gone.
+    """
     naked = turn.live.account(account_id).naked
-    bare = {t.trade_id: t for t in book.trades.values() if t.ours and not t.protected}
+    ours = [trade for trade in book.trades.values() if trade.ours]
+    late = {trade.trade_id for trade in ours if sending.is_late(turn, trade.intent_id)}
+    bare = {t.trade_id: t for t in ours if not t.protected or t.trade_id in late}
     for gone in [trade_id for trade_id in naked if trade_id not in bare]:
         del naked[gone]
     for trade_id, trade in bare.items():
@@ -294,7 +299,11 @@ def _keep_protected(turn: Turn, account_id: AccountId, record: AccountRecord, bo
         age = turn.now - seen[0]
         if age >= _PROTECT_AFTER_NS and turn.now - seen[1] >= _PROTECT_AFTER_NS:
             seen[1] = turn.now
-            _protect(turn, account_id, record, trade, late=age >= _CLOSE_AFTER_NS)
+            if trade_id in late:
+                request = close_trade(account_id, trade_id)
+                turn.do(Write(request=request, reason=f"late order {trade.intent_id} (O7)"))
+            else:
+                _protect(turn, account_id, record, trade, late=age >= _CLOSE_AFTER_NS)
 
 
 def _protect(

@@ -30,6 +30,8 @@ _SENDER_SILENT_NS = 30 * NS_PER_S
 # A read that has not come back for so long is asked for again; the host merges what is doubled.
 _READ_SILENT_NS = 15 * NS_PER_S
 
+LATE = "late: "  # so begins the reason of what was found after it was thought absent
+
 _OUTCOMES = {
     IntentState.FILLED: (Outcome.FILLED, ""),
     IntentState.CANCELLED: (Outcome.REJECTED, "venue"),
@@ -134,7 +136,8 @@ def _found_late(turn: Turn, ended: IntentRecord, reading: Reading) -> None:
                          f"{reading.order_id}, it was {ended.state}")  # fmt: skip
         return
     intent = ended.intent
-    _say_moved(turn, ended, reading.state, reading)
+    late = msgspec.structs.replace(reading, reason=f"{LATE}{reading.reason}")
+    _say_moved(turn, ended, reading.state, late)
     turn.alert(
         f"late:{intent.intent_id}", Severity.CRITICAL, "An order thought absent turned up",
         f"{intent.intent_id}: {reading.state}, trade {reading.trade_id or '-'}",
@@ -145,6 +148,12 @@ def _found_late(turn: Turn, ended: IntentRecord, reading: Reading) -> None:
     if reading.trade_id in trades:
         request = close_trade(intent.account_id, reading.trade_id)
         turn.do(Write(request=request, reason=f"late order {intent.intent_id} (O7)"))
+
+
+def is_late(turn: Turn, intent_id: str) -> bool:
+    """Whether an intent was found after it was thought absent: its trade has to go (O7)."""
+    ended = turn.state.ended.get(intent_id)
+    return ended is not None and ended.reason.startswith(LATE)
 
 
 def broken(turn: Turn, evidence: str) -> None:

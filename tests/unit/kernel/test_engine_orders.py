@@ -240,6 +240,11 @@ def test_a_late_order_is_adopted_closed_and_told():
     assert bench.kernel.books[A].trades[made[1].id].ours
     assert any(f.alert.key.startswith("late:") for f in bench.said(AlertRaised))
     assert outcome(bench, signal) is Outcome.FAILED  # still one outcome
+    bench.acts.clear()
+    bench.wait(6)  # that close was refused, or lost: it is repeated until the trade is gone
+    again = bench.done(Write)
+    assert len(again) >= 2
+    assert {act.request for act in again} == {write.request}
 
 
 def test_a_second_order_of_one_intent_closes_the_gate():
