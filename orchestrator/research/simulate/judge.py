@@ -200,6 +200,16 @@ class Judge:
             if trade.stop_loss_order_id is None and is_ours(_name_of(trade))
         ]
 
+    def unwanted(self) -> list[str]:
+        """Trades of orders that were thought absent and came late: they must be closed (O7)."""
+        return [
+            f"{intent.account_id}/{self.filled[name]}"
+            for name in sorted(self._late & self.filled.keys())
+            if (intent := self.intents[name])
+            and self.ended.get((intent.signal_id, intent.account_id)) is Outcome.FAILED
+            and self.filled[name] in self._market.exchange.accounts[intent.account_id].trades
+        ]
+
     # -- the journal ------------------------------------------------------------------------------
 
     def durable(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
@@ -278,18 +288,9 @@ class Judge:
                     "K3", f"{name} is {told} here, and {'' if truly else 'not '}filled there"
                 )
             outcome = self.ended.get((intent.signal_id, intent.account_id))
-            if outcome is Outcome.FAILED and truly and name in self._late:
-                self._judge_late(intent)
-            elif (outcome is Outcome.FILLED) is not truly:
+            thought_absent = outcome is Outcome.FAILED and name in self._late
+            if not thought_absent and (outcome is Outcome.FILLED) is not truly:
                 self.blame("INV-14", f"{intent.signal_id} ended {outcome}, filled there: {truly}")
-        for each in self.naked():
-            self.blame("INV-09", f"trade {each} stands without a stop loss")
-
-    def _judge_late(self, intent: Intent) -> None:
-        """O7: it was thought absent; what it opened must not stay open."""
-        books = self._market.exchange.accounts[intent.account_id]
-        if self.filled[intent.intent_id] in books.trades:
-            self.blame("O7", f"late {intent.intent_id} stays open at {intent.account_id}")
 
 
 def _name_of(trade: Trade) -> str:

@@ -219,6 +219,8 @@ class Life:
             wrong.append(f"the gate is closed, and the system is {kernel.mode}")
         if self._judge.on_their_way:
             wrong.append(f"{len(self._judge.on_their_way)} orders are still on their way")
+        wrong += [f"trade {each} has no stop loss (INV-09)" for each in self._judge.naked()]
+        wrong += [f"late trade {each} stays open (O7)" for each in self._judge.unwanted()]
         wrong += self._not_flat()
         return "; ".join(wrong)
 
