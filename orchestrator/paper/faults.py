@@ -112,6 +112,7 @@ class Faults:
         self._dice = random.Random(seed)
         self.waiting: list[Waiting] = []
         self.on_streams = False
+        self.cleared = 0
 
     def add(self, fault: Fault) -> bool:
         """False when too many wait."""
@@ -122,6 +123,8 @@ class Faults:
         return True
 
     def clear(self) -> None:
+        """Nothing waits any more, and silent streams speak again."""
+        self.cleared += 1
         self.waiting.clear()
         self.on_streams = False
         self._dice = random.Random(self._seed)
@@ -182,9 +185,12 @@ class Disturbance:
         self._path = path
         self._held = b""  # waits for the line after it
         self._silent_until_s: float | None = None
+        self._cleared = faults.cleared
 
     def lines(self, text: bytes, now_s: float) -> bytes | None:
         """What is sent of these lines; None when the stream is cut here."""
+        if self._cleared != self._faults.cleared:
+            self._cleared, self._silent_until_s = self._faults.cleared, None
         sent: list[bytes] = []
         for line in text.splitlines(keepends=True):
             fault = self._faults.take_line(self._operation, self._path, line)

@@ -215,6 +215,13 @@ def test_a_stream_can_be_cut_or_fall_silent(venue):
         time.sleep(0.3)  # noqa: TID251 - another process is silent
         assert venue.ask("POST", ORDERS, ORDER)[0] == 201
         assert heard(answer, 2) == [first + 2, first + 3]
+    with stream(venue, TRANSACTIONS) as answer:
+        fault(venue, operation="transactions.stream", stream="silence")
+        first = last_id(venue) + 1
+        assert venue.ask("POST", ORDERS, ORDER)[0] == 201
+        venue.ask("DELETE", "/control/faults")
+        assert venue.ask("POST", ORDERS, ORDER)[0] == 201
+        assert heard(answer, 2) == [first + 2, first + 3]
     fault(venue, operation="pricing.stream", status=429)
     assert venue.ask("GET", f"/v3/accounts/{USD}/pricing/stream?instruments=EUR_USD")[0] == 429
 
