@@ -129,6 +129,8 @@ def test_no_body_gives_a_500_or_half_an_order(venue):
             ("PUT", f"/v3/accounts/{USD}/trades/5/close"), ("PUT", f"{ORDERS}/5"),
             ("PUT", f"/v3/accounts/{USD}/positions/EUR_USD/close"),
             ("PATCH", f"/v3/accounts/{USD}/configuration"), ("POST", "/control/prices"),
+            ("POST", "/control/funds"), ("POST", "/control/instruments"),
+            ("PUT", f"/v3/accounts/{USD}/orders/5/clientExtensions"),
         ])  # fmt: skip
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         connection.request(kind, path, bytes(body), headers)
@@ -141,6 +143,40 @@ def test_no_body_gives_a_500_or_half_an_order(venue):
         range(1, int(answer["lastTransactionID"]) + 1)
     )
     assert venue.process.poll() is None
+
+
+def test_no_query_gives_a_500(venue):
+    """Every read with parameters of every kind, senseless ones among them."""
+    dice = random.Random(12)
+    account = f"/v3/accounts/{USD}"
+    paths = [
+        "/v3/instruments/EUR_USD/candles", f"{account}/candles/latest", f"{account}/orders",
+        f"{account}/trades", f"{account}/transactions", f"{account}/transactions/idrange",
+        f"{account}/transactions/sinceid", f"{account}/changes", f"{account}/pricing",
+        f"{account}/instruments", "/v3/instruments/EUR_USD/orderBook", f"{account}/orders/@%2F",
+        f"{account}/positions/%F0%9F%98%80", f"{account}/trades/%00",
+    ]  # fmt: skip
+    names = [
+        "from", "to", "count", "granularity", "price",
+        "smooth", "includeFirst", "dailyAlignment", "alignmentTimezone", "weeklyAlignment",
+        "units", "ids", "state", "instrument", "beforeID",
+        "pageSize", "type", "id", "since", "sinceTransactionID",
+        "instruments", "candleSpecifications", "includeUnitsAvailable",
+    ]  # fmt: skip
+    values = ["", "0", "1", "-1", "5", "9" * 30, "1e3", "NaN", "True", "maybe", "EUR_USD", "M1",
+              "M", "D", "W", "ALL", "%00", "%F0%9F%98%80", "2024-03-12T00:00:00Z", "UTC", "../..",
+              "America/New_York", "Monday", "EUR_USD:M1:B", "1,2,3", "%C2%B2",
+              "0.5"]  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", venue.port, timeout=10)
+    for _ in range(600):
+        chosen = dice.sample(names, dice.randint(0, 5))
+        query = "&".join(f"{name}={dice.choice(values)}" for name in chosen)
+        path = f"{dice.choice(paths)}?{query}"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        read = json.loads(answer.read())
+        assert answer.status < 500, (path, read)
+    connection.close()
 
 
 def test_requests_byte_by_byte_and_several_in_one_packet(venue):

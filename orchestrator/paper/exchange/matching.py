@@ -5,27 +5,29 @@ Source: fact sheet, sections 8 to 11. Everything is written through a Batch.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentName, InstrumentSpec, round_money
-from orchestrator.model.time import format_time
 from orchestrator.model.venue import (
     ConversionFactor,
-    FullPrice,
     HomeConversionFactors,
     Order,
-    PriceBucket,
-    Trade,
     TradeOpen,
-    TradeReduce,
     Transaction,
 )
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
-from orchestrator.paper.exchange.charges import commission_of, financing_since, premium_of
+from orchestrator.paper.exchange.charges import commission_of, premium_of
 from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.fill_judge import Fill, expired, losing, stop_price, taken
+from orchestrator.paper.exchange.fill_parts import (
+    cancel_linked,
+    full_price,
+    quote_pl,
+    reduction,
+    spread_cost,
+)
 from orchestrator.paper.exchange.plan import Plan, plan_of, sides_after
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, Quotes, half_spread, rounded
 from orchestrator.paper.exchange.valuation import (
@@ -36,7 +38,6 @@ from orchestrator.paper.exchange.valuation import (
     units_value,
 )
 
-_QUOTE_PL = Decimal("0.00001")
 _AT_ITS_PRICE = frozenset({"LIMIT", "TAKE_PROFIT"})
 _WAITS = "WAITS"
 _CLOSEOUT = "MARKET_ORDER_MARGIN_CLOSEOUT"  # the venue gets out at any size
@@ -146,7 +147,7 @@ class Matching:
 
     def _write(self, batch: Batch, fill: Fill, plan: Plan, reason: str) -> Transaction:
         books, order = batch.books, fill.order
-        parts = tuple(_reduction(books, trade, units, fill) for trade, units in plan.closes)
+        parts = tuple(reduction(books, trade, units, fill) for trade, units in plan.closes)
         whole = tuple(
             part
             for part, (trade, _) in zip(parts, plan.closes, strict=True)
@@ -172,10 +173,10 @@ class Matching:
             home_conversion_factors=self._home_factors(books, fill),
             price=fill.price,
             full_vwap=fill.price,
-            full_price=_full_price(fill, self._depth),
+            full_price=full_price(fill, self._depth),
             reason=reason,
             pl=round_money(pl),
-            quote_pl=_quote_pl(plan, fill.price),
+            quote_pl=quote_pl(plan, fill.price),
             financing=round_money(financing),
             commission=round_money(fill.commission),
             guaranteed_execution_fee=round_money(fee),
@@ -189,7 +190,7 @@ class Matching:
         )
         for trade, orders in linked:
             if trade.id not in books.trades:
-                _cancel_linked(batch, trade, orders, filled)
+                cancel_linked(batch, trade, orders, filled)
         if opened is not None:
             self._dependents(batch, fill, opened, filled)
         return filled
@@ -213,7 +214,7 @@ class Matching:
             units=units,
             price=fill.price,
             guaranteed_execution_fee=round_money(ZERO),
-            half_spread_cost=_spread_cost(units, fill),
+            half_spread_cost=spread_cost(units, fill),
             initial_margin_required=round_money(value * margin_rate(batch.books, fill.spec)),
             client_extensions=fill.order.trade_client_extensions,
         )
@@ -279,70 +280,3 @@ def signed_units(books: Books, order: Order) -> Decimal:
         return order.units
     trade = books.trades.get(order.trade_id or "")
     return -trade.current_units if trade is not None else ZERO
-
-
-def _spread_cost(units: Decimal, fill: Fill) -> Decimal:
-    return round_money(abs(units) * fill.half_spread * fill.factors.value)
-
-
-def _reduction(books: Books, trade: Trade, units: Decimal, fill: Fill) -> TradeReduce:
-    # Units carry the order's sign, so (exit - entry) x closed units of the trade is -units here.
-    quote_pl = (fill.price - trade.price) * -units
-    return TradeReduce(
-        trade_id=trade.id,
-        client_trade_id=trade.client_extensions.id if trade.client_extensions else None,
-        units=units,
-        price=fill.price,
-        realized_pl=in_home(quote_pl, fill.factors),
-        financing=_accrued(books, trade, units, fill),
-        guaranteed_execution_fee=_guaranteed_fee(units, fill),
-        half_spread_cost=_spread_cost(units, fill),
-    )
-
-
-def _accrued(books: Books, trade: Trade, units: Decimal, fill: Fill) -> Decimal:
-    if books.config.financing != "SECOND_BY_SECOND":
-        return round_money(ZERO)  # all of it is paid at the roll
-    return financing_since(books, trade, units, fill.spec, fill.tick, fill.factors, fill.now_ns)
-
-
-def _guaranteed_fee(units: Decimal, fill: Fill) -> Decimal:
-    premium = fill.order.guaranteed_execution_premium
-    return round_money(ZERO if premium is None else premium * abs(units) * fill.factors.loss)
-
-
-def _quote_pl(plan: Plan, price: Decimal) -> Decimal:
-    total = sum(((price - trade.price) * -units for trade, units in plan.closes), ZERO)
-    return total.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
-
-
-def _full_price(fill: Fill, depth: Depth) -> FullPrice:
-    tick = fill.tick
-
-    def buckets(*, buying: bool) -> tuple[PriceBucket, ...]:
-        offers = depth.offers(tick, fill.spec, buying=buying)
-        return tuple(PriceBucket(price=p, liquidity=str(units)) for p, units in offers)
-
-    return FullPrice(
-        closeout_bid=tick.bid,
-        closeout_ask=tick.ask,
-        timestamp=format_time(tick.venue_ns),
-        bids=buckets(buying=False),
-        asks=buckets(buying=True),
-    )
-
-
-def _cancel_linked(
-    batch: Batch, trade: Trade, orders: tuple[Order, ...], filled: Transaction
-) -> None:
-    for order in sorted(orders, key=lambda o: int(o.id)):
-        if order.id not in batch.books.pending:
-            continue  # the dependent order that closed the trade is filled, not cancelled
-        batch.add(
-            "ORDER_CANCEL",
-            order_id=order.id,
-            client_order_id=order.client_extensions.id if order.client_extensions else None,
-            reason="LINKED_TRADE_CLOSED",
-            closed_trade_id=trade.id,
-            trade_close_transaction_id=filled.id,
-        )

@@ -1,0 +1,92 @@
+"""The parts of a fill: what closed trades made and cost, the book, the orders that end with it."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from orchestrator.model.money import ZERO, round_money
+from orchestrator.model.time import format_time
+from orchestrator.model.venue import (
+    FullPrice,
+    Order,
+    PriceBucket,
+    Trade,
+    TradeReduce,
+    Transaction,
+)
+from orchestrator.paper.exchange.batch import Batch
+from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.charges import financing_since
+from orchestrator.paper.exchange.depth import Depth
+from orchestrator.paper.exchange.fill_judge import Fill
+from orchestrator.paper.exchange.plan import Plan
+from orchestrator.paper.exchange.valuation import in_home
+
+_QUOTE_PL = Decimal("0.00001")
+
+
+def spread_cost(units: Decimal, fill: Fill) -> Decimal:
+    return round_money(abs(units) * fill.half_spread * fill.factors.value)
+
+
+def reduction(books: Books, trade: Trade, units: Decimal, fill: Fill) -> TradeReduce:
+    # Units carry the order's sign, so (exit - entry) x closed units of the trade is -units here.
+    quote_pl = (fill.price - trade.price) * -units
+    return TradeReduce(
+        trade_id=trade.id,
+        client_trade_id=trade.client_extensions.id if trade.client_extensions else None,
+        units=units,
+        price=fill.price,
+        realized_pl=in_home(quote_pl, fill.factors),
+        financing=accrued(books, trade, units, fill),
+        guaranteed_execution_fee=guaranteed_fee(units, fill),
+        half_spread_cost=spread_cost(units, fill),
+    )
+
+
+def accrued(books: Books, trade: Trade, units: Decimal, fill: Fill) -> Decimal:
+    if books.config.financing != "SECOND_BY_SECOND":
+        return round_money(ZERO)  # all of it is paid at the roll
+    return financing_since(books, trade, units, fill.spec, fill.tick, fill.factors, fill.now_ns)
+
+
+def guaranteed_fee(units: Decimal, fill: Fill) -> Decimal:
+    premium = fill.order.guaranteed_execution_premium
+    return round_money(ZERO if premium is None else premium * abs(units) * fill.factors.loss)
+
+
+def quote_pl(plan: Plan, price: Decimal) -> Decimal:
+    total = sum(((price - trade.price) * -units for trade, units in plan.closes), ZERO)
+    return total.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
+
+
+def full_price(fill: Fill, depth: Depth) -> FullPrice:
+    tick = fill.tick
+
+    def buckets(*, buying: bool) -> tuple[PriceBucket, ...]:
+        offers = depth.offers(tick, fill.spec, buying=buying)
+        return tuple(PriceBucket(price=p, liquidity=str(units)) for p, units in offers)
+
+    return FullPrice(
+        closeout_bid=tick.bid,
+        closeout_ask=tick.ask,
+        timestamp=format_time(tick.venue_ns),
+        bids=buckets(buying=False),
+        asks=buckets(buying=True),
+    )
+
+
+def cancel_linked(
+    batch: Batch, trade: Trade, orders: tuple[Order, ...], filled: Transaction
+) -> None:
+    for order in sorted(orders, key=lambda o: int(o.id)):
+        if order.id not in batch.books.pending:
+            continue  # the dependent order that closed the trade is filled, not cancelled
+        batch.add(
+            "ORDER_CANCEL",
+            order_id=order.id,
+            client_order_id=order.client_extensions.id if order.client_extensions else None,
+            reason="LINKED_TRADE_CLOSED",
+            closed_trade_id=trade.id,
+            trade_close_transaction_id=filled.id,
+        )
