@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from orchestrator.model.limits import AccountLimits, CheckLimits
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Intent, IntentState, WriteKind, WriteRequest
 from orchestrator.model.signals import Outcome
+from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Trade, Transaction
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.market import Market
 
+_OUTCOME_AFTER_NS = 30 * NS_PER_S
 _VIOLATIONS_MAX = 20
 _TRACE_MAX = 20_000
 _ENTRY_ORDERS = frozenset(
@@ -66,6 +68,7 @@ class Judge:
         self.intents: dict[str, Intent] = {}
         self.ends: dict[str, IntentState] = {}
         self.accepted: dict[str, tuple[AccountId, ...]] = {}
+        self._deadlines: dict[tuple[str, AccountId], Instant] = {}  # of signals without an outcome
         self.ended: dict[tuple[str, AccountId], Outcome] = {}
         self._applied: dict[AccountId, int] = {}
         market.exchange.listeners.append(self._on_batch)
@@ -262,12 +265,23 @@ class Judge:
         if fact.signal.signal_id in self.accepted:
             self.blame("C04", f"signal {fact.signal.signal_id} was accepted twice")
         self.accepted[fact.signal.signal_id] = fact.accounts
+        for account_id in fact.accounts:
+            key = (fact.signal.signal_id, account_id)
+            self._deadlines[key] = fact.signal.expires_ns + _OUTCOME_AFTER_NS
 
     def _on_ended(self, fact: SignalEnded) -> None:
         key = (fact.signal_id, fact.account_id)
         if key in self.ended and fact.signal_id in self.accepted:
             self.blame("INV-14", f"signal {fact.signal_id} ended twice at {fact.account_id}")
         self.ended[key] = fact.outcome
+        self._deadlines.pop(key, None)
+
+    def judge_deadlines(self, unsettled: Collection[tuple[str, AccountId]]) -> None:
+        """INV-14: an outcome comes by TTL + 30 s, unless an order of the signal is unsettled."""
+        now = self._market.time.now()
+        for key, until_ns in self._deadlines.items():
+            if now > until_ns and key not in unsettled:
+                self.blame("INV-14", f"signal {key[0]} has no outcome at {key[1]} after TTL + 30 s")
 
     # -- when all has settled ---------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from orchestrator.model.errors import StoreError
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
 from orchestrator.model.safety import AccountMode, BreakerState, StopState, SystemMode
-from orchestrator.paper.exchange.views import account_of
 from orchestrator.research.simulate.death import Death, Killed
 from orchestrator.research.simulate.fates import CRASHES, dice_of
 from orchestrator.research.simulate.operators import Operator, Trader
@@ -183,6 +182,10 @@ class Life:
                 judge.blame("INV-07", f"{account_id} was stopped, and is {mode}")
         if judge.halted == frozenset(ACCOUNTS) and self._stopped_all and not judge.gate_closed:
             judge.blame("INV-07", "all was stopped, and the gate is open")
+        if self._system.engine.durable:  # else the outcomes wait for the store
+            waiting = [record.intent for record in self._kernel.in_flight()]
+            judge.judge_deadlines([(each.signal_id, each.account_id) for each in waiting])
+        self._judge_books()
         tasks = len(asyncio.all_tasks())
         if tasks > _TASKS_MAX:
             judge.blame("INV-17", f"{tasks} tasks")
@@ -239,17 +242,20 @@ class Life:
         return bool(books.trades) or any(o.type in _ENTRIES for o in books.pending.values())
 
     def _judge_books(self) -> None:
-        """INV-06, compared here by hand: the kernel's own comparison is not its judge."""
+        """INV-06, compared here by hand: the kernel's own comparison is not its judge.
+
+        Books at different transactions are not to be compared; once settled there are none.
+        """
         exchange = self._world.market.exchange
-        for account_id in ACCOUNTS:
-            theirs = account_of(exchange, exchange.accounts[account_id], full=True)
-            ours = self._kernel.books[account_id]
+        for account_id, ours in self._kernel.books.items():
+            theirs = exchange.accounts[account_id]
+            if ours.last_id != theirs.last_id:
+                continue
             pairs = (
                 ("balance", ours.balance, theirs.balance),
-                ("last id", str(ours.last_id), theirs.last_transaction_id),
                 ("trades", {t.trade_id: (t.units, t.price) for t in ours.trades.values()},
-                 {t.id: (t.current_units, t.price) for t in theirs.trades or ()}),
-                ("orders", sorted(ours.orders), sorted(o.id for o in theirs.orders or ())),
+                 {t.id: (t.current_units, t.price) for t in theirs.trades.values()}),
+                ("orders", sorted(ours.orders), sorted(theirs.pending)),
             )  # fmt: skip
             for what, mine, its in pairs:
                 if mine != its:
