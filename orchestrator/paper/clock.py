@@ -59,8 +59,10 @@ class VenueTime:
         self.speed = speed
 
     def jump(self, ahead_ns: int) -> None:
-        """Forward, at once."""
-        self._mono_start -= round(ahead_ns / self.speed)
+        """Forward, at once; a held clock waits there."""
+        self._base_ns += ahead_ns
+        if self._held:
+            self._last = self._base_ns
 
     def advance_to(self, at_ns: Instant) -> None:
         """Market time is at least this (a price was stamped with it)."""

@@ -111,6 +111,7 @@ async def serve(config: PaperConfig) -> None:
         mono_start = None if config.feed == "replay" else mono_ns
         market = make_market(config, feed, time.monotonic_ns, mono_start)
         open_accounts(market, config.accounts, state)
+        market.go_on_from_accounts(catch_up=config.feed != "replay")
         server = Server(
             market, config.token, with_control=config.control, with_limits=config.limits,
             seed=config.seed, log=log,

@@ -202,6 +202,18 @@ class Market:
             self.publish([said])
             self.fixed = fixed
 
+    def go_on_from_accounts(self, *, catch_up: bool) -> None:
+        """After a rebuild: rolls that were charged are not charged again.
+
+        `catch_up`: market time goes on where the accounts stood, if they are ahead of it, as after
+        a quick run or a jump; a replay begins anew with its file.
+        """
+        lived = self.exchange.now_ns
+        behind = lived - self.time.now()
+        if behind > 0 and catch_up:
+            self.time.jump(behind)
+        self._clockwork.begin(max(lived, self.time.now()))
+
     def jump(self, ahead_ns: int) -> None:
         """Set market time forward; what was due until then happens now."""
         self.time.jump(ahead_ns)

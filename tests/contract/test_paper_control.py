@@ -269,6 +269,24 @@ def test_the_clock_jumps_and_changes_its_speed(tmp_path):
             assert venue.ask("POST", "/control/clock", bad)[0] == 400
 
 
+def test_market_time_goes_on_after_a_restart_and_no_roll_is_charged_twice(tmp_path):
+    flags = ("--state", str(tmp_path / "state"))
+    since = f"/v3/accounts/{USD}/transactions/sinceid?id=0"
+    with Venue(tmp_path, *flags) as venue:
+        venue.price("EUR_USD", "1.10000", "1.10010")
+        assert venue.ask("POST", ORDERS, ORDER)[0] == 201
+        venue.ask("POST", "/control/clock", {"jump_s": 7 * 86_400})
+        assert venue.ask("POST", ORDERS, ORDER)[0] == 201
+        before, clock = venue.get(since), venue.get("/control/clock")["now_ns"]
+    with Venue(tmp_path, *flags) as venue:
+        assert venue.get("/control/clock")["now_ns"] >= clock - 10**9
+        venue.price("EUR_USD", "1.10000", "1.10010")
+        assert venue.get(since) == before
+        time.sleep(0.05)  # noqa: TID251 - another process's clock runs
+        [first, *_] = venue.ask("POST", ORDERS, ORDER)[1].values()
+        assert first["time"] > before["transactions"][-1]["time"]
+
+
 def test_limits_are_kept_when_asked_for(tmp_path):
     flags = ("--limits", "--stream-port", "0")
     with Venue(tmp_path, *flags) as venue:

@@ -46,6 +46,10 @@ class Clockwork:
         self._roll_ns = next_roll(now)
         self._second = 0
 
+    def begin(self, now: Instant) -> None:
+        """Nothing before this is due any more: the accounts have lived through it."""
+        self._roll_ns = next_roll(now)
+
     def on_tick(self, tick: Tick) -> None:
         """A new price: triggers and margin of whoever holds or wants the instrument."""
         exchange, name = self._exchange, tick.instrument
