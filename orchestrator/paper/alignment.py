@@ -65,6 +65,10 @@ class Alignment:
         # On the day that clocks go back, the last candle of the day takes the hour too many.
         return day + min((at_ns - day) // length, DAY_NS // length - 1) * length
 
+    def shortest(self, granularity: str) -> int:
+        """What a candle lasts at least: where clocks go forward an hour is missing."""
+        return period_of(granularity) - (0 if granularity in _PLAIN else HOUR_NS)
+
     def base_of(self, granularity: str) -> int:
         """A length of which every candle is a whole number, wherever its day begins."""
         if granularity in _PLAIN:

@@ -161,8 +161,12 @@ class CandleStore:
             most = 32 * DAY_NS if granularity == "M" else period_of(granularity) + HOUR_NS
             kept = itertools.islice(kept, max(0, len(kept) - (count + 1) * (most // length)), None)
         made: list[Bar] = []
+        sure_ns = alignment.shortest(granularity)
         for bar in itertools.chain(kept, running):
             if bar.start_ns < start_ns:
+                continue
+            if made and bar.start_ns < made[-1].start_ns + sure_ns:
+                made[-1].merge(bar)
                 continue
             start = alignment.start_of(granularity, bar.start_ns)
             if made and made[-1].start_ns == start:
