@@ -219,9 +219,9 @@ def _row(child: Child, port: int, name: str, requests: list[bytes], seconds: flo
         spread=spread(run.took),
         floor=f"{busy:.0%} of a core, {rate / busy:,.0f}/s of a whole one",
         must=f"{_MUST:,}/s",
-        must_met=rate >= _MUST,
+        must_met=rate / busy >= _MUST,
         goal=f"{_GOAL:,}/s",
-        goal_met=rate >= _GOAL,
+        goal_met=rate / busy >= _GOAL,
     )
 
 
@@ -244,7 +244,10 @@ def run(quick: bool) -> Section:
     return Section(
         title=f"Paper venue at full size ({held}; {where})",
         rows=tuple(rows),
-        notes=(f"{told:.0f} ticks/s alone take {idle:.0%} of a core; {memory:.0f} MB at the end",),
+        notes=(
+            f"{told:.0f} ticks/s alone take {idle:.0%} of a core; {memory:.0f} MB at the end",
+            "must and goal are of one core: requests for each second of the venue's own CPU time",
+        ),
     )
 
 
