@@ -107,6 +107,7 @@ class Backend:
         latch = msgspec.structs.replace(latch, liquidate=latch.liquidate or liquidate, accounts=())
         if latch != found:
             persisted = _persist(gate, latch)
+        gate.close()  # a resume may have opened it between the first closing and the latch
         return LocalStop(
             stop_id=latch.stop_id, took_us=took_us, persisted=persisted,
             already_stopped=found is not None,

@@ -185,6 +185,7 @@ class FrontDesk:
         if self._kernel.stop_id is None:
             # Resumed already, but the latch could not be removed: only that is left to do.
             return self._reopen(Done(text="resumed", mode=self._kernel.mode))
+        raised = self._safety.raised
         try:
             verified = await self.verify_audit()
             epoch = self._store.next_epoch()
@@ -192,6 +193,8 @@ class FrontDesk:
             return _NOT_WRITTEN
         if isinstance(verified, Refused):
             return verified
+        if self._safety.raised != raised:
+            return _STOPPED_ANEW
         event = Resume(
             stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades,
             epoch=epoch,
@@ -202,13 +205,13 @@ class FrontDesk:
     def _reopen(self, done: Done) -> Done | Refused:
         """Only after a resume that is written down: the latch goes, then the gate opens."""
         try:
-            self._safety.reopened()
+            reopened = self._safety.reopened()
         except OSError as exc:
             return Refused(
                 status=503, title="The latch cannot be removed",
                 detail=f"Still stopped: {exc}. Mend the state folder, then resume again.",
             )  # fmt: skip
-        return done
+        return done if reopened else _STOPPED_ANEW
 
     async def verify_audit(self) -> Done | Refused:
         broken = await asyncio.to_thread(self._verify) if self._threads else self._verify()
@@ -419,6 +422,9 @@ class FrontDesk:
         return prom.generate_latest(self._telemetry.registry)
 
 
+_STOPPED_ANEW = Refused(
+    status=409, title="Stopped anew", detail="Somebody has stopped again while this was resumed."
+)
 _NOT_WRITTEN = Refused(
     status=503, title="Not written down",
     detail="The store cannot write, so nothing is promised; look at breaker S5 and at the disk.",

@@ -83,11 +83,18 @@ class Gate:
                 reason="the latch file cannot be read",
             )  # fmt: skip
 
-    def reopen(self) -> None:
-        """Remove the latch, durably, then open the word. Only after a recorded resume."""
+    def reopen(self, stop_id: str) -> bool:
+        """Remove the latch, durably, then open the word; only after a recorded resume.
+
+        False, and nothing is opened, when the latch is another stop's, come in the meantime.
+        """
+        found = self.read_latch()
+        if found is not None and found.stop_id != stop_id:
+            return False
         self._latch_path.unlink(missing_ok=True)
         self._sync_folder()
         self._word[0] = _OPEN
+        return True
 
     def _give_to_owner(self, handle: int) -> None:
         """A stop by root (`sudo orchestrator emergency-stop --local`) is the service's to read."""

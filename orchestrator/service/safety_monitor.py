@@ -58,6 +58,7 @@ class SafetyMonitor:
         self._writer: asyncio.Task[None] | None = None
         self._next: dict[AccountId, dict[str, Liquidate]] = {}
         self._took_us = 0
+        self.raised = 0  # how often somebody has asked for a stop: a resume under way gives way
         self._liquidator = Liquidator(
             engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
         )
@@ -81,6 +82,7 @@ class SafetyMonitor:
     ) -> StopReceipt:
         """Close the gate, then everything else. Returns within 100 ms, receipt as far as it is."""
         began = mono_ns()
+        self.raised += 1
         if not accounts:
             self._gate.close()
         closed_ns = wall_ns()
@@ -137,7 +139,7 @@ class SafetyMonitor:
         while (wanted := self._latch) is not None and not self._persisted:
             written = await self._written(wanted)
             if written and not self.stopped:
-                self._gate.reopen()  # resumed while this was being written
+                self._gate.reopen(wanted.stop_id)  # resumed while this was being written
             elif written:
                 self._persisted = self._latch is wanted
             else:
@@ -175,6 +177,11 @@ class SafetyMonitor:
             await self.emergency_stop("unknown", "the gate was closed from outside")
             return
         log.warning("stop.raised", actor=found.actor, reason=found.reason, stop=found.stop_id)
+        if self._latch is not None:
+            # One stop stands already, and keeps its id: this one widens it to everything.
+            await self.emergency_stop(found.actor, found.reason, liquidate=found.liquidate)
+            return
+        self.raised += 1
         self._latch, self._persisted = found, True
         self._engine.handle(_event_of(found))
 
@@ -290,11 +297,16 @@ class SafetyMonitor:
     def _of(self, latch: Latch) -> list[_Standing]:
         return [each for (stop_id, _), each in self._standings.items() if stop_id == latch.stop_id]
 
-    def reopened(self) -> None:
-        """After a recorded resume: the latch goes, then the word opens. OSError: still stopped."""
-        self._gate.reopen()
+    def reopened(self) -> bool:
+        """After a recorded resume: the latch goes, then the word opens. OSError: still stopped.
+
+        False: somebody outside has stopped anew; still stopped, and taken up by the watch.
+        """
+        if self._latch is None or not self._gate.reopen(self._latch.stop_id):
+            return False
         self._latch, self._persisted, self._took_us = None, False, 0
         self._standings.clear()
+        return True
 
 
 def tell(alert: Alert) -> None:

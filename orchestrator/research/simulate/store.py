@@ -84,11 +84,12 @@ class SimGate(Gate):
         super().latch(latch)
         self._maybe_die("after")
 
-    def reopen(self) -> None:
+    def reopen(self, stop_id: str) -> bool:
         self._death.check()
         self._maybe_die("before")
-        super().reopen()
+        reopened = super().reopen(stop_id)
         self._maybe_die("after")
+        return reopened
 
     def _maybe_die(self, when: str) -> None:
         if self._world.fates.strikes("crash_at_write"):

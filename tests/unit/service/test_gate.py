@@ -108,10 +108,20 @@ def test_the_latch_goes_durably_before_the_word_opens(tmp_path, monkeypatch):
         real(handle)
 
     monkeypatch.setattr(os, "fsync", sync)
-    gate.reopen()
+    gate.reopen(LATCH.stop_id)
     assert seen == [(True, False)]
     assert not gate.closed
     assert gate.read_latch() is None
+
+
+def test_another_stops_latch_keeps_everything_closed(tmp_path):
+    """Somebody outside stopped while this one was being resumed."""
+    gate = Gate(tmp_path)
+    gate.close()
+    gate.latch(LATCH)
+    assert not gate.reopen("stop-another")
+    assert gate.closed
+    assert gate.read_latch() == LATCH
 
 
 def test_the_word_stays_closed_when_the_latch_cannot_be_removed(tmp_path, monkeypatch):
@@ -124,7 +134,7 @@ def test_the_word_stays_closed_when_the_latch_cannot_be_removed(tmp_path, monkey
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="input/output"):
-        gate.reopen()
+        gate.reopen(LATCH.stop_id)
     assert gate.closed
 
 

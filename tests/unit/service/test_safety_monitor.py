@@ -360,7 +360,7 @@ def test_a_latch_does_not_come_back_after_the_resume(desk, monkeypatch):
 
 
 def test_a_resume_that_cannot_remove_the_latch_leaves_everything_stopped(desk, monkeypatch):
-    def broken(_: Gate) -> None:
+    def broken(_gate: Gate, _stop_id: str) -> None:
         raise OSError(5, "input/output error")
 
     async def story() -> None:

@@ -467,7 +467,7 @@ def test_a_resume_whose_latch_could_not_be_removed_may_be_repeated(tmp_path, mon
             receipt = await house.desk.emergency_stop("anna", "x", liquidate=False)
             await house.calm(2)
 
-            def broken() -> None:
+            def broken(_stop_id: str) -> None:
                 raise OSError(30, "read-only file system")
 
             with monkeypatch.context() as patch:
