@@ -87,6 +87,7 @@ class FrontDesk:
         self._about = about
         self._began = clock.mono_ns()
         self.loop_lag_ms = 0.0
+        self._resumed = ""
         self._gauges = Gauges(telemetry)
 
     # -- system ---------------------------------------------------------------------------------
@@ -182,9 +183,25 @@ class FrontDesk:
     ) -> Done | Refused:
         if not self._safety.stopped:
             return Refused(status=409, title="Not stopped", detail="No emergency stop is in force.")
-        if self._kernel.stop_id is None:
+        if await self._safety.take_up_other_stop():
+            return _STOPPED_ANEW
+        if self._kernel.stop_id is None and self._resumed == stop_id:
             # Resumed already, but the latch could not be removed: only that is left to do.
-            return self._reopen(Done(text="resumed", mode=self._kernel.mode))
+            return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
+        epoch = await self._epoch_of_resume()
+        if isinstance(epoch, Refused):
+            return epoch
+        event = Resume(
+            stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades, epoch=epoch,
+        )  # fmt: skip
+        answer = self._command(event, "resumed; the system is ready, start it to trade")
+        if isinstance(answer, Done):
+            self._resumed = stop_id
+            answer = await self._reopen(answer)
+        return answer
+
+    async def _epoch_of_resume(self) -> int | Refused:
+        """A new epoch, when the audit chain verifies and nobody has stopped again meanwhile."""
         raised = self._safety.raised
         try:
             verified = await self.verify_audit()
@@ -193,16 +210,9 @@ class FrontDesk:
             return _NOT_WRITTEN
         if isinstance(verified, Refused):
             return verified
-        if self._safety.raised != raised:
-            return _STOPPED_ANEW
-        event = Resume(
-            stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades,
-            epoch=epoch,
-        )  # fmt: skip
-        answer = self._command(event, "resumed; the system is ready, start it to trade")
-        return self._reopen(answer) if isinstance(answer, Done) else answer
+        return epoch if self._safety.raised == raised else _STOPPED_ANEW
 
-    def _reopen(self, done: Done) -> Done | Refused:
+    async def _reopen(self, done: Done) -> Done | Refused:
         """Only after a resume that is written down: the latch goes, then the gate opens."""
         try:
             reopened = self._safety.reopened()
@@ -211,7 +221,10 @@ class FrontDesk:
                 status=503, title="The latch cannot be removed",
                 detail=f"Still stopped: {exc}. Mend the state folder, then resume again.",
             )  # fmt: skip
-        return done if reopened else _STOPPED_ANEW
+        if reopened:
+            return done
+        await self._safety.take_up_other_stop()  # the kernel hears of it before anyone resumes
+        return _STOPPED_ANEW
 
     async def verify_audit(self) -> Done | Refused:
         broken = await asyncio.to_thread(self._verify) if self._threads else self._verify()

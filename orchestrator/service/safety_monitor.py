@@ -166,6 +166,14 @@ class SafetyMonitor:
             if self._gate.closed and (self._latch is None or self._latch.accounts):
                 await self._adopt_latch()
 
+    async def take_up_other_stop(self) -> bool:
+        """Whether the latch on disk is another stop's than the standing one; it is joined to it."""
+        found = self._gate.read_latch()
+        if found is None or self._latch is None or found.stop_id == self._latch.stop_id:
+            return False
+        await self._adopt_latch()
+        return True
+
     async def _adopt_latch(self) -> None:
         found = self._gate.read_latch()
         if found is None:
