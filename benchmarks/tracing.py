@@ -86,12 +86,12 @@ def attach(house: House) -> Tracer:
     """Timers around what stands between a price and its order."""
     tracer, system = Tracer(), house.system
     engine, agents = system.engine, system.agents
-    parts = vars(engine)
+    parts, journal = vars(engine), vars(vars(engine)["_journal"])
     tracer.wrap(system.kernel, "step", _kernel)
     tracer.wrap(agents, "ask", _stage)
     tracer.wrap(agents, "tell", _told)
-    tracer.wrap(parts["_chain"], "link", "audit chain")
-    tracer.wrap(parts["_store"], "append", "journal")
+    tracer.wrap(journal["_chain"], "link", "audit chain")
+    tracer.wrap(journal["_store"], "append", "journal")
     tracer.wrap(parts["_store"], "signal_seen", "signal id looked up")
     tracer.wrap(parts["_bus"], "publish", "bus")
     tracer.wrap(system.telemetry, "saw", "telemetry of facts")
