@@ -163,6 +163,9 @@ class System:
                 stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
                 liquidate=True, closed_ns=wall_ns(),
             )  # fmt: skip
+        if latch is not None and latch.accounts and self._gate.closed:
+            # The word is closed by a stop of everything only; it may have been cut off before more.
+            latch = msgspec.structs.replace(latch, accounts=())
         if latch is not None:
             self.safety.found_at_start(latch, persisted=latch == found)
         return latch
