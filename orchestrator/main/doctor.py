@@ -70,8 +70,9 @@ def _store(settings: Settings) -> Check:
         return Check(name="store", ok=True, text=f"{path} will be made at the first start", hint="")
     try:
         store = SqliteStore(path, sync=settings.store_sync)
-    except StoreLocked as exc:
-        return Check(name="store", ok=True, text=f"in use: {exc}", hint="")
+    except StoreLocked:
+        text = "in use by a running service; ask it with `orchestrator audit verify`"
+        return Check(name="store", ok=True, text=text, hint="")
     except StoreError as exc:
         return Check(name="store", ok=False, text=str(exc), hint="restore it from a backup")
     try:
