@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 # Only this target needs uv; users and CI install with plain pip.
 UV_VERSION := 0.13.9
+# Only `make mutation` needs mutmut.
+MUTMUT_VERSION := 3.8.1
 LOCK := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--fork-strategy fewest --custom-compile-command "make lock"
 
 export PYTHON
 
-.PHONY: help setup run test quick format lint types layers bench lock clean
+.PHONY: help setup run test quick format lint types layers coverage mutation bench lock clean
 
 help:  ## this list
 	@echo "Trading System Orchestrator"
@@ -49,6 +51,14 @@ types: $(STAMP)  ## check types, strictly
 layers: $(STAMP)  ## check who imports whom
 	$(BIN)/lint-imports
 
+coverage: $(STAMP)  ## the kernel's branches that no test of its own takes
+	$(BIN)/python -m pytest -q tests/unit/kernel tests/property \
+		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing
+
+mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (half an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==$(MUTMUT_VERSION)
+	$(BIN)/python tests/mutation.py
+
 bench: $(STAMP)  ## print figures beside a floor measured in the same run
 	$(BIN)/python -m benchmarks
 
@@ -58,5 +68,5 @@ lock: $(STAMP)  ## write both requirements files anew from pyproject.toml
 	$(LOCK) --output-file requirements.txt --extra dev pyproject.toml
 
 clean:  ## remove .venv and caches; never the state folder
-	rm -rf $(VENV) .venv.lock .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	rm -rf $(VENV) .venv.lock .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
