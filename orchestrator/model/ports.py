@@ -109,6 +109,14 @@ class VenueReader(Protocol):
         """The paper venue's market clock; None where the venue has none (practice, live)."""
         ...
 
+    @property
+    def clock_offset_ns(self) -> int | None:
+        """The venue's clock less our market clock, the least that its answers prove.
+
+        None while unknown: nothing was answered in the last minutes, or a replay sets the pace.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -184,6 +184,11 @@ class InProcessVenue:
     async def clock(self) -> VenueClock | None:
         return self.market.clock()
 
+    @property
+    def clock_offset_ns(self) -> int | None:
+        """The market has one clock, which both sides read."""
+        return 0
+
     # --- streams -----------------------------------------------------------------------------
 
     async def stream_prices(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import re
+from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from orchestrator.model.time import format_time_unix, parse_time
+from orchestrator.model.time import NS_PER_S, Instant, format_time_unix, parse_time
 from orchestrator.paper.call import Answer
 
 GZIP_MIN = 1400  # shorter bodies fit one packet anyway
@@ -21,6 +23,16 @@ _REASONS = {
 _RFC3339 = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)"')
 
 JSON = "application/json"
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"
+
+
+def date_header(at_ns: Instant) -> str:
+    """The market's time as a header, so that clients can tell how far their clock is off."""
+    return _date(at_ns // NS_PER_S)
 
 
 def rendered(

@@ -16,7 +16,13 @@ from orchestrator.paper.call import Answer, Call, Refused, bad, instruments_of, 
 from orchestrator.paper.exchange.requests import BadBody
 from orchestrator.paper.faults import Disturbance, Fault, spoilt
 from orchestrator.paper.past import books_before
-from orchestrator.paper.rendering import query_of, rendered, stream_head, with_unix_times
+from orchestrator.paper.rendering import (
+    date_header,
+    query_of,
+    rendered,
+    stream_head,
+    with_unix_times,
+)
 from orchestrator.paper.shared import Server
 from orchestrator.paper.streams import PriceStream, TransactionStream
 
@@ -207,6 +213,8 @@ class Connection(asyncio.Protocol):
         zipped = b"gzip" in request.headers.get(b"accept-encoding", b"")
         close = not request.keep_alive or not self._admitted
         kind = "text/html" if fault is not None and fault.body == "html" else "application/json"
+        dated = date_header(self._server.market.time.now()) + answer.headers
+        answer = Answer(answer.status, answer.body, dated)
         text = rendered(answer, request_id, close=close, zipped=zipped, kind=kind)
         if request.method == "HEAD":  # the same head as for GET, and nothing after it
             text = text[: text.index(b"\r\n\r\n") + 4]

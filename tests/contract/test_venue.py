@@ -295,6 +295,11 @@ async def test_the_venue_tells_its_market_clock(bench):
     assert not second.finished
 
 
+async def test_the_clocks_are_compared_by_what_the_venue_answers(bench):
+    await bench.venue.account(bench.account)
+    assert isinstance(bench.venue.clock_offset_ns, int)
+
+
 # orders
 
 

@@ -22,6 +22,7 @@ from orchestrator.adapters.oanda.answers import (
 )
 from orchestrator.adapters.oanda.http import Answer, Bounds, End, plain_body
 from orchestrator.adapters.oanda.limiter import TokenBucket
+from orchestrator.adapters.oanda.offset import ClockOffset, date_of
 from orchestrator.adapters.oanda.outbox import Job, Outbox, Rank, Unsent
 from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer, Pool
 from orchestrator.adapters.oanda.requests import Requests
@@ -50,7 +51,7 @@ from orchestrator.model.market import Candle, StreamBeat, Tick
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.orders import GateQuestion, NotSent, WriteRequest
 from orchestrator.model.ports import StreamSink, VenueClock, WriteDone
-from orchestrator.model.time import Instant, format_time, parse_time
+from orchestrator.model.time import NS_PER_S, Instant, format_time, parse_time
 from orchestrator.model.venue import Account, Transaction
 
 W = TypeVar("W")
@@ -106,6 +107,8 @@ class OandaVenue:
     ) -> None:
         self._limits = limits = limits or ClientLimits()
         self._now = now
+        self._offset = ClockOffset(mono)
+        self._own_speed = False  # a replay's market clock is the venue's own, at its own speed
         self._dice = dice
         self._tokens = _tokens(accounts, token)
         rest, stream = endpoint(rest_url, ca_file), endpoint(stream_url, ca_file)
@@ -155,7 +158,7 @@ class OandaVenue:
         loop = asyncio.get_running_loop()
 
         def finished(end: End | Unsent, first_byte_ns: Instant) -> None:
-            self._note(request.kind.value, end)
+            self._note(request.kind.value, end, first_byte_ns)
             loop.call_soon(done, write_outcome(request, end), first_byte_ns)
 
         try:
@@ -176,13 +179,29 @@ class OandaVenue:
         )
         self._outbox.put(job)
 
-    def _note(self, kind: str, end: End | Unsent) -> None:
+    def _note(self, kind: str, end: End | Unsent, first_byte_ns: Instant) -> None:
         if isinstance(end, Answer):
             self.stats.count(kind, str(end.status))
+            self._compare_clocks(end, first_byte_ns)
             if end.status == TOO_MANY:
                 self._outbox.pause(retry_after_s(end))
         else:
             self.stats.count(kind, "unsent" if isinstance(end, Unsent) else "lost")
+
+    # clocks
+
+    @property
+    def clock_offset_ns(self) -> int | None:
+        """See `model.ports.VenueReader`."""
+        return None if self._own_speed else self._offset.ns
+
+    def _compare_clocks(self, answer: Answer, first_byte_ns: Instant) -> None:
+        date = answer.headers.get(b"date")
+        if date is None or not first_byte_ns or not self._offset.wants():
+            return
+        second_ns = date_of(date)
+        if second_ns is not None:
+            self._offset.answered(second_ns, second_ns + NS_PER_S, first_byte_ns, self._now())
 
     # reading
 
@@ -302,7 +321,9 @@ class OandaVenue:
                 return None
             raise
         with _reading("clock"):
-            return read(body, VenueClock)
+            told = read(body, VenueClock)
+        self._own_speed = told.speed != 1.0
+        return told
 
     async def _get(
         self, kind: str, account_id: AccountId, path: str, query: Mapping[str, str] | None = None
@@ -327,8 +348,7 @@ class OandaVenue:
         answered: asyncio.Future[End | Unsent] = asyncio.get_running_loop().create_future()
 
         def finished(end: End | Unsent, first_byte_ns: Instant) -> None:
-            del first_byte_ns
-            self._note(kind, end)
+            self._note(kind, end, first_byte_ns)
             if not answered.done():
                 answered.set_result(end)
 
@@ -358,11 +378,10 @@ class OandaVenue:
                 return tick
             if price.type != "HEARTBEAT":
                 raise ValueError(f"unknown type {price.type[:40]!r}")
+            venue_ns = parse_time(price.time)
+            self._offset.heard(venue_ns, seen_ns)
             return StreamBeat(
-                stream="prices",
-                account_id=account_id,
-                venue_ns=parse_time(price.time),
-                seen_ns=seen_ns,
+                stream="prices", account_id=account_id, venue_ns=venue_ns, seen_ns=seen_ns
             )
 
         query = {"instruments": ",".join(instruments)}
@@ -373,7 +392,10 @@ class OandaVenue:
         self.warm_up()
 
         def read_line(line: bytes, seen_ns: Instant) -> Transaction | StreamBeat:
-            return transaction_line(line, account_id, seen_ns)
+            item = transaction_line(line, account_id, seen_ns)
+            if isinstance(item, StreamBeat):
+                self._offset.heard(item.venue_ns, seen_ns)
+            return item
 
         # A bad line may hide a fill: connect anew, so that the caller reads the gap.
         await self._stream("transactions", account_id, {}, read_line, 1, sink)

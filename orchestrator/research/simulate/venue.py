@@ -218,6 +218,10 @@ class FaultyVenue:
     async def clock(self) -> VenueClock | None:
         return await self._inner.clock()
 
+    @property
+    def clock_offset_ns(self) -> int | None:
+        return self._inner.clock_offset_ns
+
     async def close(self) -> None:
         """The venue lives on."""
 
