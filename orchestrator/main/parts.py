@@ -89,6 +89,7 @@ def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
                 account_id=AccountId(account_id),
                 enabled=settings.accounts.get(account_id, AccountSettings()).enabled,
                 limits=settings.account_limits(account_id),
+                profile=settings.profile_of(account_id),
             )
             for account_id in settings.account_ids
         ),

@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.profiles import PLAIN, Profile
 
 D = Decimal
 
@@ -41,6 +42,11 @@ class CheckLimits(msgspec.Struct, frozen=True, kw_only=True):
     order_notional_max: Decimal = D(1_000_000)  # home currency
     size_median_factor: Decimal = D(5)
     margin_used_max: Decimal = D("0.50")
+    instrument_exposure_max: Decimal = D(10)  # x NAV, as the next two
+    currency_exposure_max: Decimal = D(12)
+    gross_exposure_max: Decimal = D(15)  # also of all accounts together
+    correlation_max: Decimal = D("0.70")
+    opposition_allowed: bool = False
     orders_per_s: Decimal = D(2)
     orders_burst: int = 5
     orders_per_min: int = 60
@@ -76,6 +82,7 @@ class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
     account_id: AccountId
     enabled: bool = True
     limits: AccountLimits = AccountLimits()
+    profile: Profile = PLAIN
 
 
 class KernelPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,17 @@ def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
     """All of them; empty is good."""
     return tuple(
         problem
-        for rule in (_limits_in_order, _account_limits_in_order, _real_venue, _live, _hosts, _known)
+        for rule in (
+            _profiles_known,
+            _profiles_tighten,
+            _limits_in_order,
+            _account_limits_in_order,
+            _exposures_in_order,
+            _real_venue,
+            _live,
+            _hosts,
+            _known,
+        )
         for problem in rule(settings)
     )
 
@@ -57,6 +67,57 @@ def _account_limits_in_order(settings: Fields) -> Iterator[Contradiction]:
                 f" <= max_daily_loss ({limits.max_daily_loss})"
                 f" <= max_drawdown ({limits.max_drawdown})",
             )
+
+
+# A profile's key, the account's own key, and the general variable.
+_TIGHTENED = (
+    ("risk_per_trade", "risk_per_trade", "RISK_PER_TRADE"),
+    ("max_daily_loss", "max_daily_loss", "MAX_DAILY_LOSS"),
+    ("max_drawdown", "max_drawdown", "CIRCUIT_BREAKER_THRESHOLD"),
+    ("max_concurrent_trades", "max_concurrent_trades", "MAX_CONCURRENT_TRADES"),
+)
+
+
+def _profiles_known(settings: Fields) -> Iterator[Contradiction]:
+    """A slip in the name would silently drop an account's rules."""
+    known = ", ".join(settings.profiles) or "none"
+    for account_id, account in settings.accounts.items():
+        if account.profile is not None and account.profile not in settings.profiles:
+            yield Contradiction(
+                ("accounts", "profiles"),
+                f'accounts."{account_id}".profile: there is no profile {account.profile}'
+                f" (profiles: {known})",
+            )
+
+
+def _profiles_tighten(settings: Fields) -> Iterator[Contradiction]:
+    """SAFETY B6: a profile that would loosen a limit is a mistake, and not a wish."""
+    general = ("profiles", "accounts", *(name.lower() for _, _, name in _TIGHTENED))
+    for account_id, account in settings.accounts.items():
+        rules = settings.profiles.get(account.profile or "")
+        for key, own, variable in _TIGHTENED if rules is not None else ():
+            wanted = getattr(rules, key)
+            mine = getattr(account, own)
+            limit, named = getattr(settings, variable.lower()), variable
+            if mine is not None:
+                limit, named = mine, f'accounts."{account_id}".{own}'
+            if wanted is not None and wanted > limit:
+                yield Contradiction(
+                    general,
+                    f"profiles.{account.profile}.{key}: {wanted} is looser than {named} ({limit});"
+                    " a profile can only tighten (SAFETY B6)",
+                )
+
+
+def _exposures_in_order(settings: Fields) -> Iterator[Contradiction]:
+    """A limit that a stricter one hides is a mistake in one of the two."""
+    limits = settings.limits
+    if not limits.instrument_exposure_max <= limits.gross_exposure_max:
+        yield Contradiction(
+            ("limits",),
+            f"limits.instrument_exposure_max: {limits.instrument_exposure_max} is above"
+            f" limits.gross_exposure_max ({limits.gross_exposure_max}), which would always hide it",
+        )
 
 
 def _real_venue(settings: Fields) -> Iterator[Contradiction]:

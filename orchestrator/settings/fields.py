@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.model.limits import AccountLimits
+from orchestrator.model.profiles import PLAIN, Profile
 from orchestrator.model.signals import Role
 from orchestrator.settings.kinds import (
     AccountIds,
@@ -23,6 +24,7 @@ from orchestrator.settings.kinds import (
     VenueUrl,
     path_of_store,
 )
+from orchestrator.settings.profiles import ProfileSettings
 from orchestrator.settings.tables import (
     AccountSettings,
     AgentSettings,
@@ -32,7 +34,7 @@ from orchestrator.settings.tables import (
 )
 
 D = Decimal
-TABLES = ("accounts", "strategies", "agents", "limits", "breakers")
+TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers")
 
 API_HOSTS = {
     "practice": "https://api-fxpractice.oanda.com",
@@ -112,6 +114,9 @@ class Fields(Frozen):
 
     # The tables of the TOML file.
     accounts: dict[str, AccountSettings] = Field(default_factory=dict)
+    profiles: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], ProfileSettings] = (
+        Field(default_factory=dict)
+    )
     strategies: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], StrategySettings] = (
         Field(default_factory=dict)
     )
@@ -175,11 +180,24 @@ class Fields(Frozen):
         return self.account_tokens.get(account_id, self.oanda_api_key)
 
     def account_limits(self, account_id: str | None = None) -> AccountLimits:
-        """The account's limits, general ones where it has none of its own; None = all together."""
+        """The account's limits, general ones where it has none of its own; None = all together.
+
+        Its profile's are counted in: `contradictions` has seen to it that they are no looser.
+        """
         own = self.accounts.get(account_id or "", AccountSettings())
+        rules = self.profiles.get(own.profile or "", ProfileSettings())
         return AccountLimits(
-            risk_per_trade=own.risk_per_trade or self.risk_per_trade,
-            max_daily_loss=own.max_daily_loss or self.max_daily_loss,
-            max_drawdown=own.max_drawdown or self.circuit_breaker_threshold,
-            max_concurrent_trades=own.max_concurrent_trades or self.max_concurrent_trades,
+            risk_per_trade=rules.risk_per_trade or own.risk_per_trade or self.risk_per_trade,
+            max_daily_loss=rules.max_daily_loss or own.max_daily_loss or self.max_daily_loss,
+            max_drawdown=(rules.max_drawdown or own.max_drawdown or self.circuit_breaker_threshold),
+            max_concurrent_trades=(
+                rules.max_concurrent_trades
+                or own.max_concurrent_trades
+                or self.max_concurrent_trades
+            ),
         )
+
+    def profile_of(self, account_id: str) -> Profile:
+        """The rules of the account's profile; without one there are none."""
+        name = self.accounts.get(account_id, AccountSettings()).profile
+        return PLAIN if name is None else self.profiles[name].profile(name)

@@ -56,6 +56,7 @@ def _fraction(largest: Decimal) -> AfterValidator:
 RiskFraction = Annotated[Decimal, _fraction(Decimal("0.10"))]
 DayFraction = Annotated[Decimal, _fraction(Decimal("0.50"))]
 DrawdownFraction = Annotated[Decimal, _fraction(Decimal("0.90"))]
+TargetFraction = Annotated[Decimal, _fraction(Decimal(1))]
 TradeCount = Annotated[int, Field(ge=1, le=100_000)]
 
 

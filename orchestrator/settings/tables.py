@@ -30,6 +30,7 @@ class AccountSettings(Frozen):
     max_daily_loss: DayFraction | None = None
     max_drawdown: DrawdownFraction | None = None
     max_concurrent_trades: TradeCount | None = None
+    profile: Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")] | None = None
     token_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
 
 
@@ -64,6 +65,11 @@ class LimitSettings(Frozen):
     notional_nav_max: Annotated[Decimal, Field(gt=0, le=50)] = D(10)
     size_median_factor: Annotated[Decimal, Field(ge=1, le=100)] = D(5)
     margin_used_max: Annotated[Decimal, Field(gt=0, le=D("0.90"))] = D("0.50")
+    instrument_exposure_max: Annotated[Decimal, Field(gt=0, le=50)] = D(10)
+    currency_exposure_max: Annotated[Decimal, Field(gt=0, le=50)] = D(12)
+    gross_exposure_max: Annotated[Decimal, Field(gt=0, le=50)] = D(15)
+    correlation_max: Annotated[Decimal, Field(ge=0, le=1)] = D("0.70")
+    opposition_allowed: bool = False
     orders_per_s: Annotated[Decimal, Field(gt=0, le=100_000)] = D(2)
     orders_burst: Annotated[int, Field(ge=1, le=100_000)] = 5
     orders_per_min: Annotated[int, Field(ge=1, le=6_000_000)] = 60

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
+from orchestrator.model.profiles import PLAIN
 from orchestrator.model.signals import Role
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.settings.load import VARIABLES, example_of
@@ -395,6 +396,32 @@ def test_limits_of_an_account_go_before_the_general_ones(tmp_path: Path):
     assert not settings.accounts[ACCOUNT].enabled
 
 
+def test_a_profile_tightens_the_limits_of_its_accounts_and_brings_its_rules(tmp_path: Path):
+    config = toml(
+        tmp_path,
+        f'[accounts."{ACCOUNT}"]\nprofile = "firm"\nrisk_per_trade = 0.01\n'
+        '[profiles.firm]\nmax_daily_loss = 0.05\ndrawdown = "static"\nprofit_target = 0.08\n'
+        'hours = ["Sun-Thu 22:00-06:00 UTC"]\nregimes = {volatile = 0.5}\n'
+        "news = [{start = 2026-12-04T13:15:00Z, end = 2026-12-04T14:00:00Z, "
+        'currencies = ["USD"]}]\n'
+        'schedule = [{hours = "Fri 12:00-16:00 New York", scale = 0.5}]\n',
+    )
+    settings = load(config)
+    limits = settings.account_limits(ACCOUNT)
+    assert (limits.risk_per_trade, limits.max_daily_loss) == (Decimal("0.01"), Decimal("0.05"))
+    profile = settings.profile_of(ACCOUNT)
+    assert (profile.name, profile.drawdown, profile.profit_target) == (
+        "firm", "static", Decimal("0.08")
+    )  # fmt: skip
+    assert profile.hours[0].days == (6, 0, 1, 2, 3)
+    assert (profile.hours[0].from_s, profile.hours[0].to_s) == (22 * 3600, 6 * 3600)
+    assert profile.tides[0].scale == Decimal("0.5")
+    assert profile.regimes == (("volatile", Decimal("0.5")),)
+    assert profile.news[0].currencies == ("USD",)
+    assert settings.profile_of("101-001-1000001-002") == PLAIN
+    assert settings.fingerprint() != load().fingerprint()
+
+
 def test_fine_numbers_reach_the_kernel_exactly(tmp_path: Path):
     config = toml(tmp_path, "[limits]\ncollar = 0.003\n[breakers]\nspread_factor = 3.5\n")
     settings = load(config, MAX_ORDER_NOTIONAL="5000")
@@ -425,6 +452,39 @@ def test_fine_numbers_reach_the_kernel_exactly(tmp_path: Path):
         ('[strategies."Not a name"]\n', 'strategies."Not a name": has a form'),
         ("[breakers]\nscale_half_at=0.4\nscale_quarter_at=0.3", "scale_half_at (0.4) must not"),
         ("[limits\n", "is not readable TOML"),
+        (f'[accounts."{ACCOUNT}"]\nprofile = "p"', "there is no profile p (profiles: none)"),
+        ("[profiles.p]\nmax_daily_loss = 5", "did you mean 0.05?"),
+        ("[profiles.p]\nprofit_target = 8", "did you mean 0.08?"),
+        ('[profiles.p]\ndrawdown = "weekly"', "must be one of trailing, static or end_of_day"),
+        ('[profiles.p]\nhours = ["always"]', 'must read as "Mon-Fri 08:00-17:00 New York"'),
+        ('[profiles.p]\nhours = ["Xxx 08:00-17:00 UTC"]', "days are Mon, Tue"),
+        ('[profiles.p]\nhours = ["Mon 08:00-08:00 UTC"]', "begins when it ends"),
+        ('[profiles.p]\nhours = ["Mon 08:61-09:00 UTC"]', "08:61 is no time of a day"),
+        ('[profiles.p]\nschedule = [{hours = "Mon 08:00-09:00 UTC", scale = 1.5}]', "scale"),
+        ("[profiles.p]\nregimes = {volatile = 2}", "must be less than or equal to 1"),
+        ("[profiles.p]\ndays_min = 5\ndays_max = 4", "days_min (5) must not be above days_max"),
+        (
+            "[profiles.p]\nnews = [{start = 2026-12-04T13:30:00, end = 2026-12-04T14:00:00Z}]",
+            "must have a zone",
+        ),
+        (
+            "[profiles.p]\nnews = [{start = 2026-12-04T14:30:00Z, end = 2026-12-04T14:00:00Z}]",
+            "end must come after start",
+        ),
+        ("[limits]\ninstrument_exposure_max = 20", "which would always hide it"),
+        ("[limits]\ncorrelation_max = 70", "must be less than or equal to 1"),
+        (
+            f'[accounts."{ACCOUNT}"]\nprofile = "p"\n[profiles.p]\nmax_daily_loss = 0.07',
+            "profiles.p.max_daily_loss: 0.07 is looser than MAX_DAILY_LOSS (0.06)",
+        ),
+        (
+            f"""[accounts."{ACCOUNT}"]
+profile = "p"
+max_concurrent_trades = 2
+[profiles.p]
+max_concurrent_trades = 3""",
+            f'is looser than accounts."{ACCOUNT}".max_concurrent_trades (2)',
+        ),
     ],
 )
 def test_a_mistake_in_the_toml_file_is_named_by_its_path(tmp_path: Path, text: str, said: str):
