@@ -14,8 +14,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+# So many turns at one instant are a loop without a pause: time would never go on again.
+_TURNS_AT_AN_INSTANT_MAX = 1_000_000
+
+
 class Stalled(RuntimeError):
-    """Nothing is ready and no timer is set: on this loop that would wait for ever."""
+    """This loop would wait for ever, or turn for ever at one instant."""
 
 
 class _VirtualSelector(selectors.SelectSelector):
@@ -24,6 +28,7 @@ class _VirtualSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -33,7 +38,12 @@ class _VirtualSelector(selectors.SelectSelector):
             return ready
         if timeout > 0:
             self.now_s += timeout
+            self._turns = 0
             return []
+        self._turns += 1
+        if self._turns > _TURNS_AT_AN_INSTANT_MAX:
+            turns, self._turns = self._turns, 0  # what is cancelled now needs turns, too
+            raise Stalled(f"{turns} turns of the loop at one instant")
         return super().select(0)
 
 

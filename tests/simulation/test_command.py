@@ -42,8 +42,8 @@ def test_a_failing_seed_is_named_shrunk_and_can_be_repeated(capsys, monkeypatch)
     assert f"failed seeds: {seed}" in said
     (line,) = [each for each in said.splitlines() if "repeat:" in each]
     words = shlex.split(line.partition("repeat:")[2])
-    assert words[:3] == ["python", "-m", "orchestrator.research.simulate"]
-    assert main(words[3:]) == 1
+    assert words[:2] == ["orchestrator", "simulate"]
+    assert main(words[2:]) == 1
     assert "VIOLATED" in capsys.readouterr().out
     kinds = words[words.index("--kinds") + 1]
     assert len(kinds.split(",")) < len(KINDS) // 2

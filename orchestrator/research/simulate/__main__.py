@@ -1,25 +1,18 @@
-"""`python -m orchestrator.research.simulate`: many seeds, or one with its whole story."""
+"""`orchestrator simulate`: many seeds, or one with its whole story."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.research.simulate.fates import KINDS
+from orchestrator.research.simulate.fates import KINDS, kinds_of
+from orchestrator.research.simulate.many import FAILED, INTERRUPTED, simulate_many
+from orchestrator.research.simulate.patience import patiently
 from orchestrator.research.simulate.run import simulate
-from orchestrator.research.simulate.shrink import shrink
 from orchestrator.research.simulate.verdict import Verdict
-from orchestrator.service.seams import mono_ns
-
-_CHUNK = 4
-_NAMED_MAX = 50  # seeds listed in the last line
-_SHRUNK_MAX = 5  # failing seeds that are made smaller
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,14 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     wishes = _parser().parse_args(argv)
     kinds = _kinds(wishes.kinds)
     out = Console(soft_wrap=True, markup=False, highlight=False)
-    if wishes.seed is not None:
+    if wishes.seed is None:
+        last = wishes.first_seed + wishes.seeds
+        return simulate_many(out, range(wishes.first_seed, last), wishes.jobs)
+    try:
         return _one(out, wishes.seed, kinds, tracing=wishes.trace)
-    return _many(out, range(wishes.first_seed, wishes.first_seed + wishes.seeds), wishes.jobs)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.research.simulate",
+        prog="orchestrator simulate",
         description="The whole house in virtual time under faults, judged by the venue's books.",
         epilog="Kinds of faults: " + "; ".join(f"{k}: {text}" for k, text in KINDS.items()),
     )
@@ -66,7 +63,10 @@ def _kinds(text: str | None) -> tuple[str, ...] | None:
 
 
 def _one(out: Console, seed: int, kinds: tuple[str, ...] | None, *, tracing: bool) -> int:
-    verdict = simulate(seed, kinds=kinds, tracing=tracing)
+    def run(number: int) -> Verdict:
+        return simulate(number, kinds=kinds, tracing=tracing)
+
+    verdict = patiently(run, seed, kinds_of(seed) if kinds is None else kinds)
     for line in verdict.trace:
         out.print(line)
     out.print(
@@ -78,59 +78,7 @@ def _one(out: Console, seed: int, kinds: tuple[str, ...] | None, *, tracing: boo
     out.print(f"audit head: {verdict.head or 'none'}")
     for violation in verdict.violations:
         out.print(f"VIOLATED {violation}")
-    return 0 if verdict.good else 1
-
-
-def _many(out: Console, seeds: range, jobs: int) -> int:
-    began = mono_ns()
-    failed: list[Verdict] = []
-    totals = {"orders": 0, "lives": 0, "stops": 0}
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("simulating", total=len(seeds))
-        for verdict in _verdicts(seeds, jobs):
-            for name in totals:
-                totals[name] += getattr(verdict, name)
-            if not verdict.good:
-                failed.append(verdict)
-                bar.console.print(f"seed {verdict.seed} fails: {verdict.violations[0]}")
-            bar.update(task, advance=1, description=f"simulating, {len(failed)} failed")
-    took_s = (mono_ns() - began) / 1e9
-    out.print(
-        f"{len(seeds)} seeds in {took_s:.1f} s ({len(seeds) / took_s:.1f} seeds/s): "
-        f"{totals['orders']} orders, {totals['lives']} lives, {totals['stops']} emergency stops; "
-        f"{len(failed)} failed"
-    )
-    return _report(out, failed) if failed else 0
-
-
-def _verdicts(seeds: range, jobs: int) -> Iterator[Verdict]:
-    if jobs == 1:
-        yield from map(simulate, seeds)
-        return
-    # Spawned, not forked: a run starts from a fresh interpreter on every platform.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(simulate, seeds, chunksize=_CHUNK)
-
-
-def _report(out: Console, failed: Sequence[Verdict]) -> int:
-    for verdict in failed[:_SHRUNK_MAX]:
-        smallest = shrink(verdict)
-        out.print(f"seed {smallest.seed}, with {len(smallest.kinds)} kinds of faults left:")
-        for violation in smallest.violations:
-            out.print(f"  {violation}")
-        out.print(f"  repeat: {smallest.repeat} --trace")
-    out.print(f"failed seeds: {_named(verdict.seed for verdict in failed)}")
-    return 1
-
-
-def _named(seeds: Iterable[int]) -> str:
-    every = [str(seed) for seed in seeds]
-    more = f" and {len(every) - _NAMED_MAX} more" if len(every) > _NAMED_MAX else ""
-    return ", ".join(every[:_NAMED_MAX]) + more
+    return 0 if verdict.good else FAILED
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+from orchestrator.research.simulate.patience import patiently
 from orchestrator.research.simulate.run import simulate
 from orchestrator.research.simulate.verdict import Verdict
 
@@ -13,7 +15,7 @@ def shrink(failed: Verdict, told: Callable[[Verdict], None] = lambda _: None) ->
     smallest = failed
     for kind in failed.kinds:
         fewer = tuple(each for each in smallest.kinds if each != kind)
-        verdict = simulate(failed.seed, kinds=fewer)
+        verdict = patiently(partial(simulate, kinds=fewer), failed.seed, fewer)
         if not verdict.good:
             smallest = verdict
             told(verdict)

@@ -29,4 +29,4 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     def repeat(self) -> str:
         """The command that runs exactly this again."""
         kinds = ",".join(self.kinds) or "none"
-        return f"python -m orchestrator.research.simulate --seed {self.seed} --kinds {kinds}"
+        return f"orchestrator simulate --seed {self.seed} --kinds {kinds}"

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from orchestrator.service import virtual
 from orchestrator.service.virtual import Stalled, VirtualLoop, run_virtual
 
 
@@ -82,3 +83,22 @@ def test_two_runs_of_a_busy_story_are_the_same():
         return run_virtual(story())
 
     assert run() == run()
+
+
+def test_a_loop_without_a_pause_ends_by_itself(monkeypatch):
+    async def spin():
+        while True:  # noqa: ASYNC110 -- the very mistake
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(virtual, "_TURNS_AT_AN_INSTANT_MAX", 1_000)
+    with pytest.raises(Stalled, match="turns of the loop at one instant"):
+        run_virtual(spin())
+
+
+def test_turns_are_counted_anew_when_time_goes_on(monkeypatch):
+    async def walk():
+        for _ in range(3_000):
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(virtual, "_TURNS_AT_AN_INSTANT_MAX", 1_000)
+    run_virtual(walk())
