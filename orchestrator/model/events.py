@@ -23,6 +23,7 @@ class Started(Message, frozen=True, kw_only=True, gc=False, tag="e.started"):
     config_digest: str
     unclean: bool
     latched_stop_id: str | None = None  # a latch file was found
+    breakers_lost: str = ""  # why the breakers' state could not be read: all trip (B3)
 
 
 class SpecsSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.specs"):
@@ -78,6 +79,65 @@ class SendFinished(Message, frozen=True, kw_only=True, gc=False, tag="e.sent"):
 class StorageTrouble(Message, frozen=True, kw_only=True, gc=False, tag="e.storage"):
     """A durable write failed (ok false), or succeeded again (ok true, counted by S5)."""
 
+    ok: bool
+    reason: str = ""
+
+
+class StorageSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.storage_seen"):
+    """How the store does (S5): the 99th percentile of flushes over 10 s, and the disk's room.
+
+    None where it is not known.
+    """
+
+    flush_ms: int | None = None
+    free_mb: int | None = None
+
+
+class BusSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.bus"):
+    """The broker's condition (S6): silent for so long (0: reachable), and its delivery lag."""
+
+    silent_ms: int
+    lag_ms: int = 0
+
+
+class ClockSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.clock"):
+    """UTC against the monotonic clock since the last look, and against the venue's (S7).
+
+    `venue_off_ms` None while it is not known.
+    """
+
+    stepped_ms: int
+    venue_off_ms: int | None = None
+
+
+class LoopSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.loop"):
+    """How late the event loop came to a timer (S8)."""
+
+    lag_ms: int
+
+
+class MemorySeen(Message, frozen=True, kw_only=True, gc=False, tag="e.memory"):
+    """What the process holds (S11): resident memory, and file descriptors of those allowed."""
+
+    rss_mb: int
+    files: int = 0
+    files_max: int = 0
+
+
+class AuditTrouble(Message, frozen=True, kw_only=True, gc=False, tag="e.audit"):
+    """An append, checkpoint or verification of the audit trail failed (`ok` false): S12 latches.
+
+    `ok` true: a verification or checkpoint after that worked; S12 stays, but an admin may reset.
+    """
+
+    ok: bool
+    reason: str = ""
+
+
+class CredentialsSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.credentials"):
+    """The venue refused our credentials (401, 403), or took those that were read anew (A10)."""
+
+    account_id: AccountId
     ok: bool
     reason: str = ""
 
@@ -182,7 +242,8 @@ class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
 Event: TypeAlias = (
     Tick | StreamBeat | StreamUp | StreamDown | Beat
     | Started | SpecsSeen | AccountSeen | TransactionsSeen | SignalSeen | StageAnswered
-    | SendFinished | StorageTrouble | ReadFailed | RoleHealth | PatternSeen
+    | SendFinished | StorageTrouble | StorageSeen | BusSeen | ClockSeen | LoopSeen | MemorySeen
+    | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth | PatternSeen
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
     | EnableAccount | TripBreaker | ResetBreaker | Noted
 )  # fmt: skip

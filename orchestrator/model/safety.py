@@ -33,6 +33,7 @@ class Effect(StrEnum):
 
     SCALE = "scale"
     BLOCK = "block"
+    HALT = "halt"
     FLATTEN = "flatten"
     STOP = "stop"
 

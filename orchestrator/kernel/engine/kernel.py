@@ -8,7 +8,16 @@ from functools import lru_cache
 
 import msgspec
 
-from orchestrator.kernel.engine import accounts, losses, operators, path, prices, scene, sending
+from orchestrator.kernel.engine import (
+    accounts,
+    house,
+    losses,
+    operators,
+    path,
+    prices,
+    scene,
+    sending,
+)
 from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
 from orchestrator.kernel.engine.turn import Turn, World
@@ -22,6 +31,7 @@ from orchestrator.kernel.safety.checks.c01_state import OPEN_MODES
 from orchestrator.model.acts import Act
 from orchestrator.model.events import (
     AccountSeen,
+    AuditTrouble,
     Drained,
     EmergencyStop,
     EnableAccount,
@@ -171,6 +181,8 @@ class Kernel:
                 operators.on_started(turn, event)
             case StorageTrouble():
                 operators.on_storage(turn, event)
+            case AuditTrouble():
+                house.on_audit(turn, event)
             case RoleHealth():
                 operators.on_role(turn, event)
             case PatternSeen():

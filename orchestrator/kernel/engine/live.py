@@ -77,6 +77,7 @@ class Live:
         self.sent: dict[str, Sent] = {}
         self.started_ns: Instant = 0
         self.unhealthy: set[Role] = set()
+        self.audit_trouble = ""  # why the audit trail is not trusted now; "": it is
         self.good_writes = 0
         self.storage_failed_ns: Instant = 0
         self.day_end_ns: Instant = 0

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.acts import Liquidate, SendAlert
 from orchestrator.model.events import (
+    AuditTrouble,
     Drained,
     EmergencyStop,
     EnableAccount,
@@ -444,3 +445,16 @@ def test_modes_are_said_only_when_they_change():
     count = len(bench.said(ModeChanged))
     bench.feed(StartTrading(actor="ann"))
     assert len(bench.said(ModeChanged)) == count
+
+
+def test_a_broken_audit_trail_latches_until_it_is_reset():
+    bench = Bench()
+    bench.feed(AuditTrouble(ok=False, reason="record 7 does not follow record 6"))
+    (trip,) = [f for f in bench.said(BreakerTripped) if f.breaker == "S12"]
+    assert trip.latched
+    assert "record 7" in trip.evidence
+    assert "S12" in bench.kernel.account_blocks(A, bench.now)[0]
+    bench.feed(AuditTrouble(ok=True))
+    assert bench.kernel.account_blocks(A, bench.now)
+    bench.feed(ResetBreaker(breaker="S12", subject="system", actor="ann", reason="looked at"))
+    assert bench.kernel.account_blocks(A, bench.now) == ()

@@ -44,6 +44,9 @@ TABLE: dict[str, Row] = {
     ),
     "S5": Row(name="storage", scope=Scope.SYSTEM, effect=Effect.BLOCK, reset="auto"),
     "S9": Row(name="agents", scope=Scope.SYSTEM, effect=Effect.BLOCK, reset="auto"),
+    "S12": Row(
+        name="audit", scope=Scope.SYSTEM, effect=Effect.BLOCK, reset="manual", by_person=True,
+    ),
     "T1": Row(name="session", scope=Scope.SYSTEM, effect=Effect.BLOCK, reset="auto"),
     "M1": Row(name="stale prices", scope=Scope.INSTRUMENT, effect=Effect.BLOCK, reset="auto"),
     "M2": Row(
