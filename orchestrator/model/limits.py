@@ -72,8 +72,63 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True):
     bad_ticks_window_s: int = 10
     bad_tick_off: Decimal = D("0.05")
     bad_tick_cooldown_s: int = 60
+    spread_caps: dict[InstrumentName, Decimal] = {}  # M2: an instrument's widest spread, in price
     storage_good_writes: int = 10
     storage_clear_s: int = 10
+    storage_flush_ms_max: int = 500
+    storage_free_mb_min: int = 500
+    # Accounts.
+    losing_run: int = 5
+    stop_outs: int = 3
+    stop_outs_window_s: int = 1_800
+    losing_cooldown_s: int = 3_600
+    entries_per_h: int = 20
+    orders_in_10_s: int = 10
+    rejects: int = 5
+    rejects_window_s: int = 60
+    rejects_cooldown_s: int = 60
+    margin_block: Decimal = D("0.50")
+    margin_flatten: Decimal = D("0.80")  # of the venue's margin-closeout percent
+    margin_clear_s: int = 60
+    # The system.
+    gross_nav_max: Decimal = D(15)
+    returns_correlation_max: Decimal = D("0.90")
+    returns_points_min: int = 100
+    exposure_clear_s: int = 60
+    bus_silent_ms_max: int = 2_000
+    bus_clear_s: int = 5
+    clock_step_ms_max: int = 250
+    clock_venue_ms_max: int = 2_000
+    clock_clear_s: int = 60
+    loop_lag_ms_max: int = 250
+    loop_clear_s: int = 5
+    roles_clear_s: int = 5
+    unclean_starts: int = 3
+    unclean_window_s: int = 600
+    rss_mb_max: int = 1_500
+    files_fraction_max: Decimal = D("0.80")
+    memory_clear_s: int = 60
+    # Time.
+    weekend_from_s: int = 57_600  # Friday 16:00 New York, seconds of the day
+    weekend_flat_from_s: int = 59_400  # 16:30
+    warm_ticks: int = 2
+    warm_outage_s: int = 60
+    warm_more_s: int = 30
+    # The market.
+    volatility_scale_at: Decimal = D(4)
+    volatility_block_at: Decimal = D(8)
+    volatility_cooldown_s: int = 60
+    gap_spreads: Decimal = D(10)
+    gap_fraction: Decimal = D("0.003")
+    flash_fraction: Decimal = D("0.01")
+    gap_cooldown_s: int = 300
+    market_wide: int = 3
+    market_wide_clear_s: int = 60
+    # Probing (B2).
+    probe_scale: Decimal = D("0.25")
+    probe_orders: int = 3
+    probe_s: int = 300
+    cooldown_s_max: int = 1_800
 
 
 class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):

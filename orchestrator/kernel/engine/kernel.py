@@ -10,6 +10,7 @@ import msgspec
 
 from orchestrator.kernel.engine import (
     accounts,
+    holding,
     house,
     losses,
     operators,
@@ -32,11 +33,16 @@ from orchestrator.model.acts import Act
 from orchestrator.model.events import (
     AccountSeen,
     AuditTrouble,
+    BusSeen,
+    ClockSeen,
+    CredentialsSeen,
     Drained,
     EmergencyStop,
     EnableAccount,
     Event,
     LiquidationSeen,
+    LoopSeen,
+    MemorySeen,
     Noted,
     ReadFailed,
     ResetBreaker,
@@ -49,6 +55,7 @@ from orchestrator.model.events import (
     Started,
     StartTrading,
     StopTrading,
+    StorageSeen,
     StorageTrouble,
     TransactionsSeen,
     TripBreaker,
@@ -180,11 +187,23 @@ class Kernel:
             case Started():
                 operators.on_started(turn, event)
             case StorageTrouble():
-                operators.on_storage(turn, event)
+                house.on_storage(turn, event)
+            case StorageSeen():
+                house.on_storage_seen(turn, event)
+            case BusSeen():
+                house.on_bus(turn, event)
+            case ClockSeen():
+                house.on_clock(turn, event)
+            case LoopSeen():
+                house.on_loop(turn, event)
+            case MemorySeen():
+                house.on_memory(turn, event)
             case AuditTrouble():
                 house.on_audit(turn, event)
+            case CredentialsSeen():
+                house.on_credentials(turn, event)
             case RoleHealth():
-                operators.on_role(turn, event)
+                house.on_role(turn, event)
             case PatternSeen():
                 operators.on_pattern(turn, event)
             case Drained():
@@ -220,7 +239,7 @@ class Kernel:
         prices.keep_prices(turn)
         accounts.keep_accounts(turn)
         sending.keep_orders(turn)
-        operators.keep_roles(turn)
+        holding.keep_calm(turn)
         operators.keep_mode(turn)
         if turn.now - turn.live.reflatten_ns >= _FLATTEN_AGAIN_NS:
             turn.live.reflatten_ns = turn.now

@@ -8,8 +8,6 @@ from orchestrator.kernel.orders.reading import Reading, Settling
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers import TABLE, Row
 from orchestrator.kernel.safety.breakers.a4_repetition import a4_repetition
-from orchestrator.kernel.safety.breakers.s5_storage import s5_healed
-from orchestrator.kernel.safety.breakers.s9_agents import NEEDED, s9_agents
 from orchestrator.kernel.safety.resuming import Standing, refusals
 from orchestrator.model.acts import FetchAccount, FetchTransactions, Liquidate
 from orchestrator.model.events import (
@@ -17,11 +15,9 @@ from orchestrator.model.events import (
     EnableAccount,
     ResetBreaker,
     Resume,
-    RoleHealth,
     Started,
     StartTrading,
     StopTrading,
-    StorageTrouble,
     TripBreaker,
 )
 from orchestrator.model.facts import (
@@ -42,7 +38,6 @@ from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S
 
 _RECONCILE_NS = 30 * NS_PER_S  # after that the accounts that are reconciled trade alone (R3)
-_S9_CLEAR_NS = 5 * NS_PER_S
 _STOPPABLE = (SystemMode.RUNNING, SystemMode.READY, SystemMode.RECONCILING, SystemMode.STARTING)
 
 
@@ -96,8 +91,8 @@ def on_started(turn: Turn, event: Started) -> None:
 
 
 def _forget_signs(turn: Turn) -> None:
-    """Health and storage are judged anew: this life has just written its first fact."""
-    for breaker in ("S5", "S9"):
+    """The house is judged anew: this life has just written its first fact."""
+    for breaker in ("S5", "S6", "S7", "S8", "S9", "S11"):
         trip = turn.state.board.get(breaker)
         if trip is not None and not trip.latched:
             turn.reset(breaker, Scope.SYSTEM, SYSTEM, "judged anew after the start")
@@ -333,44 +328,7 @@ def _rebase(turn: Turn, account_id: AccountId) -> None:
         turn.say(PeakRaised(account_id=account_id, peak=nav))
 
 
-# -- the house's own troubles ----------------------------------------------------------------------
-
-
-def on_storage(turn: Turn, event: StorageTrouble) -> None:
-    live, limits = turn.live, turn.world.plan.breakers
-    trip = turn.state.board.get("S5")
-    if not event.ok:
-        live.good_writes, live.storage_failed_ns = 0, turn.now
-        if trip is None:
-            turn.trip("S5", Scope.SYSTEM, f"a durable write failed: {event.reason}")
-        return
-    live.good_writes += 1
-    healed = s5_healed(live.good_writes, live.storage_failed_ns, turn.now, limits)
-    if healed and trip is not None and not trip.latched:
-        turn.reset("S5", Scope.SYSTEM, SYSTEM, f"{live.good_writes} good writes")
-
-
-def on_role(turn: Turn, event: RoleHealth) -> None:
-    live = turn.live
-    if event.role not in NEEDED:
-        return
-    if event.healthy:
-        live.unhealthy.discard(event.role)
-    else:
-        live.unhealthy.add(event.role)
-        live.calm_ns.pop("S9:system", None)
-    missing = s9_agents(live.unhealthy)
-    if missing is not None and turn.state.board.get("S9") is None:
-        turn.trip("S9", Scope.SYSTEM, f"{missing}: {event.reason}")
-
-
-def keep_roles(turn: Turn) -> None:
-    trip = turn.state.board.get("S9")
-    if trip is None or trip.latched or turn.live.unhealthy:
-        return
-    calm = turn.live.calm_ns.setdefault("S9:system", turn.now)
-    if turn.now - calm >= _S9_CLEAR_NS:
-        turn.reset("S9", Scope.SYSTEM, SYSTEM, "every role is healthy again")
+# -- what is seen of our own flow ------------------------------------------------------------------
 
 
 def on_pattern(turn: Turn, pattern: PatternSeen) -> None:

@@ -23,7 +23,7 @@ from orchestrator.model.money import (
     Side,
     Units,
 )
-from orchestrator.model.safety import AccountMode
+from orchestrator.model.safety import AccountMode, Effect
 from orchestrator.model.signals import AccountView, Exposure, Proposal, TradeView
 from orchestrator.model.time import MINUTE_NS, Instant
 
@@ -56,6 +56,8 @@ def account_mode(world: World, account_id: AccountId) -> AccountMode:
     """The strictest active rule wins (SAFETY 3)."""
     record = world.record(account_id)
     if record is None or record.stopped:
+        return AccountMode.HALT
+    if any(trip.effect is Effect.HALT for trip in world.state.board.in_scope(account_id, None)):
         return AccountMode.HALT
     return AccountMode.REDUCE if blocks(world, account_id) else AccountMode.OPEN
 

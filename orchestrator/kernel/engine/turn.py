@@ -9,6 +9,7 @@ from orchestrator.kernel.engine.live import Live
 from orchestrator.kernel.engine.state import AccountRecord, State
 from orchestrator.kernel.ledger.book import Changes
 from orchestrator.kernel.safety.board import SYSTEM
+from orchestrator.kernel.safety.breakers import TABLE
 from orchestrator.model.acts import Act, SendAlert
 from orchestrator.model.facts import (
     AlertRaised,
@@ -108,8 +109,8 @@ class Turn:
         )  # fmt: skip
         if effect is Effect.SCALE:
             return
-        severe = effect in (Effect.FLATTEN, Effect.STOP) or latched
-        severity = Severity.CRITICAL if severe else Severity.WARNING
+        severe = effect is not Effect.BLOCK or latched
+        severity = Severity.CRITICAL if severe else TABLE[breaker].severity
         where = "" if subject == SYSTEM else f" for {subject}"
         self.alert(
             f"breaker:{breaker}:{subject}", severity, f"{breaker} tripped{where}", evidence, subject

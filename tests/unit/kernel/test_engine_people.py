@@ -411,7 +411,7 @@ def test_a_missing_role_blocks_until_it_is_healthy_for_five_seconds():
     bench.feed(RoleHealth(role=Role.LEARNING_SAFETY, healthy=False, reason="crash"))
     assert "S9" in bench.kernel.account_blocks(A, bench.now)[0]
     bench.feed(RoleHealth(role=Role.LEARNING_SAFETY, healthy=True))
-    bench.wait(5)
+    bench.wait(4)
     assert bench.kernel.account_blocks(A, bench.now)
     bench.wait(1)
     assert bench.kernel.account_blocks(A, bench.now) == ()
