@@ -69,13 +69,22 @@ class Intent(Message, frozen=True, kw_only=True, gc=False, tag="intent"):
 
 
 class WriteKind(StrEnum):
-    """What a write to the venue does; only ORDER adds risk."""
+    """What a write to the venue does; only ORDER and REPLACE can add risk."""
 
     ORDER = "order"  # POST orders
+    REPLACE = "replace"  # PUT orders/{target}: one request, never cancel and then new (O9)
     PROTECT = "protect"  # PUT trades/{target}/orders: place or tighten a stop
     CANCEL = "cancel"  # PUT orders/{target}/cancel
     CLOSE_TRADE = "close_trade"  # PUT trades/{target}/close
     CLOSE_POSITION = "close_position"  # PUT positions/{target}/close
+    ORDER_EXTENSIONS = "order_extensions"  # PUT orders/{target}/clientExtensions
+    TRADE_EXTENSIONS = "trade_extensions"  # PUT trades/{target}/clientExtensions
+    CONFIGURE = "configure"  # PATCH configuration
+
+
+_URGENT = frozenset(
+    {WriteKind.PROTECT, WriteKind.CANCEL, WriteKind.CLOSE_TRADE, WriteKind.CLOSE_POSITION}
+)
 
 
 class WriteRequest(Message, frozen=True, kw_only=True, gc=False, tag="write_request"):
@@ -90,7 +99,12 @@ class WriteRequest(Message, frozen=True, kw_only=True, gc=False, tag="write_requ
     @property
     def urgent(self) -> bool:
         """Cancels and closes go before orders in every queue (SPEC 7)."""
-        return self.kind is not WriteKind.ORDER
+        return self.kind in _URGENT
+
+    @property
+    def makes_order(self) -> bool:
+        """Whether a new order comes of it, which may add risk: the gate has a say."""
+        return self.kind in {WriteKind.ORDER, WriteKind.REPLACE}
 
 
 class Answered(Message, frozen=True, kw_only=True, gc=False, tag="answered"):

@@ -75,6 +75,13 @@ class VenueReader(Protocol):
 
     async def account(self, account_id: AccountId) -> Account: ...
 
+    async def refreshed(self, known: Account) -> Account:
+        """`known`, brought up to date by what changed since: less to read than `account`.
+
+        Where the venue no longer knows the changes, the account is read anew.
+        """
+        ...
+
     async def account_ids(self) -> tuple[AccountId, ...]: ...
 
     async def instruments(self, account_id: AccountId) -> tuple[InstrumentSpec, ...]: ...

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeAlias
 
 import msgspec
 
@@ -27,11 +28,14 @@ from orchestrator.model.venue import Account, Transaction
 from orchestrator.paper.alignment import GRANULARITIES
 from orchestrator.paper.candles import Bar, complete
 from orchestrator.paper.exchange.books import Books
+from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.reply import Reply, refusal
 from orchestrator.paper.exchange.requests import (
     BadBody,
     ClosePositionBody,
     CloseTradeBody,
+    ConfigureBody,
+    ExtensionsBody,
     OrderBody,
     TradeOrdersBody,
     read_body,
@@ -116,27 +120,9 @@ class InProcessVenue:
         )
 
     def _reply(self, request: WriteRequest, books: Books, now: Instant) -> Reply:
-        exchange, body, target = self.market.exchange, request.body, request.target
         self._requests += 1
-        request_id = str(self._requests)
-        match request.kind:
-            case WriteKind.ORDER:
-                order = read_body(body, OrderBody).order
-                return exchange.create_order(books, order, request_id, now)
-            case WriteKind.PROTECT:
-                wishes = read_body(body, TradeOrdersBody)
-                return exchange.trade_orders(books, target, wishes, request_id, now)
-            case WriteKind.CANCEL:
-                return exchange.cancel_order(books, target, request_id, now)
-            case WriteKind.CLOSE_TRADE:
-                close = read_body(body, CloseTradeBody)
-                return exchange.close_trade(books, target, close, request_id, now)
-            case WriteKind.CLOSE_POSITION:
-                sides = read_body(body, ClosePositionBody)
-                name = InstrumentName(target)
-                if name not in exchange.specs:
-                    return refusal(_BAD_REQUEST, "Invalid value specified for 'instrument'")
-                return exchange.close_position(books, name, sides, request_id, now)
+        write = _WRITES[request.kind]
+        return write(self.market.exchange, books, request, str(self._requests), now)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -148,6 +134,9 @@ class InProcessVenue:
 
     async def account(self, account_id: AccountId) -> Account:
         return account_of(self.market.exchange, self._books(account_id), full=True)
+
+    async def refreshed(self, known: Account) -> Account:
+        return await self.account(known.id)
 
     async def account_ids(self) -> tuple[AccountId, ...]:
         return tuple(self.market.exchange.accounts)
@@ -261,6 +250,67 @@ class InProcessVenue:
             while waiting:
                 _, _, done = waiting.popleft()
                 loop.call_soon(done, NotSent(reason="the venue is closed"), 0)
+
+
+_Write: TypeAlias = Callable[[Exchange, Books, WriteRequest, str, Instant], Reply]
+
+
+def _create(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    return to.create_order(books, read_body(asked.body, OrderBody).order, name, now)
+
+
+def _replace(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    order = read_body(asked.body, OrderBody).order
+    return to.replace_order(books, asked.target, order, name, now)
+
+
+def _protect(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    wishes = read_body(asked.body, TradeOrdersBody)
+    return to.trade_orders(books, asked.target, wishes, name, now)
+
+
+def _cancel(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    return to.cancel_order(books, asked.target, name, now)
+
+
+def _close(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    close = read_body(asked.body, CloseTradeBody)
+    return to.close_trade(books, asked.target, close, name, now)
+
+
+def _close_all(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    sides = read_body(asked.body, ClosePositionBody)
+    instrument = InstrumentName(asked.target)
+    if instrument not in to.specs:
+        return refusal(_BAD_REQUEST, "Invalid value specified for 'instrument'")
+    return to.close_position(books, instrument, sides, name, now)
+
+
+def _name_order(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    extensions = read_body(asked.body, ExtensionsBody)
+    return to.order_extensions(books, asked.target, extensions, name, now)
+
+
+def _name_trade(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    extensions = read_body(asked.body, ExtensionsBody)
+    return to.trade_extensions(books, asked.target, extensions, name, now)
+
+
+def _configure(to: Exchange, books: Books, asked: WriteRequest, name: str, now: Instant) -> Reply:
+    return to.configure(books, read_body(asked.body, ConfigureBody), name, now)
+
+
+_WRITES: dict[WriteKind, _Write] = {
+    WriteKind.ORDER: _create,
+    WriteKind.REPLACE: _replace,
+    WriteKind.PROTECT: _protect,
+    WriteKind.CANCEL: _cancel,
+    WriteKind.CLOSE_TRADE: _close,
+    WriteKind.CLOSE_POSITION: _close_all,
+    WriteKind.ORDER_EXTENSIONS: _name_order,
+    WriteKind.TRADE_EXTENSIONS: _name_trade,
+    WriteKind.CONFIGURE: _configure,
+}
 
 
 def _with_margin(spec: InstrumentSpec, books: Books) -> InstrumentSpec:

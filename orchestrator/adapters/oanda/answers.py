@@ -19,7 +19,6 @@ from orchestrator.model.orders import (
     NotSent,
     Rejected,
     Unknown,
-    WriteKind,
     WriteOutcome,
     WriteRequest,
 )
@@ -70,7 +69,7 @@ def _by_status(request: WriteRequest, end: Answer) -> WriteOutcome:
 
 
 def _accepted(request: WriteRequest, status: int, body: _Body) -> WriteOutcome:
-    if request.kind is WriteKind.ORDER and not body.transactions:
+    if request.makes_order and not body.transactions:
         return Unknown(reason=f"HTTP {status} without a transaction")
     stranger = _of_another(request, body)
     if stranger:
@@ -100,7 +99,7 @@ def _of_another(request: WriteRequest, body: _Body) -> str:
     for transaction in body.transactions:
         if transaction.account_id and transaction.account_id != request.account_id:
             return f"the answer is about account {transaction.account_id}"
-        if request.kind is not WriteKind.ORDER or not transaction.type.endswith("_ORDER"):
+        if not request.makes_order or not transaction.type.endswith("_ORDER"):
             continue
         extensions = transaction.client_extensions
         theirs = extensions.id if extensions is not None else None

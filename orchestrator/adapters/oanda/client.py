@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -20,8 +19,10 @@ from orchestrator.adapters.oanda.answers import (
     worth_asking_again,
     write_outcome,
 )
+from orchestrator.adapters.oanda.changes import ChangesAnswer, applied
 from orchestrator.adapters.oanda.http import Answer, Bounds, End, plain_body
 from orchestrator.adapters.oanda.limiter import TokenBucket
+from orchestrator.adapters.oanda.lists import Lists, reading
 from orchestrator.adapters.oanda.offset import ClockOffset, date_of
 from orchestrator.adapters.oanda.outbox import Job, Outbox, Rank, Unsent
 from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer, Pool
@@ -60,6 +61,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
 _CANDLES_MAX = 5000  # in one answer; fact sheet, section 14
 _OANDA = ".oanda.com"
 _NOT_FOUND = 404
+_CHANGES_UNKNOWN = frozenset({400, _NOT_FOUND, 416})
 _PRICE_LINES_BAD_MAX = 20
 
 
@@ -116,6 +118,7 @@ class OandaVenue:
         self._requests = Requests(rest.authority, self._tokens)
         self._stream_requests = Requests(stream.authority, self._tokens)
         self.stats = ClientStats()
+        self.lists = Lists(self._get)
         self._nest = Nest()
         connects = TokenBucket(
             0.0 if rest.loopback else limits.connects_per_s, limits.connect_burst
@@ -208,8 +211,25 @@ class OandaVenue:
     async def account(self, account_id: AccountId) -> Account:
         self.warm_up()  # whoever reads accounts will trade: no order should wait for a connect
         body = await self._get("account", account_id, f"/v3/accounts/{account_id}")
-        with _reading("account"):
+        with reading("account"):
             return checked_account(read(body, AccountAnswer), account_id)
+
+    async def refreshed(self, known: Account) -> Account:
+        """Changes that cannot be had, or do not follow on `known`, are counted and read around."""
+        query = {"sinceTransactionID": known.last_transaction_id}
+        try:
+            body = await self._get("changes", known.id, f"/v3/accounts/{known.id}/changes", query)
+            with reading("changes"):
+                answer = read(body, ChangesAnswer)
+                account = applied(known, answer)
+                whole = AccountAnswer(account=account, last_transaction_id="")
+                return checked_account(whole, known.id)
+        except VenueNonsense:
+            self.stats.bad_changes += 1
+        except VenueRefused as error:
+            if error.status not in _CHANGES_UNKNOWN:
+                raise
+        return await self.account(known.id)
 
     async def account_ids(self) -> tuple[AccountId, ...]:
         """The accounts that the tokens may use, those configured and others."""
@@ -220,7 +240,7 @@ class OandaVenue:
                 continue
             asked.add(token)
             body = await self._get("accounts", account_id, "/v3/accounts")
-            with _reading("accounts"):
+            with reading("accounts"):
                 found |= {one.id: None for one in read(body, AccountList).accounts}
         return tuple(found)
 
@@ -228,7 +248,7 @@ class OandaVenue:
         """Instruments with rules that cannot be used are left out and counted."""
         path = f"/v3/accounts/{account_id}/instruments"
         body = await self._get("instruments", account_id, path)
-        with _reading("instruments"):
+        with reading("instruments"):
             answer = read(body, InstrumentList)
         return tuple(self._readable(spec_of, answer.instruments))
 
@@ -255,7 +275,7 @@ class OandaVenue:
         anyone = next(iter(self._tokens))
         path = f"/v3/instruments/{instrument}/candles"
         body = await self._get("candles", anyone, path, query)
-        with _reading("candles"):
+        with reading("candles"):
             answer = read(body, CandleList)
             if (answer.instrument, answer.granularity) != (instrument, granularity):
                 raise ValueError(f"candles of {answer.instrument} {answer.granularity}")
@@ -268,7 +288,7 @@ class OandaVenue:
         _check_names(*instruments)
         query = {"instruments": ",".join(instruments)}
         body = await self._get("pricing", account_id, f"/v3/accounts/{account_id}/pricing", query)
-        with _reading("prices"):
+        with reading("prices"):
             answer = read(body, PriceList)
         seen_ns = self._now()
         return tuple(self._readable(lambda raw: tick_of(price_line(raw), seen_ns), answer.prices))
@@ -301,7 +321,7 @@ class OandaVenue:
     ) -> tuple[list[Transaction], int]:
         path = f"/v3/accounts/{account_id}/transactions/sinceid"
         body = await self._get("transactions", account_id, path, {"id": str(since)})
-        with _reading("transactions"):
+        with reading("transactions"):
             answer = read(body, TransactionList)
             page = {one.number: one for one in map(transaction_of, answer.transactions)}
             for one in page.values():
@@ -320,7 +340,7 @@ class OandaVenue:
             if error.status == _NOT_FOUND:
                 return None
             raise
-        with _reading("clock"):
+        with reading("clock"):
             told = read(body, VenueClock)
         self._own_speed = told.speed != 1.0
         return told
@@ -334,7 +354,7 @@ class OandaVenue:
             end = await self._ask(kind, account_id, path, query or {})
             error = read_error(end)
             if error is None and isinstance(end, Answer):
-                with _reading(kind):
+                with reading(kind):
                     return plain_body(end, READ_BODY_MAX)
             assert error is not None
             if attempt == self._limits.read_attempts or not worth_asking_again(error):
@@ -446,12 +466,3 @@ def _check_names(*names: str) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise VenueError(f"not a name of the venue's: {name[:50]!r}")
-
-
-@contextmanager
-def _reading(what: str) -> Generator[None]:
-    """An answer that cannot be read becomes VenueNonsense."""
-    try:
-        yield
-    except ValueError as error:
-        raise VenueNonsense(f"{what}: {error}") from error

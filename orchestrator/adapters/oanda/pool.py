@@ -29,6 +29,7 @@ class ClientStats(msgspec.Struct):
     blank_lines: int = 0
     bad_prices: int = 0  # delivered, but not finite, not positive or crossed
     bad_items: int = 0  # of lists: an instrument or price that cannot be used
+    bad_changes: int = 0  # of an account: they did not follow on what we knew, so it was read anew
     limiter_waits: int = 0
     gate_refusals: int = 0
     queue_refusals: int = 0

@@ -16,10 +16,14 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{0,128}")
 # Method, path below the account, and whether the path names a target.
 _WRITES: dict[WriteKind, tuple[str, str]] = {
     WriteKind.ORDER: ("POST", "orders"),
+    WriteKind.REPLACE: ("PUT", "orders/{}"),
     WriteKind.PROTECT: ("PUT", "trades/{}/orders"),
     WriteKind.CANCEL: ("PUT", "orders/{}/cancel"),
     WriteKind.CLOSE_TRADE: ("PUT", "trades/{}/close"),
     WriteKind.CLOSE_POSITION: ("PUT", "positions/{}/close"),
+    WriteKind.ORDER_EXTENSIONS: ("PUT", "orders/{}/clientExtensions"),
+    WriteKind.TRADE_EXTENSIONS: ("PUT", "trades/{}/clientExtensions"),
+    WriteKind.CONFIGURE: ("PATCH", "configuration"),
 }
 
 

@@ -188,6 +188,9 @@ class FaultyVenue:
         self._old[account_id] = found
         return found
 
+    async def refreshed(self, known: Account) -> Account:
+        return await self.account(known.id)
+
     async def account_ids(self) -> tuple[AccountId, ...]:
         return await self._read(self._inner.account_ids)
 
