@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+PRACTICE = ("OANDA_PRACTICE_TOKEN", "OANDA_PRACTICE_ACCOUNT")
 
 # No deadlines: speed is measured in benchmarks/, never asserted by a test.
 settings.register_profile(
@@ -27,17 +28,30 @@ def _recorded_quotes() -> Path | None:
     return None
 
 
-def pytest_report_header() -> str:
+def _practice() -> bool:
+    """Whether a practice account is named, whole or not at all."""
+    named = [name for name in PRACTICE if os.environ.get(name)]
+    if named and len(named) < len(PRACTICE):
+        raise pytest.UsageError(f"{' and '.join(PRACTICE)}: both or none")
+    return bool(named)
+
+
+def pytest_report_header() -> list[str]:
     folder = _recorded_quotes()
-    if folder is None:
-        return "recorded quotes: none, tests marked `quotes` are left out (ORCHESTRATOR_QUOTES=DIR)"
-    return f"recorded quotes: {folder}"
+    quotes = "none, tests marked `quotes` are left out (ORCHESTRATOR_QUOTES=DIR)"
+    practice = f"none, tests marked `practice` are left out ({' and '.join(PRACTICE)})"
+    if _practice():
+        practice = "named: tests marked `practice` TRADE on it, one unit an order"
+    return [f"recorded quotes: {folder or quotes}", f"OANDA practice account: {practice}"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _recorded_quotes() is not None:
-        return
-    left_out = [item for item in items if item.get_closest_marker("quotes")]
+    missing = {"quotes": _recorded_quotes() is None, "practice": not _practice()}
+    left_out = [
+        item
+        for item in items
+        if any(item.get_closest_marker(m) for m, is_ in missing.items() if is_)
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
