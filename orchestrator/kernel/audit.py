@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from orchestrator.model.facts import Fact, actor_of, corr_of, subject_of
-from orchestrator.model.journal import Record
+from orchestrator.model.journal import Record, canonical
 from orchestrator.model.time import Instant
 
-VERSION = 1
 _DOMAIN = b"tso-audit-1\n"
+# Sorted keys and no spaces: one fact has one text, on every machine.
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,55 +23,9 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     what: str
 
 
-class _Bare(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A record as it is hashed: without its own hash. `ts` in nanoseconds, UTC."""
-
-    v: int
-    seq: int
-    ts: int
-    node: str
-    epoch: int
-    type: str
-    subject: str
-    corr: str
-    actor: str
-    data: msgspec.Raw
-    prev: str
-
-
-class _Line(_Bare, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """A record as a line of an export."""
-
-    hash: str
-
-
-# Sorted keys and no spaces: one record has one text, on every machine.
-_encode = msgspec.json.Encoder(order="sorted").encode
-_decode_line = msgspec.json.Decoder(_Line).decode
-
-
 def first_prev(installation_id: str) -> bytes:
     """What the first record chains to."""
     return hashlib.sha256(installation_id.encode()).digest()
-
-
-def canonical(record: Record) -> bytes:
-    """The text that is hashed: canonical JSON of the record without its hash."""
-    return _encode(
-        _Bare(
-            v=VERSION,
-            seq=record.seq,
-            ts=record.ts,
-            node=record.node,
-            epoch=record.epoch,
-            type=record.type,
-            subject=record.subject,
-            corr=record.corr,
-            actor=record.actor,
-            data=msgspec.Raw(record.data),
-            prev=record.prev.hex(),
-        )
-    )
 
 
 def hash_of(record: Record) -> bytes:
@@ -137,49 +92,49 @@ def tag_of(fact: Fact) -> str:
     return str(type(fact).__struct_config__.tag)
 
 
-def to_line(record: Record) -> bytes:
-    """One line of an export, without its line end."""
-    return _encode(
-        _Line(
-            v=VERSION,
-            seq=record.seq,
-            ts=record.ts,
-            node=record.node,
-            epoch=record.epoch,
-            type=record.type,
-            subject=record.subject,
-            corr=record.corr,
-            actor=record.actor,
-            data=msgspec.Raw(record.data),
-            prev=record.prev.hex(),
-            hash=record.hash.hex(),
-        )
-    )
+class Links:
+    """Follows a chain record by record, from `seq` on, after a record hashed `prev`.
 
+    `known`: hashes of checkpoints, or of the store's own head, by number: without one, a chain that
+    was cut at its end, or rewritten to its end, looks whole.
+    """
 
-def from_line(line: bytes) -> Record:
-    """ValueError for a line that `to_line` would not have written, byte for byte."""
-    text = line.rstrip(b"\r\n")
-    try:
-        read = _decode_line(text)
-        record = Record(
-            seq=read.seq,
-            ts=read.ts,
-            node=read.node,
-            epoch=read.epoch,
-            type=read.type,
-            subject=read.subject,
-            corr=read.corr,
-            actor=read.actor,
-            data=bytes(read.data),
-            prev=bytes.fromhex(read.prev),
-            hash=bytes.fromhex(read.hash),
-        )
-    except msgspec.MsgspecError as exc:
-        raise ValueError(f"not a record: {exc}") from exc
-    if read.v != VERSION or to_line(record) != text:
-        raise ValueError("not a record in its canonical form")
-    return record
+    def __init__(self, prev: bytes, seq: int = 1, known: Mapping[int, bytes] | None = None) -> None:
+        self._prev = prev
+        self._known = known or {}
+        self.seq = seq  # of the record that comes next
+
+    @property
+    def head(self) -> bytes:
+        """The hash of the last record that held."""
+        return self._prev
+
+    def take(self, record: Record) -> Broken | None:
+        """What is wrong with the next record; None when it holds."""
+        wrong = self._wrong(record)
+        if wrong:
+            return Broken(seq=self.seq, what=wrong)
+        self._prev = record.hash
+        self.seq += 1
+        return None
+
+    def _wrong(self, record: Record) -> str:
+        if record.seq != self.seq:
+            return f"record {record.seq} stands where {self.seq} belongs"
+        if record.prev != self._prev:
+            return "does not chain to the record before it"
+        if record.hash != hash_of(record):
+            return "its content does not match its hash"
+        if self._known.get(self.seq, record.hash) != record.hash:
+            return "differs from the checkpoint"
+        return ""
+
+    def end(self) -> Broken | None:
+        """After the last record: whether any that is known of is missing."""
+        last = max(self._known, default=0)
+        if last < self.seq:
+            return None
+        return Broken(seq=self.seq, what=f"records {self.seq} to {last} are missing at the end")
 
 
 def verify(
@@ -192,29 +147,12 @@ def verify(
     """None when the chain holds, else the first record that does not.
 
     `from_seq`, `prev`: where the records begin, and the hash before them (needed past the first).
-    `known`: (seq, hash) of a checkpoint or of the store's own head: without it a chain that was
-    cut at its end, or rewritten to its end, looks whole.
+    `known`: (seq, hash) of a checkpoint or of the store's own head.
     """
-    expected = first_prev(installation_id) if prev is None else prev
-    seq = from_seq
+    start = first_prev(installation_id) if prev is None else prev
+    links = Links(start, from_seq, None if known is None else dict((known,)))
     for record in records:
-        wrong = _wrong(record, seq, expected, known)
-        if wrong:
-            return Broken(seq=seq, what=wrong)
-        expected = record.hash
-        seq += 1
-    if known is not None and known[0] >= seq:
-        return Broken(seq=seq, what=f"records {seq} to {known[0]} are missing at the end")
-    return None
-
-
-def _wrong(record: Record, seq: int, prev: bytes, known: tuple[int, bytes] | None) -> str:
-    if record.seq != seq:
-        return f"record {record.seq} stands where {seq} belongs"
-    if record.prev != prev:
-        return "does not chain to the record before it"
-    if record.hash != hash_of(record):
-        return "its content does not match its hash"
-    if known is not None and known[0] == seq and known[1] != record.hash:
-        return "differs from the checkpoint"
-    return ""
+        broken = links.take(record)
+        if broken is not None:
+            return broken
+    return links.end()

@@ -12,6 +12,7 @@ import msgspec
 from orchestrator import __version__
 from orchestrator.adapters.bus.in_process import InProcessBus
 from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.adapters.trail.book import CheckpointFile
 from orchestrator.agents.base import Agent
 from orchestrator.agents.continuous_improvement import ContinuousImprovement
 from orchestrator.agents.data_collection import DataCollection
@@ -32,15 +33,19 @@ from orchestrator.agents.strategy_analysis import StrategyAnalysis
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.base import Message
+from orchestrator.model.checkpoint import Checkpoint
+from orchestrator.model.events import AuditTrouble
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import RecordFilter
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.outcomes import TradeOpened
-from orchestrator.model.ports import Clock, MarketStore, Venue
+from orchestrator.model.ports import CheckpointBook, Clock, MarketStore, Venue
 from orchestrator.model.queries import Page
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
+from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
+from orchestrator.service.checkpoints import Hooks as CheckpointHooks
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import About, FrontDesk
@@ -203,7 +208,31 @@ def build_system(
     return System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
         clock, telemetry, speed=lambda: clock.speed, past=partial(past_of, store, kernel),
+        checkpoints=_checkpoints(
+            CheckpointFile(settings.state_dir), chain, clock, engine, store.installation_id(),
+            threads=hosting.threads,
+        ),
     )  # fmt: skip
+
+
+def _checkpoints(
+    book: CheckpointBook, chain: AuditChain, clock: Clock, engine: ExecutionEngine, origin: str,
+    *, threads: bool,
+) -> Checkpoints:  # fmt: skip
+    kernel = engine.kernel
+
+    def trouble(reason: str) -> None:
+        engine.handle(AuditTrouble(ok=not reason, reason=reason))
+
+    def told(checkpoint: Checkpoint) -> None:
+        engine.hooks.alert(checkpoint_alert(checkpoint, clock.now()))
+
+    hooks = CheckpointHooks(
+        trouble=trouble, told=told, blocked=lambda: kernel.audit_blocked,
+        storing=lambda: engine.durable and not kernel.storage_blocked,
+        stop_id=lambda: kernel.stop_id,
+    )  # fmt: skip
+    return Checkpoints(book, chain, clock, hooks, origin=origin, threads=threads)
 
 
 def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:

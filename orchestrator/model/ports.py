@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
 
 from orchestrator.model.base import Message
+from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
@@ -165,6 +166,10 @@ class Store(Protocol):
         """Raise and return the epoch, durably (H1: epochs only grow), to more than `above` too."""
         ...
 
+    def trail_start(self) -> tuple[int, bytes]:
+        """Number and hash of the last record that was pruned; (0, b"") when none was."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -202,4 +207,23 @@ class AlertSink(Protocol):
 
     def send(self, alert: Alert) -> None:
         """Never blocks, never raises."""
+        ...
+
+
+class CheckpointBook(Protocol):
+    """Signed checkpoints of the audit trail, kept outside the store. May be called in any thread.
+
+    Errors: OSError when it cannot be written; ValueError for a book or a key that is no use.
+    """
+
+    def latest(self) -> Checkpoint | None:
+        """The newest that was written whole; None when there is none."""
+        ...
+
+    def write(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Sign it and append it, flushed to the disk before this returns; as it was written."""
+        ...
+
+    def objection(self, checkpoint: Checkpoint) -> str:
+        """Why its signature is not to be believed, or ""."""
         ...

@@ -13,6 +13,7 @@ from orchestrator.kernel.audit import AuditChain, verify
 from orchestrator.kernel.ledger import valuation
 from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
+    AuditTrouble,
     Drained,
     EnableAccount,
     Event,
@@ -228,6 +229,9 @@ class FrontDesk:
 
     async def verify_audit(self) -> Done | Refused:
         broken = await asyncio.to_thread(self._verify) if self._threads else self._verify()
+        if broken is not None or self._kernel.audit_blocked:
+            # A trail that is found whole only lets a person reset what stands (S12).
+            self._engine.handle(AuditTrouble(ok=broken is None, reason=broken or ""))
         if broken is not None:
             return Refused(status=409, title="The audit chain is broken", detail=broken)
         return Done(text="the audit chain verifies", mode=self._kernel.mode)
@@ -235,11 +239,12 @@ class FrontDesk:
     def _verify(self) -> str | None:
         # Up to where the chain stands in memory, so that a shortened journal is found too.
         known = (self._chain.seq, self._chain.head) if self._chain.seq else None
-        broken = verify(self._all_records(), self._installation_id, known=known)
-        return None if broken is None else str(broken)
+        start, prev = self._store.trail_start()
+        records = self._records_after(start)
+        broken = verify(records, self._installation_id, start + 1, prev or None, known)
+        return None if broken is None else f"record {broken.seq}: {broken.what}"
 
-    def _all_records(self) -> Iterator[Record]:
-        seq = 0
+    def _records_after(self, seq: int) -> Iterator[Record]:
         while True:
             wanted = RecordFilter(after_seq=seq, ascending=True, limit=PAGE_ROWS_MAX)
             page = self._queries.records(wanted)

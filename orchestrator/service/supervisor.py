@@ -9,24 +9,27 @@ from typing import Any
 import msgspec
 import structlog
 
-from orchestrator.kernel.audit import AuditChain
+from orchestrator.kernel.audit import AuditChain, Links
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.base import Message
 from orchestrator.model.errors import OrchestratorError, VenueError
 from orchestrator.model.events import (
     AccountSeen,
+    AuditTrouble,
     SpecsSeen,
     Started,
     StartTrading,
     TransactionsSeen,
 )
 from orchestrator.model.facts import ServiceStopped
+from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import History
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.ports import Clock, Store, VenueReader
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.checkpoints import Checkpoints
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import FrontDesk
@@ -74,8 +77,10 @@ class System:
         recorder: Recorder, desk: FrontDesk, reader: VenueReader, clock: Clock,
         telemetry: Telemetry,
         *, speed: Callable[[], float], past: Callable[[], Iterable[Message]],
+        checkpoints: Checkpoints | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
+        self.checkpoints = checkpoints
         self.kernel = kernel
         self.engine = engine
         self.agents = agents
@@ -132,7 +137,7 @@ class System:
 
     def _begin_life(self) -> None:
         last = self._store.last_record()
-        self._recover()
+        broken = self._recover()
         epoch = self._store.next_epoch()
         latch = self._standing_stop()
         unclean = last is not None and last.type != "service.stopped"
@@ -145,6 +150,10 @@ class System:
             )
         )  # fmt: skip
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
+        if broken:
+            self.engine.handle(AuditTrouble(ok=False, reason=broken))
+        if self.checkpoints is not None:
+            self.checkpoints.compare(self._store)
 
     def _standing_stop(self) -> Latch | None:
         """The stop of an earlier life, by its latch, the journal or the word: any will do."""
@@ -170,17 +179,36 @@ class System:
             self.safety.found_at_start(latch, persisted=latch == found)
         return latch
 
-    def _recover(self) -> None:
-        """The kernel's durable state: the last snapshot, then every fact after it."""
+    def _recover(self) -> str:
+        """The kernel's durable state: the last snapshot, then every fact after it.
+
+        What is read is verified on the way (R1): where the chain breaks, or "". A last record that
+        a crash had torn was never committed, and is cut by the store itself.
+        """
         saved = self._store.load_snapshot()
         seq = 0
         if saved is not None:
             seq, state = saved
             seq = self._restore(seq, state)
+        broken = ""
+        links: Links | None = None
         for record, fact in self._store.facts_after(seq):
+            links = links or self._links_from(record)
             self.kernel.apply(fact, record.ts)
+            wrong = links.take(record) if not broken else None
+            broken = f"record {wrong.seq} {wrong.what}" if wrong else broken
             seq = record.seq
         self.engine.recovered(seq)
+        return broken
+
+    def _links_from(self, first: Record) -> Links:
+        """After the record before, where the store still has it."""
+        before = first.seq - 1
+        wanted = RecordFilter(after_seq=before - 1, before_seq=first.seq, ascending=True, limit=1)
+        found = self._store.records(wanted) if before else []
+        if found:
+            return Links(found[0].hash, first.seq)
+        return Links(first.prev, first.seq)
 
     def _restore(self, seq: int, state: bytes) -> int:
         """A snapshot that cannot be read only costs time: the whole journal is read instead."""
@@ -202,6 +230,8 @@ class System:
         nest.create_task(self._feeds.beat(self._speed), name="beat")
         nest.create_task(self._recorder.run(), name="recorder")
         nest.create_task(self._health_checks(), name="health")
+        if self.checkpoints is not None:
+            nest.create_task(self.checkpoints.run(), name="checkpoints")
         self.safety.continue_at_start()
         if self.plan.auto_start and self._first_life and not self.safety.stopped:
             self.engine.handle(StartTrading(actor="service", reason="first start (AUTO_START)"))
@@ -322,6 +352,8 @@ class System:
         self._recorder.flush()
         self.engine.note(ServiceStopped(reason="shutdown"))
         self.engine.maybe_snapshot(force=True)
+        if self.checkpoints is not None:
+            self.checkpoints.at_end()
         log.info("service.stopped")
 
     @property

@@ -4,8 +4,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.kernel.audit import AuditChain, from_line, to_line, verify
+from orchestrator.kernel.audit import AuditChain, verify
 from orchestrator.model.facts import OperatorActed
+from orchestrator.model.journal import from_line, to_line
 
 HOUSE = "installation-1"
 facts = st.builds(

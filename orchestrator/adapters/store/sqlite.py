@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from orchestrator.adapters.store.archive import FOLDER, read_lines
 from orchestrator.adapters.store.checkpoints import Checkpointer
 from orchestrator.adapters.store.codec import FACT_TAGS, DbRow, fact_of, record_of
 from orchestrator.adapters.store.connections import (
@@ -23,6 +24,7 @@ from orchestrator.adapters.store.lock import FolderLock
 from orchestrator.adapters.store.projections import Projector
 from orchestrator.adapters.store.reading import SqliteQueries, select_records
 from orchestrator.adapters.store.statements import statements
+from orchestrator.adapters.store.trail import Pruned, pruned_of
 from orchestrator.model.errors import StoreConflict, StoreError
 
 if TYPE_CHECKING:
@@ -168,7 +170,13 @@ class SqliteStore:
             return select_records(db, wanted)
 
     def facts_after(self, seq: int) -> Iterator[tuple[Record, Fact]]:
-        """StoreError naming the record when one cannot be read, or is of a newer version."""
+        """StoreError naming the record when one cannot be read, or is of a newer version.
+
+        What was pruned is read from its archive: only a recovery without a snapshot needs it.
+        """
+        for record in self._pruned_after(seq):
+            yield record, fact_of(record)
+            seq = record.seq
         while rows := self._rows_after(seq):
             for row in rows:
                 record = record_of(row)
@@ -178,6 +186,46 @@ class SqliteStore:
     def _rows_after(self, seq: int) -> list[DbRow]:
         with self._reading() as db:
             return db.execute(self._sql["after"], (seq, _BATCH_ROWS)).fetchall()
+
+    def _pruned_after(self, seq: int) -> Iterator[Record]:
+        for pruned in self.prunings():
+            if pruned.upto <= seq:
+                continue
+            file = self._path.parent / FOLDER / pruned.file
+            if not file.exists():
+                raise StoreError(
+                    f"records up to {pruned.upto} were pruned into {file}, which is not there, and"
+                    " no snapshot of this version can do without them: put it back for one start"
+                )
+            for record in read_lines(file):
+                if seq < record.seq <= pruned.upto:
+                    yield record
+                    seq = record.seq
+
+    def prunings(self) -> tuple[Pruned, ...]:
+        """What was pruned, oldest first."""
+        with self._reading() as db:
+            return tuple(pruned_of(row) for row in db.execute(self._sql["prunings"]))
+
+    def prune(self, pruned: Pruned) -> int:
+        """Delete what stands in an archive that verified; how many records went.
+
+        One transaction: all of it, or nothing. Projections stay, so that what is unique for ever
+        stays so. StoreError, or ValueError for records that are still needed.
+        """
+        with self._reading() as db:
+            needed = db.execute(self._sql["needed_from"]).fetchone()[0]
+        last = self._head.seq if self._head is not None else 0
+        if needed is None or pruned.upto >= min(needed, last):
+            raise ValueError(f"record {pruned.upto} and those after it are still needed")
+        with self._transaction() as db:
+            db.execute(self._sql["add_pruning"], msgspec.structs.astuple(pruned))
+            return db.execute(self._sql["delete_pruned"], (pruned.upto,)).rowcount
+
+    def trail_start(self) -> tuple[int, bytes]:
+        """Number and hash of the last record that was pruned; (0, b"") when none was."""
+        found = self.prunings()
+        return (found[-1].upto, found[-1].hash) if found else (0, b"")
 
     def load_snapshot(self) -> tuple[int, bytes] | None:
         """The newest that is whole; None when there is none."""

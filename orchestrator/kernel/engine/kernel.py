@@ -360,6 +360,11 @@ class Kernel:
         return self._world.state.board.get("S5") is not None
 
     @property
+    def audit_blocked(self) -> bool:
+        """Whether the trail is not trusted (S12)."""
+        return self._world.state.board.get("S12") is not None
+
+    @property
     def quotes(self) -> Quotes:
         return self._world.live.quotes
 

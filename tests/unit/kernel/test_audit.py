@@ -11,14 +11,12 @@ import pytest
 from orchestrator.kernel.audit import (
     AuditChain,
     Broken,
-    canonical,
-    from_line,
     hash_of,
     tag_of,
-    to_line,
     verify,
 )
 from orchestrator.model.facts import DayStarted, Fact, IntentWritten, PeakRaised, SignalEnded
+from orchestrator.model.journal import canonical, from_line, to_line
 from orchestrator.model.signals import Outcome
 from tests.unit.kernel.ledger_makers import ACCOUNT, NAME, intent
 

@@ -63,3 +63,31 @@ DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq D
 -- Newest first; one of a longer journal than ours (a store partly restored) is no use.
 SELECT seq, digest, state FROM snapshots
 WHERE seq <= (SELECT coalesce(max(seq), 0) FROM journal) ORDER BY seq DESC
+
+-- name: prunings
+-- What was pruned, oldest first.
+SELECT upto, hash, file, digest, at_ns, actor FROM prunings ORDER BY upto
+
+-- name: add_pruning
+-- Triggers let it only go further than the last one.
+INSERT INTO prunings (upto, hash, file, digest, at_ns, actor) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: delete_pruned
+-- Refused by a trigger beyond what a pruning names.
+DELETE FROM journal WHERE seq <= ?
+
+-- name: has_prunings
+-- A store that a newer version has not opened yet has no such table.
+SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'prunings'
+
+-- name: needed_from
+-- The oldest record that open trades, open intents or an older snapshot still need.
+SELECT min(seq) FROM (
+    SELECT min(seq) AS seq FROM snapshots
+    UNION ALL
+    SELECT min(i.seq) FROM intents AS i
+    WHERE i.state NOT IN ('filled', 'cancelled', 'rejected', 'absent', 'blocked', 'expired')
+    UNION ALL
+    SELECT min(s.seq) FROM trades AS t JOIN signals AS s ON s.signal_id = t.signal_id
+    WHERE t.is_open = 1
+)
