@@ -20,6 +20,7 @@ from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_fo
 from orchestrator.model.errors import FeedError, OrchestratorError
 from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
+from orchestrator.service.cli.trail import TrailDesk
 from orchestrator.service.seams import wall_ns
 from orchestrator.settings import Settings, SettingsError, load_settings
 
@@ -69,6 +70,11 @@ class Backend:
         from orchestrator.main.doctor import examine
 
         return list(examine(settings))
+
+    def trail(self) -> TrailDesk:
+        from orchestrator.main.audit import Trail
+
+        return Trail()
 
     def settings_rows(self) -> Sequence[tuple[str, str, str]]:
         """(name, value or ***, source) of every setting."""

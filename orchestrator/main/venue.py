@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from orchestrator.adapters.oanda.client import OandaVenue
-from orchestrator.model.errors import VenueError
+from orchestrator.model.errors import VenueError, VenueUnreachable
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import Instant
@@ -114,6 +114,20 @@ async def connect(settings: Settings, replay: Replay | None) -> Connection:
     if base is None or stream is None:
         raise ValueError("no address of the venue")
     return await _meet(settings, base, stream, _token_source(settings), None)
+
+
+async def look_at(settings: Settings) -> Connection:
+    """For reading beside a service: starts no paper venue, and ends none. VenueUnreachable."""
+    if not (settings.on_paper and settings.base_url is None):
+        return await connect(settings, None)
+    folder = settings.state_dir.resolve()
+    arguments = paper_arguments(settings, folder, None)
+    fingerprint = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
+    paper = PaperProcess(folder, arguments, new_token(), fingerprint)
+    if not paper.find():
+        raise VenueUnreachable("the embedded paper venue does not run; start the service first")
+    url = f"http://127.0.0.1:{paper.port}"
+    return await _meet(settings, url, url, lambda _: paper.token, None)
 
 
 def _token_source(settings: Settings) -> Callable[[str], str]:

@@ -222,6 +222,11 @@ class SqliteStore:
             db.execute(self._sql["add_pruning"], msgspec.structs.astuple(pruned))
             return db.execute(self._sql["delete_pruned"], (pruned.upto,)).rowcount
 
+    def compact(self) -> None:
+        """Give the room of what was deleted back to the disk; takes as much room meanwhile."""
+        with self._reading() as db:
+            db.execute("VACUUM")
+
     def trail_start(self) -> tuple[int, bytes]:
         """Number and hash of the last record that was pruned; (0, b"") when none was."""
         found = self.prunings()

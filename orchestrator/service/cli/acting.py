@@ -1,4 +1,4 @@
-"""Commands that act: start, stop, enable, disable, signal, breakers, audit."""
+"""Commands that act: start, stop, enable, disable, signal, breakers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from orchestrator.service.cli.screen import Screen
 from orchestrator.service.cli.session import Session, asks_service
 from orchestrator.service.cli.trouble import NotReachable
 
-# Stopping waits for what is in flight; verifying reads the whole journal.
-_DRAIN_S = 60.0
-VERIFY_S = 900.0
+_DRAIN_S = 60.0  # stopping waits for what is in flight
 _POLL_S = 0.25
 
 AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
@@ -226,21 +224,9 @@ def _show_end(screen: Screen, row: SignalRow) -> None:
     screen.line(f"  orchestrator explain {row.signal_id}", "dim")
 
 
-# --- Breakers and audit --------------------------------------------------------------------------
+# --- Breakers ------------------------------------------------------------------------------------
 
 breakers_app = typer.Typer(rich_markup_mode="rich")
-audit_app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
-
-
-@audit_app.callback()
-def audit() -> None:
-    """The audit trail: verify it.
-
-    \b
-    Example:
-      orchestrator audit verify
-    """
-
 
 BreakerArgument = Annotated[str, typer.Argument(metavar="BREAKER", help="Its id, as A3 or M2.")]
 Subject = Annotated[
@@ -305,17 +291,3 @@ def _move(session: Session, breaker: str, how: str, subject: str, reason: str) -
     path = f"/breakers/{path_part(breaker)}/{how}"
     answer = session.client.post(path, {"subject": subject, "reason": reason})
     session.show(Done, answer, show_done)
-
-
-@audit_app.command("verify")
-@asks_service
-def audit_verify(session: Session) -> None:
-    """Verify the audit trail's hash chain from its first record to its last.
-
-    Exit code 1 when it is broken; the answer names the first bad record.
-
-    \b
-    Example:
-      orchestrator audit verify
-    """
-    session.show(Done, session.client.post("/audit/verify", timeout_s=VERIFY_S), show_done)

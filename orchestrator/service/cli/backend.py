@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from orchestrator.service.cli.trail import TrailDesk
+
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`orchestrator run`, validated: files exist, `speed` is "max" or a finite number above 0.
@@ -73,6 +75,10 @@ class Backend(Protocol):
         ...
 
     def doctor(self) -> Sequence[Check]: ...
+
+    def trail(self) -> TrailDesk:
+        """The audit trail at rest, without the service's help."""
+        ...
 
     def settings_rows(self) -> Sequence[tuple[str, str, str]]:
         """(name, value or ***, source) of every setting."""

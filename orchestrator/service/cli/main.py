@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.service.cli import acting, emergency, machine, reading, status, watching
+from orchestrator.service.cli import acting, auditing, emergency, machine, reading, status, watching
 from orchestrator.service.cli.backend import Backend
 from orchestrator.service.cli.session import paragraphs
 from orchestrator.service.cli.trouble import EXIT_CODES
@@ -81,7 +81,7 @@ def _add_commands(app: typer.Typer) -> None:
             app.command(
                 name, help=paragraphs(command), rich_help_panel=panel, epilog=EXIT_CODES
             )(command)  # fmt: skip
-    for name, group in (("breakers", acting.breakers_app), ("audit", acting.audit_app)):
+    for name, group in (("breakers", acting.breakers_app), ("audit", auditing.audit_app)):
         app.add_typer(group, name=name, rich_help_panel=_ACT, epilog=EXIT_CODES)
     # Every word, --help too, is the other program's.
     for name, command in (("paper", machine.paper), ("simulate", machine.simulate)):
