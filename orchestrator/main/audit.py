@@ -73,7 +73,9 @@ class Trail:
             start = max(wishes.from_seq, _start_of(trail)[0] + 1)
             shown = _Progress("exporting", upto - start + 1, quiet=wishes.quiet)
             written = _Counted(
-                _holding(_within(trail.records(start - 1, upto), wishes), start, _prev_of(trail, start))
+                _holding(
+                    _within(trail.records(start - 1, upto), wishes), start, _prev_of(trail, start)
+                )
             )
             with shown:
                 count = write_lines(wishes.target, shown.over(written))

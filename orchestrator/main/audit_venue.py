@@ -6,7 +6,7 @@ import msgspec
 
 from orchestrator.main.venue import look_at
 from orchestrator.model.errors import OrchestratorError
-from orchestrator.model.facts import AccountAdopted, TransactionApplied, TransactionHole
+from orchestrator.model.facts import AccountAdopted, TransactionApplied
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueReader
@@ -16,8 +16,8 @@ from orchestrator.settings import Settings
 _NAMED_MAX = 20
 
 
-_decode = msgspec.json.Decoder(AccountAdopted | TransactionApplied | TransactionHole).decode
-_HEARD = frozenset(("account.adopted", "transaction.applied", "transaction.hole"))
+_HEARD = frozenset(("account.adopted", "transaction.applied"))
+_fact = msgspec.json.Decoder(AccountAdopted | TransactionApplied)
 
 
 class Applied:
@@ -33,13 +33,12 @@ class Applied:
         """One record that holds. ValueError for one that cannot be read."""
         if record.type not in _HEARD:
             return
-        match _decode(record.data):
-            case AccountAdopted(account=account):
-                self.watermark.setdefault(account.id, int(account.last_transaction_id))
-            case TransactionApplied() as fact:
-                self._take(fact.account_id, fact.transaction.number, record.seq)
-            case TransactionHole():
-                pass  # the venue has none of that number either, or it is missing
+        # A hole is no transaction: the venue has none of its number, or it is found missing.
+        fact: AccountAdopted | TransactionApplied = _fact.decode(record.data)
+        if isinstance(fact, AccountAdopted):
+            self.watermark.setdefault(fact.account.id, int(fact.account.last_transaction_id))
+        else:
+            self._take(fact.account_id, fact.transaction.number, record.seq)
 
     def _take(self, account_id: str, number: int, seq: int) -> None:
         # A pruned trail begins in the middle: its first transaction is where it is compared from.

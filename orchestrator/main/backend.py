@@ -73,7 +73,9 @@ class Backend:
 
     def trail(self) -> TrailDesk:
         from orchestrator.main.audit import Trail
+        from orchestrator.main.logs import set_up_logs
 
+        set_up_logs("error")  # what is told is the report
         return Trail()
 
     def settings_rows(self) -> Sequence[tuple[str, str, str]]:

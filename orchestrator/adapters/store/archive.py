@@ -66,7 +66,7 @@ def read_lines(path: Path, heard: Callable[[int], None] | None = None) -> Iterat
     try:
         with path.open("rb") as raw:
             lines: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            for number, line in enumerate(lines, 1):  # noqa: B007 -- named in errors
+            for number, line in enumerate(lines, 1):
                 yield from_line(line)
                 if heard is not None and number % 1000 == 0:
                     heard(raw.tell())

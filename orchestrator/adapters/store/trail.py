@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator.adapters.store.codec import record_of
+from orchestrator.adapters.store.codec import DbRow, record_of
 from orchestrator.adapters.store.connections import BUSY_TIMEOUT_S
 from orchestrator.adapters.store.statements import statements
 from orchestrator.model.errors import StoreError
@@ -93,7 +93,7 @@ class TrailReader:
                 return  # numbers that do not grow: the chain says what is wrong
             after = rows[-1][0]
 
-    def _one(self, name: str, *asked: object) -> tuple[object, ...] | None:
+    def _one(self, name: str, *asked: str) -> DbRow | None:
         try:
             return self._db.execute(self._sql[name], asked).fetchone()
         except sqlite3.Error as exc:
@@ -105,6 +105,4 @@ class TrailReader:
 
 def pruned_of(row: tuple[int, bytes, str, str, int, str]) -> Pruned:
     """A row of `prunings`."""
-    return Pruned(
-        upto=row[0], hash=row[1], file=row[2], digest=row[3], at_ns=row[4], actor=row[5]
-    )
+    return Pruned(upto=row[0], hash=row[1], file=row[2], digest=row[3], at_ns=row[4], actor=row[5])

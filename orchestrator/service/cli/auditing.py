@@ -29,7 +29,7 @@ from orchestrator.service.cli.trouble import Trouble
 
 T = TypeVar("T")
 
-_VERIFY_S = 900.0  # the service reads its whole journal
+VERIFY_S = 900.0  # the service reads its whole journal
 
 audit_app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
 
@@ -52,14 +52,20 @@ def audit_verify(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoint", metavar="FILE", exists=True, dir_okay=False,
+            "--checkpoint",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
             help="Checkpoints kept elsewhere; else those of the state folder.",
         ),
     ] = None,
     jsonl: Annotated[
         Path | None,
         typer.Option(
-            "--jsonl", metavar="FILE", exists=True, dir_okay=False,
+            "--jsonl",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
             help="Verify an export (.jsonl or .jsonl.gz) instead of the store.",
         ),
     ] = None,
@@ -90,7 +96,7 @@ def audit_verify(
       orchestrator audit verify --jsonl trail.jsonl.gz
     """
     if service:
-        session.show(Done, session.client.post("/audit/verify", timeout_s=_VERIFY_S), show_done)
+        session.show(Done, session.client.post("/audit/verify", timeout_s=VERIFY_S), show_done)
         return
     wishes = VerifyWishes(
         state=session.state, checkpoint=checkpoint, jsonl=jsonl, key=key, venue=venue,
@@ -128,8 +134,9 @@ def _show(session: Session, report: VerifyReport) -> None:
 
 
 def _show_venue(screen: Screen, account: VenueReport) -> None:
-    text = f"{account.compared:,} transactions agree, from {account.watermark + 1} to "
-    text += f"{account.last}"
+    text = f"{account.compared:,} transactions agree"
+    if account.compared:
+        text += f", {account.watermark + 1} to {account.last}"
     for what, ids in (("missing in the trail", account.missing), ("not there", account.unknown)):
         if ids:
             text += f"; {what}: {', '.join(map(str, ids))}"

@@ -11,8 +11,9 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from orchestrator.service.cli.acting import VERIFY_S, show_done
+from orchestrator.service.cli.acting import show_done
 from orchestrator.service.cli.answers import AccountReceipt, Done, StopReceipt
+from orchestrator.service.cli.auditing import VERIFY_S
 from orchestrator.service.cli.backend import LocalStop
 from orchestrator.service.cli.client import read
 from orchestrator.service.cli.options import NeededReason

@@ -27,7 +27,7 @@ ACTS = {
         "/breakers/M2/trip", {"subject": "XAU_USD", "reason": "news"},
     ),
     "breakers reset A3 -r seen": ("/breakers/A3/reset", {"subject": "", "reason": "seen"}),
-    "audit verify": ("/audit/verify", {}),
+    "audit verify --service": ("/audit/verify", {}),
     "resume stop-1 -r mended --open-trade 7": (
         "/resume", {"stop_id": "stop-1", "reason": "mended", "open_trades": ["7"]},
     ),

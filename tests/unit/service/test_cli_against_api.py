@@ -57,7 +57,8 @@ WORDS = [
     "signals --outcome filled -n 5", "performance", f"performance -a {ACCOUNT}", "breakers",
     "breakers --tripped", "events -n 3 --type signal.ended --since 2014-01-01T00:00:00Z",
     "explain 6362", "start -r x", "stop --close", f"enable {ACCOUNT}", f"disable {ACCOUNT} -r x",
-    "breakers trip M2 -r x", f"breakers reset A1 -r x --subject {ACCOUNT}", "audit verify",
+    "breakers trip M2 -r x", f"breakers reset A1 -r x --subject {ACCOUNT}",
+    "audit verify --service",
     "signal EUR_USD buy -s 0.002 -t 0.004 --note x", "emergency-stop --no-wait",
     "resume stop-1 -r x --open-trade 7",
 ]  # fmt: skip

@@ -16,7 +16,8 @@ from tests.unit.service.cli_desk import ACCOUNT, FakeBackend, command, listed, s
 COMMANDS = [
     "emergency-stop", "resume", "status", "agents", "accounts", "trades", "positions", "orders",
     "signals", "events", "explain", "performance", "start", "stop", "enable", "disable", "signal",
-    "breakers", "breakers trip", "breakers reset", "audit", "audit verify", "run", "doctor",
+    "breakers", "breakers trip", "breakers reset", "audit", "audit verify", "audit export",
+    "audit prune", "audit checkpoint", "audit key", "run", "doctor",
 ]  # fmt: skip
 ASKING = [name for name in COMMANDS if name not in {"audit", "run", "doctor"}]
 ROOT = Path(__file__).parents[3]

@@ -369,11 +369,12 @@ def test_a_migration_that_fails_changes_nothing(
     closed_store(make, rows=3)
     steps = [
         (1, "0001_first.sql", ""),
-        (2, "0002_second.sql", "CREATE TABLE extra (a TEXT); INSERT INTO nowhere VALUES (1);"),
+        (2, "0002_second.sql", ""),
+        (3, "0003_third.sql", "CREATE TABLE extra (a TEXT); INSERT INTO nowhere VALUES (1);"),
     ]
     with monkeypatch.context() as patched:
         patched.setattr("orchestrator.adapters.store.connections.migrations", lambda _: steps)
-        with pytest.raises(StoreError, match="cannot be brought to schema 2"):
+        with pytest.raises(StoreError, match="cannot be brought to schema 3"):
             make()
     assert raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'extra'") == [(0,)]
     assert make().last_record().seq == 3
