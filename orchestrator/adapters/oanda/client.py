@@ -29,6 +29,7 @@ from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer, Pool
 from orchestrator.adapters.oanda.requests import Requests
 from orchestrator.adapters.oanda.seams import Nest
 from orchestrator.adapters.oanda.streams import ReadLine, Stream, StreamPlan
+from orchestrator.adapters.oanda.turns import ConnectTurns
 from orchestrator.adapters.oanda.wire import (
     AccountAnswer,
     AccountList,
@@ -68,14 +69,14 @@ _PRICE_LINES_BAD_MAX = 20
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the client allows itself. Rates: OANDA's are 120 requests and 2 connects a second.
 
-    `request_burst` plus `urgent_debt` on top of a second's rate stay within the 120.
+    A second's rate, `request_burst`, `urgent_debt` and the requests of two new streams are 120
+    together, so that no second ever has more. `queue_max`: for each account and rank.
     """
 
     requests_per_s: float = 100.0
-    request_burst: float = 10.0
+    request_burst: float = 8.0
     urgent_debt: float = 10.0
-    connects_per_s: float = 2.0  # on loopback: without limit
-    connect_burst: float = 12.0
+    connects_per_s: float = 2.0  # on loopback: without limit; never two at once
     connect_s: float = 2.0
     answer_s: float = 5.0
     read_total_s: float = 30.0
@@ -120,11 +121,10 @@ class OandaVenue:
         self.stats = ClientStats()
         self.lists = Lists(self._get)
         self._nest = Nest()
-        connects = TokenBucket(
-            0.0 if rest.loopback else limits.connects_per_s, limits.connect_burst
-        )
-        self._dialer = Dialer(rest, connects, mono, limits.connect_s, self.stats)
-        self._stream_dialer = Dialer(stream, connects, mono, limits.connect_s, self.stats)
+        per_s = 0.0 if rest.loopback else limits.connects_per_s
+        turns = ConnectTurns(TokenBucket(per_s, 1.0), mono)
+        self._dialer = Dialer(rest, turns, limits.connect_s, self.stats)
+        self._stream_dialer = Dialer(stream, turns, limits.connect_s, self.stats)
         bucket = TokenBucket(limits.requests_per_s, limits.request_burst, limits.urgent_debt)
         self._outbox = Outbox(
             bucket, now, mono, self.stats, queue_max=limits.queue_max, queue_s=limits.queue_s

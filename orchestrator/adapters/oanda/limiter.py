@@ -71,6 +71,10 @@ class FairQueue(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (item for line in self._lines.values() for item in line)
 
+    def waiting(self, owner: str) -> int:
+        """How many of this owner wait."""
+        return len(self._lines.get(owner, ()))
+
     def waits_for(self, owner: str) -> bool:
         return owner in self._lines
 

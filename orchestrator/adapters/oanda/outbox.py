@@ -16,10 +16,12 @@ import msgspec
 from orchestrator.adapters.oanda.http import Bounds, Connection, End
 from orchestrator.adapters.oanda.limiter import FairQueue, TokenBucket
 from orchestrator.adapters.oanda.pool import ClientStats, Pool
+from orchestrator.adapters.oanda.turns import ConnectRank
 from orchestrator.model.orders import GateQuestion
 from orchestrator.model.time import NS_PER_S, Instant
 
 _PAUSE_S_MAX = 10.0
+_ORDERS_PER_READ = 4
 _URGENT_PAUSE_S_MAX = 1.0  # what reduces risk asks again soon, whatever the venue wishes
 
 
@@ -85,6 +87,8 @@ class Outbox:
         self._queues: tuple[FairQueue[Job], ...] = tuple(FairQueue[Job]() for _ in Rank)
         self._alarm: asyncio.TimerHandle | None = None  # set: there is no turn before it
         self._alarm_at = 0.0
+        self._look_again: asyncio.TimerHandle | None = None
+        self._orders_in_a_row = 0
         self._closed = False
 
     def put(self, job: Job) -> None:
@@ -95,7 +99,7 @@ class Outbox:
         at_once = self._may_pass(job.rank) and not queue.waits_for(job.account)
         if at_once and self._try(job) is _Try.GONE:
             return None
-        if len(queue) >= self._queue_max:
+        if queue.waiting(job.account) >= self._queue_max:  # its own bound: it fills nobody else's
             self._stats.queue_refusals += 1
             return job.finished(Unsent(f"queue full: {self._queue_max} requests are waiting"), 0)
         queue.add(job.account, job)
@@ -153,34 +157,47 @@ class Outbox:
 
     def ready(self) -> None:
         """A connection came free, or was lost: let who waits go, urgent first, in turns."""
-        self._pump(self._queues if self._alarm is None else self._queues[:1])
-
-    def _pump(self, queues: tuple[FairQueue[Job], ...]) -> None:
-        for queue in queues:
-            while self._round(queue):
+        while self._next_of(Rank.URGENT):
+            pass
+        if self._alarm is None:
+            while self._next_of_the_rest():
                 pass
-            if self._alarm is not None:
-                return  # no turn for these, so none for those below them
 
-    def _round(self, queue: FairQueue[Job]) -> bool:
-        """One turn for each account that waits; False when nothing went, or there is no turn."""
-        went = False
-        for job in queue.heads():
+    def _next_of_the_rest(self) -> bool:
+        """Orders go before reads, but a flood of orders leaves each fifth turn to a read.
+
+        Reads settle what is unknown and tell what must be closed: they must not starve.
+        """
+        if self._orders_in_a_row >= _ORDERS_PER_READ and self._next_of(Rank.READ):
+            self._orders_in_a_row = 0
+            return True
+        if self._alarm is None and self._next_of(Rank.ORDER):
+            self._orders_in_a_row += 1
+            return True
+        return self._alarm is None and self._next_of(Rank.READ)
+
+    def _next_of(self, rank: Rank) -> bool:
+        """One request of the account whose turn it is; False when none went."""
+        for job in self._queues[rank].heads():
             result = self._try(job)
             if result is _Try.NO_TURN:
                 return False
             if result is _Try.GONE:
-                went = self._take_out(job)
-            else:
-                self._call_for_connections(job)
-        return went
+                return self._take_out(job)
+            self._call_for_connections(job)
+        return False
 
     def _call_for_connections(self, job: Job) -> None:
         if any(pool.has_unread() for pool in job.pools):
             # The loop has not read a close yet; after its next round we know more.
-            asyncio.get_running_loop().call_later(0, self.ready)
+            if self._look_again is None:
+                self._look_again = asyncio.get_running_loop().call_later(0, self._looked)
         else:
-            job.pools[0].want(1)
+            job.pools[0].want(1, ConnectRank(job.rank))
+
+    def _looked(self) -> None:
+        self._look_again = None
+        self.ready()
 
     def _wake_in(self, wait_s: float) -> None:
         self._stats.limiter_waits += 1
@@ -195,7 +212,7 @@ class Outbox:
 
     def _woken(self) -> None:
         self._alarm = None
-        self._pump(self._queues)
+        self.ready()
 
     def _take_out(self, job: Job) -> bool:
         if job.timer is not None:
@@ -219,8 +236,9 @@ class Outbox:
 
     def close(self) -> None:
         self._closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for timer in (self._alarm, self._look_again):
+            if timer is not None:
+                timer.cancel()
         for queue in self._queues:
             for job in list(queue):
                 self._take_out(job)

@@ -10,10 +10,9 @@ import msgspec
 
 from orchestrator.adapters.oanda.address import Endpoint, connect
 from orchestrator.adapters.oanda.http import Connection
-from orchestrator.adapters.oanda.limiter import TokenBucket
 from orchestrator.adapters.oanda.seams import Nest
+from orchestrator.adapters.oanda.turns import ConnectRank, ConnectTurns
 from orchestrator.model.errors import VenueUnreachable
-from orchestrator.model.time import NS_PER_S
 
 
 class ClientStats(msgspec.Struct):
@@ -61,20 +60,12 @@ class Backoff:
 
 
 class Dialer(msgspec.Struct, frozen=True):
-    """How connections are made: one endpoint, its connect rate, and the clocks."""
+    """How connections are made: one endpoint, its turns, and how long one may take."""
 
     where: Endpoint
-    rate: TokenBucket
-    mono: Callable[[], int]
+    turns: ConnectTurns
     timeout_s: float
     stats: ClientStats
-
-    async def turn(self) -> None:
-        """OANDA allows two new connections a second (fact sheet, section 1)."""
-        wait_ns = self.rate.take(self.mono())
-        while wait_ns:
-            await asyncio.sleep(wait_ns / NS_PER_S)
-            wait_ns = self.rate.take(self.mono())
 
 
 class Keeper(Protocol):
@@ -126,24 +117,25 @@ class Pool:
         """An idle connection exists that is not usable: the loop has yet to read it."""
         return any(not c.closed for c in self._idle)
 
-    def want(self, connections: int) -> None:
-        """See to it that so many more connections are coming, within `most`."""
+    def want(self, connections: int, rank: ConnectRank) -> None:
+        """See to it that so many more connections are coming, within `most`, at this rank."""
         room = self._most - len(self._live) - self._coming
+        self._dialer.turns.hurry(self, rank)
         for _ in range(min(connections - self._coming, room)):
             self._coming += 1
-            self._nest.spawn(self._dial(), "oanda.connect")
+            self._nest.spawn(self._dial(rank), "oanda.connect")
 
     def keep_warm(self) -> None:
         if self._again is not None:
             self._again.cancel()
             self._again = None
         if not self._nest.closed:
-            self.want(self._warm - len(self._live))
+            self.want(self._warm - len(self._live), ConnectRank.WARM)
 
-    async def _dial(self) -> None:
+    async def _dial(self, rank: ConnectRank) -> None:
         connection = Connection(self)
         try:
-            await self._dialer.turn()
+            await self._dialer.turns.wait(self, rank)
             await connect(self._dialer.where, connection, self._dialer.timeout_s)
         except VenueUnreachable as error:
             self._coming -= 1

@@ -13,6 +13,7 @@ from orchestrator.adapters.oanda.address import connect
 from orchestrator.adapters.oanda.answers import retry_after_s
 from orchestrator.adapters.oanda.http import Answer
 from orchestrator.adapters.oanda.pool import Backoff, ClientStats, Dialer
+from orchestrator.adapters.oanda.turns import ConnectRank
 from orchestrator.adapters.oanda.wire import ErrorBody, read
 from orchestrator.model.errors import VenueUnreachable
 from orchestrator.model.market import StreamDown, StreamUp
@@ -228,7 +229,7 @@ class Stream:
 
     async def _live(self, lines: _Lines) -> NoReturn:
         try:
-            await self._dialer.turn()
+            await self._dialer.turns.wait(self, ConnectRank.STREAM)
             await connect(self._dialer.where, lines, self._dialer.timeout_s)
         except VenueUnreachable as error:
             raise _End(str(error)) from error
