@@ -78,6 +78,14 @@ class CloseoutReason(Wire, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
 
 
+class DelayedTradeClose(Wire, frozen=True, kw_only=True, gc=False):
+    """`delayedTradeClose` of a market order: which DELAYED_TRADE_CLOSURE it carries out."""
+
+    trade_id: str | None = None
+    client_trade_id: str | None = None
+    source_transaction_id: str | None = None
+
+
 class TradeOpen(Wire, frozen=True, kw_only=True, gc=False):
     """`tradeOpened` of a fill."""
 
@@ -159,6 +167,14 @@ class PositionFinancing(Wire, frozen=True, kw_only=True, gc=False):
     open_trade_financings: tuple[TradeFinancing, ...] = ()
 
 
+class TradeDividend(Wire, frozen=True, kw_only=True, gc=False):
+    """`openTradeDividendAdjustments` of a dividend adjustment."""
+
+    trade_id: str
+    dividend_adjustment: Decimal = msgspec.field(default_factory=lambda: ZERO)
+    quote_dividend_adjustment: Decimal | None = None
+
+
 class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     """Any transaction of an account; `type` says which fields it carries (fact sheet, 6).
 
@@ -237,11 +253,24 @@ class Transaction(Wire, frozen=True, kw_only=True, gc=False):
     margin_rate: Decimal | None = None
     client_extensions_modify: ClientExtensions | None = None
     trade_client_extensions_modify: ClientExtensions | None = None
-    trade_ids: tuple[str, ...] | None = None
+    trade_ids: tuple[str, ...] | str | None = None  # a text in OANDA's definitions
     extension_number: int | None = None
     guaranteed_execution_premium: Decimal | None = None
     account_financing_mode: str | None = None
     home_conversion_factors: HomeConversionFactors | None = None
+    # what newer servers add to a fill
+    base_financing: Decimal | None = None
+    quote_financing: Decimal | None = None
+    quote_guaranteed_execution_fee: Decimal | None = None
+    pl_home_conversion_cost: Decimal | None = None
+    base_financing_home_conversion_cost: Decimal | None = None
+    guaranteed_execution_fee_home_conversion_cost: Decimal | None = None
+    home_conversion_cost: Decimal | None = None
+    # what only the venue makes
+    trade_state: str | None = None
+    delayed_trade_close: DelayedTradeClose | None = None
+    quote_dividend_adjustment: Decimal | None = None
+    open_trade_dividend_adjustments: tuple[TradeDividend, ...] | None = None
 
     def __post_init__(self) -> None:
         if not (self.id.isascii() and self.id.isdigit() and int(self.id) > 0):
@@ -291,6 +320,9 @@ class Order(Wire, frozen=True, kw_only=True, gc=False):
     trade_close: TradeClose | None = None
     long_position_closeout: PositionCloseout | None = None
     short_position_closeout: PositionCloseout | None = None
+    margin_closeout: CloseoutReason | None = None
+    delayed_trade_close: DelayedTradeClose | None = None
+    trade_state: str | None = None
     filling_transaction_id: str | None = None
     filled_time: str | None = None
     trade_opened_id: str | None = None
@@ -326,6 +358,7 @@ class Trade(Wire, frozen=True, kw_only=True, gc=False):
         default=None, name="closingTransactionIDs"
     )
     financing: Decimal | None = None
+    dividend_adjustment: Decimal | None = None
     close_time: str | None = None
     client_extensions: ClientExtensions | None = None
     take_profit_order: Order | None = None
@@ -351,6 +384,7 @@ class PositionSide(Wire, frozen=True, kw_only=True, gc=False):
     unrealized_pl: Decimal | None = None
     resettable_pl: Decimal | None = None
     financing: Decimal | None = None
+    dividend_adjustment: Decimal | None = None
     guaranteed_execution_fees: Decimal | None = None
 
     def __post_init__(self) -> None:
@@ -369,6 +403,7 @@ class Position(Wire, frozen=True, kw_only=True, gc=False):
     resettable_pl: Decimal | None = None
     financing: Decimal | None = None
     commission: Decimal | None = None
+    dividend_adjustment: Decimal | None = None
     guaranteed_execution_fees: Decimal | None = None
 
 
@@ -392,6 +427,8 @@ class Account(Wire, frozen=True, kw_only=True, gc=False):
     guaranteed_execution_fees: Decimal | None = None
     margin_rate: Decimal | None = None
     margin_call_enter_time: str | None = None
+    margin_call_extension_count: int | None = None
+    last_margin_call_extension_time: str | None = None
     open_trade_count: int = msgspec.field(default_factory=int)
     open_position_count: int = msgspec.field(default_factory=int)
     pending_order_count: int = msgspec.field(default_factory=int)

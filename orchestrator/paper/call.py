@@ -89,7 +89,7 @@ def refused(status: int, message: str, code: str = "", headers: str = "") -> Ans
 def answer_of(call: Call, reply: Reply, *, related: bool = True) -> Answer:
     """A write's outcome with its transactions, related ids, last id; Location for a creation."""
     body: dict[str, object] = dict(reply.named)
-    if reply.made and related:
+    if related and (reply.made or reply.status < 400):  # noqa: PLR2004
         body["relatedTransactionIDs"] = [transaction.id for transaction in reply.made]
     if reply.last_id:
         body["lastTransactionID"] = str(reply.last_id)

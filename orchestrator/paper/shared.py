@@ -14,7 +14,7 @@ from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.faults import Faults
 from orchestrator.paper.limits import Limits
 from orchestrator.paper.market import Market
-from orchestrator.paper.routes import accounts, control
+from orchestrator.paper.routes import accounts, administration, control
 from orchestrator.paper.routes.table import INSTRUMENT, Route, find
 from orchestrator.paper.streams import LineCache
 from orchestrator.paper.write_log import WriteLog
@@ -58,6 +58,8 @@ class Server:
             ("clock",): {"GET": control.clock, "POST": control.set_clock},
             ("prices",): {"POST": control.prices},
             ("instruments",): {"POST": control.instruments},
+            ("accounts",): {"POST": administration.locks},
+            ("transactions",): {"POST": administration.transactions},
             ("funds",): {"POST": control.funds},
             ("faults",): dict.fromkeys(("GET", "POST", "DELETE"), faults),
             ("shutdown",): {"POST": control.shutdown(stop)},

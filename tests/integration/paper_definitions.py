@@ -27,7 +27,22 @@ NEWER = {
         "guaranteedExecutionFees",
     },
     "TradeReduce": {"clientTradeID"},
-    "OrderFillTransaction": {"requestedUnits", "quotePL", "homeConversionFactors"},
+    "OrderFillTransaction": {
+        "requestedUnits",
+        "quotePL",
+        "homeConversionFactors",
+        "baseFinancing",
+        "quoteFinancing",
+        "quoteGuaranteedExecutionFee",
+        "plHomeConversionCost",
+        "baseFinancingHomeConversionCost",
+        "guaranteedExecutionFeeHomeConversionCost",
+        "homeConversionCost",
+    },
+    "Trade": {"dividendAdjustment"},
+    "TradeSummary": {"dividendAdjustment"},
+    "Position": {"dividendAdjustment"},
+    "PositionSide": {"dividendAdjustment"},
     "OrderCancelTransaction": {"closedTradeID", "tradeCloseTransactionID"},
 }
 SHAPES = {  # type of a transaction or order -> its definition

@@ -85,7 +85,9 @@ class AccountWrites:
         finite = amount.is_finite() and abs(amount) < BALANCE_MAX
         booked = round_money(amount) if finite else ZERO
         fields = {"amount": booked, "funding_reason": "CLIENT_FUNDING", "comment": comment}
-        objection = self._transfer_objection(books, booked)
+        objection = self._floor.restrictions.funding(books, booked) or self._transfer_objection(
+            books, booked
+        )
         if objection is not None:
             return self._floor.rejected(
                 batch, "TRANSFER_FUNDS", "transferFundsRejectTransaction", 400, objection, fields
@@ -104,12 +106,13 @@ class AccountWrites:
         """PATCH configuration."""
         batch = self._floor.batch(books, request_id, now)
         rate = body.margin_rate
-        objection = self._configure_objection(books, body)
+        locked = self._floor.restrictions.configuration(books)
+        objection = locked or self._configure_objection(books, body)
         fields = {"alias": body.alias, "margin_rate": rate if objection is None else None}
         if objection is not None:
             return self._floor.rejected(
-                batch, "CLIENT_CONFIGURE", "clientConfigureRejectTransaction", 400, objection,
-                fields,
+                batch, "CLIENT_CONFIGURE", "clientConfigureRejectTransaction",
+                403 if locked else 400, objection, fields,
             )  # fmt: skip
         made = batch.add("CLIENT_CONFIGURE", **fields)
         return self._floor.done(batch, 200, [("clientConfigureTransaction", made)])

@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.model.market import Tick
-from orchestrator.model.money import ZERO, AccountId, InstrumentName
+from orchestrator.model.money import ZERO, AccountId, InstrumentName, round_money
 from orchestrator.model.venue import (
     ClientExtensions,
     Order,
@@ -43,13 +43,20 @@ class Books:
         self.created_time = "0"
         self.balance = ZERO
         self.pl = ZERO
+        self.pl_at_reset = ZERO
+        self.reset_time = "0"
         self.financing = ZERO
+        self.dividends = ZERO
         self.commission = ZERO
         self.guaranteed_fees = ZERO
         self.financed_ns: dict[str, int] = {}  # trade -> when its financing was last paid
         self.last_id = 0
         self.last_fill_time: str | None = None
         self.margin_call_time: str | None = None
+        self.extensions = 0  # of the margin call that stands
+        self.extension_time: str | None = None
+        self.closed = False
+        self.delayed: dict[str, str] = {}  # trade -> the DELAYED_TRADE_CLOSURE that waits for it
         self.pending: dict[str, Order] = {}
         self.order_by_client_id: dict[str, str] = {}
         self.trades: dict[str, Trade] = {}
@@ -140,6 +147,7 @@ class Books:
     def _drop_trade(self, trade: Trade) -> None:
         del self.trades[trade.id]
         self.financed_ns.pop(trade.id, None)
+        self.delayed.pop(trade.id, None)
         here = self.trades_in[trade.instrument]
         del here[trade.id]
         if not here:
@@ -173,7 +181,7 @@ class Books:
         if field and trade is not None and getattr(trade, field) == order.id:
             self.put_trade(_replace(trade, **{field: None}))
 
-    def open_trade(self, tx: Transaction) -> None:
+    def open_trade(self, tx: Transaction, state: str) -> None:
         opened, instrument = tx.trade_opened, tx.instrument
         assert opened is not None
         assert instrument is not None
@@ -183,17 +191,25 @@ class Books:
                 instrument=instrument,
                 price=opened.price or tx.price or ZERO,
                 open_time=tx.time,
+                state=state,
                 initial_units=opened.units,
                 initial_margin_required=opened.initial_margin_required,
                 current_units=opened.units,
-                realized_pl=ZERO,
-                financing=ZERO,
+                realized_pl=round_money(ZERO),
+                financing=round_money(ZERO),
+                dividend_adjustment=round_money(ZERO),
                 client_extensions=opened.client_extensions,
             )
         )
         if opened.client_extensions and opened.client_extensions.id:
             self.trade_by_client_id[opened.client_extensions.id] = opened.trade_id
         self.positions.setdefault(instrument, PositionTotals())
+
+    def pay_dividend(self, trade_id: str, amount: Decimal) -> None:
+        trade = self.trades[trade_id]
+        paid = (trade.dividend_adjustment or ZERO) + amount
+        self.put_trade(_replace(trade, dividend_adjustment=paid))
+        self.positions[trade.instrument].side_of(trade.initial_units).dividends += amount
 
     def reduce_trade(self, part: TradeReduce, tx: Transaction) -> None:
         trade = self.trades[part.trade_id]
@@ -216,7 +232,7 @@ class Books:
             financing=(trade.financing or ZERO) + financing,
             average_close_price=average.quantize(price),
             closing_transaction_ids=(*(trade.closing_transaction_ids or ()), tx.id),
-            state="OPEN" if remaining else "CLOSED",
+            state=trade.state if remaining else "CLOSED",
             close_time=None if remaining else tx.time,
         )
         if remaining:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from orchestrator.model.conversion import Factors
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentSpec, round_money
@@ -41,17 +43,41 @@ def commission_of(terms: Commission | None, units: Decimal) -> Decimal:
     return round_money(max(terms.minimum, abs(units) / terms.units_traded * terms.amount))
 
 
-def _yearly(trade: Trade, units: Decimal, spec: InstrumentSpec, tick: Tick, f: Factors) -> Decimal:
+class Financing(msgspec.Struct, frozen=True, gc=False):
+    """Paid (positive) or owed: in base, in quote, in home money, and what converting it cost."""
+
+    base: Decimal
+    quote: Decimal
+    home: Decimal
+    cost: Decimal
+
+
+NO_FINANCING = Financing(ZERO, ZERO, ZERO, ZERO)
+
+
+def conversion_cost(quote_amount: Decimal, found: Factors) -> Decimal:
+    """What is lost against a conversion at the mid: the gain or loss factor is always worse."""
+    factor = found.gain if quote_amount >= 0 else found.loss
+    return round_money(abs(quote_amount) * abs(found.value - factor))
+
+
+def _financing(base: Decimal, tick: Tick, found: Factors) -> Financing:
+    quote = base * (tick.bid + tick.ask) / 2
+    home = round_money(quote * (found.gain if quote >= 0 else found.loss))
+    return Financing(base, quote, home, conversion_cost(quote, found))
+
+
+def _yearly(trade: Trade, units: Decimal, spec: InstrumentSpec) -> Decimal:
+    """In units of the base."""
     rate = spec.financing_long_rate if trade.current_units > 0 else spec.financing_short_rate
-    return abs(units) * (tick.bid + tick.ask) / 2 * f.value * rate
+    return abs(units) * rate
 
 
 def financing_of_days(
     trade: Trade, spec: InstrumentSpec, tick: Tick, found: Factors, days: int
-) -> Decimal:
+) -> Financing:
     """What a trade is paid, or pays (negative), at the roll in a division that charges by days."""
-    whole = _yearly(trade, trade.current_units, spec, tick, found)
-    return round_money(whole * days / _YEAR_DAYS)
+    return _financing(_yearly(trade, trade.current_units, spec) * days / _YEAR_DAYS, tick, found)
 
 
 def financing_since(
@@ -62,8 +88,8 @@ def financing_since(
     tick: Tick,
     found: Factors,
     now: Instant,
-) -> Decimal:
+) -> Financing:
     """What so many units of a trade accrued since it was opened, or last paid, by the second."""
     since = books.financed_ns.get(trade.id) or parse_time(trade.open_time)
     held = Decimal(max(0, now - since))
-    return round_money(_yearly(trade, units, spec, tick, found) * held / _YEAR_NS)
+    return _financing(_yearly(trade, units, spec) * held / _YEAR_NS, tick, found)

@@ -7,7 +7,12 @@ import msgspec
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, AccountId, InstrumentName, round_money
 from orchestrator.model.time import NS_PER_S, Instant, new_york, trading_day
-from orchestrator.model.venue import CloseoutReason, PositionFinancing, TradeFinancing
+from orchestrator.model.venue import (
+    CloseoutReason,
+    DelayedTradeClose,
+    PositionFinancing,
+    TradeFinancing,
+)
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.charges import (
@@ -59,6 +64,8 @@ class Clockwork:
         if not tick.tradeable:
             return
         for books in exchange.accounts.values():
+            if books.delayed:
+                self._close_delayed(books, tick)
             if name in books.orders_in:
                 self._trigger(books, tick)
             if name in books.trades_in:
@@ -74,6 +81,7 @@ class Clockwork:
         while now >= self._roll_ns:  # more than one when the clock was set forward
             for books in self._exchange.accounts.values():
                 self._finance(books, self._roll_ns)
+                self._extend(books, self._roll_ns)
             self._roll_ns = next_roll(self._roll_ns)
 
     # --- resting orders ----------------------------------------------------------------------
@@ -135,11 +143,40 @@ class Clockwork:
             return 0.0, 0.0
         return float(tick.bid) * (1 - slack), float(tick.ask) * (1 + slack)
 
+    def _extend(self, books: Books, at_ns: Instant) -> None:
+        """A margin call that stands at the roll is extended (docs/paper-choices.md)."""
+        if books.margin_call_time is None:
+            return
+        batch = self._exchange.own_batch(books, at_ns)
+        batch.add("MARGIN_CALL_EXTEND", extension_number=books.extensions + 1)
+        self._exchange.finish(batch)
+
+    def _close_delayed(self, books: Books, tick: Tick) -> None:
+        """Trades that should have been closed while their instrument could not be traded."""
+        exchange = self._exchange
+        for trade in tuple(books.trades_in.get(tick.instrument, {}).values()):
+            source = books.delayed.get(trade.id)
+            if source is None:
+                continue
+            batch = exchange.own_batch(books, tick.venue_ns)
+            client = trade.client_extensions.id if trade.client_extensions else None
+            what = DelayedTradeClose(
+                trade_id=trade.id, client_trade_id=client, source_transaction_id=source
+            )
+            exchange.market_close(
+                batch, trade.instrument, -trade.current_units, "DELAYED_TRADE_CLOSE",
+                delayed_trade_close=what,
+            )  # fmt: skip
+            exchange.finish(batch)
+
     def _closeout(self, books: Books, now: Instant) -> None:
         exchange = self._exchange
         for name in tuple(books.trades_in):
             tick = exchange.quotes.get(name)
             if tick is None or not tick.tradeable:
+                late = tuple(i for i in books.trades_in[name] if i not in books.delayed)
+                if late:
+                    exchange.admin.delay_closure(books, late, "MARGIN_CLOSEOUT", now)
                 continue
             units = [t.current_units for t in books.trades_in[name].values()]
             for side in (
@@ -190,7 +227,7 @@ class Clockwork:
                     else financing_since(
                         books, trade, trade.current_units, spec, tick, found, at_ns
                     )
-                )
+                ).home
             trades.append(TradeFinancing(trade_id=trade.id, financing=round_money(amount)))
         return PositionFinancing(
             instrument=name,

@@ -58,6 +58,9 @@ def order_of(tx: Transaction) -> Order:
         trade_close=tx.trade_close,
         long_position_closeout=tx.long_position_closeout,
         short_position_closeout=tx.short_position_closeout,
+        margin_closeout=tx.margin_closeout,
+        delayed_trade_close=tx.delayed_trade_close,
+        trade_state=tx.trade_state,
         replaces_order_id=tx.replaces_order_id,
     )
 
@@ -84,7 +87,7 @@ def _on_fill(books: Books, tx: Transaction) -> None:
     if tx.trade_reduced is not None:
         books.reduce_trade(tx.trade_reduced, tx)
     if tx.trade_opened is not None:
-        books.open_trade(tx)
+        books.open_trade(tx, order.trade_state or "OPEN")
     books.balance = tx.account_balance if tx.account_balance is not None else books.balance
     books.pl += tx.pl or ZERO
     books.financing += tx.financing or ZERO
@@ -146,8 +149,50 @@ def _on_call_enter(books: Books, tx: Transaction) -> None:
     books.margin_call_time = tx.time
 
 
+def _on_call_extend(books: Books, tx: Transaction) -> None:
+    books.extensions = tx.extension_number or books.extensions + 1
+    books.extension_time = tx.time
+
+
 def _on_call_exit(books: Books, _tx: Transaction) -> None:
-    books.margin_call_time = None
+    books.margin_call_time = books.extension_time = None
+    books.extensions = 0
+
+
+def _on_close(books: Books, _tx: Transaction) -> None:
+    books.closed = True
+
+
+def _on_reopen(books: Books, _tx: Transaction) -> None:
+    books.closed = False
+
+
+def _on_reset(books: Books, tx: Transaction) -> None:
+    books.pl_at_reset, books.reset_time = books.pl, tx.time
+    for totals in books.positions.values():
+        for side in (totals.long, totals.short):
+            side.pl_at_reset = side.pl
+
+
+def _on_dividend(books: Books, tx: Transaction) -> None:
+    books.balance += tx.dividend_adjustment or ZERO
+    books.dividends += tx.dividend_adjustment or ZERO
+    for part in tx.open_trade_dividend_adjustments or ():
+        books.pay_dividend(part.trade_id, part.dividend_adjustment)
+
+
+def _on_delayed(books: Books, tx: Transaction) -> None:
+    for trade_id in trade_ids_of(tx):
+        trade = books.trades.get(trade_id)
+        if trade is not None:
+            books.put_trade(_replace(trade, state="CLOSE_WHEN_TRADEABLE"))
+            books.delayed[trade_id] = tx.id
+
+
+def trade_ids_of(tx: Transaction) -> list[str]:
+    """The trades of a DELAYED_TRADE_CLOSURE, whose `tradeIDs` is a text (OANDA's definition)."""
+    ids = tx.trade_ids or ()
+    return [part for part in ids.split(",") if part] if isinstance(ids, str) else [*ids]
 
 
 def _on_order_extensions(books: Books, tx: Transaction) -> None:
@@ -170,7 +215,13 @@ _HANDLERS: dict[str, Callable[[Books, Transaction], None]] = {
     "ORDER_CANCEL": _on_cancel,
     "DAILY_FINANCING": _on_financing,
     "MARGIN_CALL_ENTER": _on_call_enter,
+    "MARGIN_CALL_EXTEND": _on_call_extend,
     "MARGIN_CALL_EXIT": _on_call_exit,
+    "CLOSE": _on_close,
+    "REOPEN": _on_reopen,
+    "RESET_RESETTABLE_PL": _on_reset,
+    "DIVIDEND_ADJUSTMENT": _on_dividend,
+    "DELAYED_TRADE_CLOSURE": _on_delayed,
     "ORDER_CLIENT_EXTENSIONS_MODIFY": _on_order_extensions,
     "TRADE_CLIENT_EXTENSIONS_MODIFY": _on_trade_extensions,
 }

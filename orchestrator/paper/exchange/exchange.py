@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.model.time import Instant
 from orchestrator.paper.exchange.account_writes import AccountWrites
+from orchestrator.paper.exchange.admin_writes import AdminWrites
 from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.floor import Floor
 from orchestrator.paper.exchange.order_writes import OrderWrites
@@ -22,6 +23,8 @@ class Exchange:
         self.accounts = floor.accounts
         self.matching = floor.matching
         self.listeners = floor.listeners
+        self.restrictions = floor.restrictions
+        self.admin = AdminWrites(floor)
         accounts, orders = AccountWrites(floor), OrderWrites(floor)
         trades, positions = TradeWrites(floor), PositionWrites(floor)
         self.open_account = accounts.open

@@ -16,7 +16,12 @@ from orchestrator.model.venue import (
 )
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
-from orchestrator.paper.exchange.charges import financing_since
+from orchestrator.paper.exchange.charges import (
+    NO_FINANCING,
+    Financing,
+    conversion_cost,
+    financing_since,
+)
 from orchestrator.paper.exchange.depth import Depth
 from orchestrator.paper.exchange.fill_judge import Fill
 from orchestrator.paper.exchange.plan import Plan
@@ -38,26 +43,61 @@ def reduction(books: Books, trade: Trade, units: Decimal, fill: Fill) -> TradeRe
         units=units,
         price=fill.price,
         realized_pl=in_home(quote_pl, fill.factors),
-        financing=accrued(books, trade, units, fill),
+        financing=round_money(accrued(books, trade, units, fill).home),
         guaranteed_execution_fee=guaranteed_fee(units, fill),
         half_spread_cost=spread_cost(units, fill),
     )
 
 
-def accrued(books: Books, trade: Trade, units: Decimal, fill: Fill) -> Decimal:
+def accrued(books: Books, trade: Trade, units: Decimal, fill: Fill) -> Financing:
     if books.config.financing != "SECOND_BY_SECOND":
-        return round_money(ZERO)  # all of it is paid at the roll
+        return NO_FINANCING  # all of it is paid at the roll
     return financing_since(books, trade, units, fill.spec, fill.tick, fill.factors, fill.now_ns)
 
 
-def guaranteed_fee(units: Decimal, fill: Fill) -> Decimal:
+def quote_fee(units: Decimal, fill: Fill) -> Decimal:
+    """The premium of a guaranteed stop, in quote money."""
     premium = fill.order.guaranteed_execution_premium
-    return round_money(ZERO if premium is None else premium * abs(units) * fill.factors.loss)
+    return ZERO if premium is None else premium * abs(units)
+
+
+def guaranteed_fee(units: Decimal, fill: Fill) -> Decimal:
+    return round_money(quote_fee(units, fill) * fill.factors.loss)
+
+
+def quote_side(books: Books, plan: Plan, fill: Fill) -> dict[str, Decimal]:
+    """What newer servers add to a fill: its amounts in other money, and what converting cost.
+
+    Undocumented; the costs are taken against the mid's factor (docs/paper-choices.md).
+    """
+    paid = [accrued(books, trade, units, fill) for trade, units in plan.closes]
+    fee = sum((quote_fee(units, fill) for _, units in plan.closes), ZERO)
+    costs = {
+        "pl_home_conversion_cost": sum(
+            (
+                conversion_cost((fill.price - trade.price) * -units, fill.factors)
+                for trade, units in plan.closes
+            ),
+            round_money(ZERO),
+        ),
+        "base_financing_home_conversion_cost": sum((p.cost for p in paid), round_money(ZERO)),
+        "guaranteed_execution_fee_home_conversion_cost": conversion_cost(-fee, fill.factors),
+    }
+    return costs | {
+        "home_conversion_cost": sum(costs.values(), ZERO),
+        "base_financing": _shown(sum((p.base for p in paid), ZERO)),
+        "quote_financing": _shown(sum((p.quote for p in paid), ZERO)),
+        "quote_guaranteed_execution_fee": _shown(fee),
+    }
+
+
+def _shown(amount: Decimal) -> Decimal:
+    return amount.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
 
 
 def quote_pl(plan: Plan, price: Decimal) -> Decimal:
     total = sum(((price - trade.price) * -units for trade, units in plan.closes), ZERO)
-    return total.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
+    return _shown(total)
 
 
 def full_price(fill: Fill, depth: Depth) -> FullPrice:

@@ -33,6 +33,7 @@ from orchestrator.paper.exchange.reply import Reply
 from orchestrator.paper.exchange.requests import (
     OrderRequest,
 )
+from orchestrator.paper.exchange.restrictions import Restrictions
 from orchestrator.paper.exchange.triggers import FILL_REASONS, hit
 
 # Called after each batch: the books, its transactions, and the same encoded. A journal that
@@ -47,7 +48,8 @@ class Floor:
         self.specs = specs
         self.quotes = Quotes()
         self.accounts: dict[AccountId, Books] = {}
-        self.matching = Matching(specs, self.quotes, depth)
+        self.restrictions = Restrictions()
+        self.matching = Matching(specs, self.quotes, depth, self.restrictions)
         self.listeners: list[Listener] = []
         self.now_ns: Instant = 0
 
@@ -235,7 +237,8 @@ class Floor:
         batch: Batch,
         instrument: InstrumentName,
         units: Decimal,
+        reason: str = "MARGIN_CLOSEOUT",
         **fields: Any,  # noqa: ANN401
     ) -> None:
-        """A market order of the venue's own: margin closeout."""
-        self.close_order(batch, instrument, units, "MARGIN_CLOSEOUT", fields, "order")
+        """A market order of the venue's own: margin closeout, delayed trade close."""
+        self.close_order(batch, instrument, units, reason, fields, "order")

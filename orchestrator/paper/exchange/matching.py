@@ -10,6 +10,7 @@ from decimal import Decimal
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, InstrumentName, InstrumentSpec, round_money
 from orchestrator.model.venue import (
+    BOOKED_MAX,
     ConversionFactor,
     HomeConversionFactors,
     Order,
@@ -19,17 +20,19 @@ from orchestrator.model.venue import (
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.charges import commission_of, premium_of
-from orchestrator.paper.exchange.depth import DEEP, Depth
+from orchestrator.paper.exchange.depth import Depth
 from orchestrator.paper.exchange.fill_judge import Fill, expired, losing, stop_price, taken
 from orchestrator.paper.exchange.fill_parts import (
     cancel_linked,
     full_price,
     quote_pl,
+    quote_side,
     reduction,
     spread_cost,
 )
 from orchestrator.paper.exchange.plan import Plan, plan_of, sides_after
 from orchestrator.paper.exchange.quotes import FILL_DIGITS, Quotes, half_spread, rounded
+from orchestrator.paper.exchange.restrictions import Restrictions
 from orchestrator.paper.exchange.valuation import (
     account_value,
     counted_units,
@@ -40,16 +43,28 @@ from orchestrator.paper.exchange.valuation import (
 
 _AT_ITS_PRICE = frozenset({"LIMIT", "TAKE_PROFIT"})
 _WAITS = "WAITS"
-_CLOSEOUT = "MARKET_ORDER_MARGIN_CLOSEOUT"  # the venue gets out at any size
+_FIXED = "FIXED_PRICE"
+# What the venue does by itself: it gets out at any size, and nothing holds it up.
+_OWN = frozenset(
+    {
+        "MARKET_ORDER_MARGIN_CLOSEOUT", "MARKET_ORDER_DELAYED_TRADE_CLOSE",
+        "FIXED_PRICE_ORDER_PLATFORM_ACCOUNT_MIGRATION",
+    }
+)  # fmt: skip
 
 
 class Matching:
     """Fills orders against the latest quotes."""
 
     def __init__(
-        self, specs: dict[InstrumentName, InstrumentSpec], quotes: Quotes, depth: Depth = DEEP
+        self,
+        specs: dict[InstrumentName, InstrumentSpec],
+        quotes: Quotes,
+        depth: Depth,
+        restrictions: Restrictions,
     ) -> None:
         self._specs = specs
+        self._restrictions = restrictions
         self._quotes = quotes
         self._depth = depth
 
@@ -64,7 +79,7 @@ class Matching:
         books = batch.books
         name = books.instrument_of(order)
         tick, spec = self._quotes.get(name), self._specs[name]
-        if tick is None or not tick.tradeable:
+        if tick is None or not (tick.tradeable or order.type == _FIXED):
             return "MARKET_HALTED"
         found = self._quotes.factors(spec.quote, books.currency, books.config.conversion_charge)
         wanted = signed_units(books, order)
@@ -77,6 +92,12 @@ class Matching:
         plan = plan_of(books, order, name, units)
         if isinstance(plan, str):
             return plan
+        if reason not in _OWN:
+            forbidden = self._restrictions.fill(
+                books, name, buying=units > 0, opens=bool(plan.opens)
+            )
+            if forbidden is not None:
+                return forbidden
         done = sum((u for _, u in plan.closes), ZERO) + plan.opens
         fill = Fill(
             order=order,
@@ -89,16 +110,17 @@ class Matching:
             commission=commission_of(books.config.commission, done),
             now_ns=batch.now_ns,
         )
-        objection = self._objection(batch, fill, plan) if plan.opens else None
+        asked = plan.opens and reason not in _OWN
+        objection = self._objection(batch, fill, plan) if asked else None
         return objection or self._write(batch, fill, plan, reason)
 
     def _offer(
         self, order: Order, spec: InstrumentSpec, tick: Tick, wanted: Decimal, reason: str
     ) -> tuple[Decimal, Decimal] | str:
         """Units and average price that the book has for an order, or why it cannot be filled."""
-        if order.type == "GUARANTEED_STOP_LOSS" and order.price is not None:
+        if order.type in {"GUARANTEED_STOP_LOSS", _FIXED} and order.price is not None:
             return wanted, order.price  # exactly there, whatever the market does
-        if reason == _CLOSEOUT:
+        if reason in _OWN:
             return wanted, tick.ask if wanted > 0 else tick.bid
         bound, at_price = order.price_bound, order.type in _AT_ITS_PRICE
         units, price = self._depth.walk(tick, spec, wanted, order.price if at_price else bound)
@@ -145,7 +167,7 @@ class Matching:
 
     # --- writing it --------------------------------------------------------------------------
 
-    def _write(self, batch: Batch, fill: Fill, plan: Plan, reason: str) -> Transaction:
+    def _write(self, batch: Batch, fill: Fill, plan: Plan, reason: str) -> Transaction | str:
         books, order = batch.books, fill.order
         parts = tuple(reduction(books, trade, units, fill) for trade, units in plan.closes)
         whole = tuple(
@@ -160,6 +182,8 @@ class Matching:
         financing = sum((part.financing or ZERO for part in parts), ZERO)
         fee = sum((part.guaranteed_execution_fee or ZERO for part in parts), ZERO)
         balance = books.balance + pl + financing - fill.commission - fee
+        if any(abs(amount) >= BOOKED_MAX for amount in (pl, cost, financing, fee, balance)):
+            return "INTERNAL_SERVER_ERROR"  # no books hold such figures: nothing is done
         linked = [(trade, books.dependents(trade)) for trade, _ in plan.closes]
         filled = batch.add(
             "ORDER_FILL",
@@ -187,6 +211,7 @@ class Matching:
             trade_opened=opened,
             trades_closed=whole or None,
             trade_reduced=partly,
+            **quote_side(books, plan, fill),
         )
         for trade, orders in linked:
             if trade.id not in books.trades:

@@ -57,8 +57,9 @@ class OrderWrites:
         """PUT orders/{spec}: cancel and create in one batch; a rejected one leaves the old."""
         batch = self._floor.batch(books, request_id, now)
         old = books.pending_order(specifier)
-        if old is None:
-            return self._cancel_rejected(batch, specifier)
+        locked = self._floor.restrictions.order_cancel(books)
+        if old is None or locked is not None:
+            return self._cancel_rejected(batch, specifier, old, locked)
         if request.client_extensions is None:
             request = msgspec.structs.replace(request, client_extensions=old.client_extensions)
         refused = self._refused(batch, request, "orderRejectTransaction", old)
@@ -83,8 +84,9 @@ class OrderWrites:
         """PUT orders/{spec}/cancel."""
         batch = self._floor.batch(books, request_id, now)
         order = books.pending_order(specifier)
-        if order is None:
-            return self._cancel_rejected(batch, specifier)
+        locked = self._floor.restrictions.order_cancel(books)
+        if order is None or locked is not None:
+            return self._cancel_rejected(batch, specifier, order, locked)
         cancelled = cancel(batch, order, "CLIENT_REQUEST")
         return self._floor.done(batch, 200, [("orderCancelTransaction", cancelled)])
 
@@ -109,15 +111,16 @@ class OrderWrites:
         )
         return self._floor.modified(batch, "ORDER_CLIENT_EXTENSIONS_MODIFY", fields, objection)
 
-    def _cancel_rejected(self, batch: Batch, specifier: str) -> Reply:
+    def _cancel_rejected(
+        self, batch: Batch, specifier: str, order: Order | None, locked: str | None
+    ) -> Reply:
         fields = {
-            "order_id": plain_id(specifier),
+            "order_id": order.id if order is not None else plain_id(specifier),
             "client_order_id": specifier[1:] if specifier.startswith("@") else None,
         }
-        return self._floor.rejected(
-            batch, "ORDER_CANCEL", "orderCancelRejectTransaction", 404, "ORDER_DOESNT_EXIST",
-            fields,
-        )  # fmt: skip
+        status, reason = (404, "ORDER_DOESNT_EXIST") if order is None else (400, locked or "")
+        key = "orderCancelRejectTransaction"
+        return self._floor.rejected(batch, "ORDER_CANCEL", key, status, reason, fields)
 
     def _refused(
         self, batch: Batch, request: OrderRequest, key: str, replaced: Order | None = None
@@ -149,6 +152,11 @@ class OrderWrites:
         books, old = batch.books, replaced.id if replaced else None
         if replaced is not None and replaced.type != kind:
             return "REPLACING_ORDER_INVALID"
+        forbidden = self._floor.restrictions.order_creation(
+            books, kind, replaces=replaced is not None
+        )
+        if forbidden is not None:
+            return forbidden
         if kind in DEPENDENT_FIELDS:
             trade = trade_of(books, request)
             if replaced is not None and (trade is None or trade.id != replaced.trade_id):

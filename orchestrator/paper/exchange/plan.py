@@ -20,8 +20,9 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 def plan_of(books: Books, order: Order, name: InstrumentName, units: Decimal) -> Plan | str:
     """Which trades the order closes, oldest first, and what it opens; or why it cannot."""
-    if order.trade_id is not None or order.trade_close is not None:
-        trade_id = order.trade_id or (order.trade_close.trade_id if order.trade_close else None)
+    of_trade = order.trade_close or order.delayed_trade_close
+    if order.trade_id is not None or of_trade is not None:
+        trade_id = order.trade_id or (of_trade.trade_id if of_trade else None)
         trade = books.trades.get(trade_id or "")
         return Plan(_use((trade,) if trade else (), units), ZERO)
     opposing = tuple(

@@ -48,8 +48,10 @@ class PositionWrites:
         if not asked:
             return refusal(400, MISSING, "CLOSEOUT_POSITION_INCOMPLETE_SPECIFICATION",
                            books.last_id)  # fmt: skip
+        forbidden = self._floor.restrictions.order_creation(books, "MARKET")
         objections = {
-            side: self._side_objection(instrument, held[side], units) for side, units, _ in asked
+            side: self._side_objection(instrument, held[side], units) or forbidden
+            for side, units, _ in asked
         }
         if any(objections.values()):
             return self._sides_rejected(batch, instrument, asked, objections, held)

@@ -10,10 +10,12 @@ from orchestrator.model.money import ZERO
 class SideTotals:
     """What one side of a position made in its whole life."""
 
-    __slots__ = ("financing", "guaranteed_fees", "pl")
+    __slots__ = ("dividends", "financing", "guaranteed_fees", "pl", "pl_at_reset")
 
     def __init__(self) -> None:
         self.pl = ZERO
+        self.pl_at_reset = ZERO
+        self.dividends = ZERO
         self.financing = ZERO
         self.guaranteed_fees = ZERO
 

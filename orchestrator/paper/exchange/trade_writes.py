@@ -63,7 +63,9 @@ class TradeWrites:
             client_trade_id=specifier[1:] if specifier.startswith("@") else None,
             units="ALL" if units is None else str(units),
         )
-        objection = self._close_objection(trade, units)
+        objection = self._close_objection(trade, units) or self._floor.restrictions.order_creation(
+            books, "MARKET"
+        )
         if objection is not None or trade is None:
             reason = objection or "TRADE_DOESNT_EXIST"
             status = 404 if trade is None else 400
@@ -130,6 +132,8 @@ class TradeWrites:
         first = ""
         for kind, key, wish in wishes:
             if wish is None:
+                named += self._cancel_refused(batch, trade, kind, key)
+                first = first or (named[-1][1].reject_reason or "" if named else "")
                 continue
             request = dependent_request(wish, trade.id if trade else plain_id(specifier))
             bad = not_finite(request)
@@ -151,11 +155,27 @@ class TradeWrites:
         status = 404 if trade is None else 400
         return self._floor.done(batch, status, named, first)
 
+    def _cancel_refused(
+        self, batch: Batch, trade: Trade | None, kind: str, key: str
+    ) -> list[tuple[str, Transaction]]:
+        """A dependent order that may not be cancelled now: its reject, under OANDA's key."""
+        standing: str | None = getattr(trade, DEPENDENT_FIELDS[kind]) if trade else None
+        locked = self._floor.restrictions.order_cancel(batch.books)
+        if standing is None or locked is None:
+            return []
+        rejected = batch.add("ORDER_CANCEL_REJECT", order_id=standing, reject_reason=locked)
+        return [(f"{key}OrderCancelRejectTransaction", rejected)]
+
     def _dependent_objection(
         self, batch: Batch, request: OrderRequest, kind: str, trade: Trade | None
     ) -> str | None:
         spec = self._floor.specs[trade.instrument] if trade is not None else None
         standing: str | None = getattr(trade, DEPENDENT_FIELDS[kind]) if trade else None
+        forbidden = self._floor.restrictions.order_creation(
+            batch.books, kind, replaces=standing is not None
+        )
+        if trade is not None and forbidden is not None:
+            return forbidden
         return judge.dependent_objection(
             batch.books, request, kind, trade, spec, batch.now_ns, standing
         ) or self._floor.guarantee_objection(batch.books, request, kind, trade)

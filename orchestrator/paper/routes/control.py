@@ -11,9 +11,10 @@ from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.time import NS_PER_S
 from orchestrator.paper.call import Answer, Call, Refused, answer_of, bad, encode, ok
 from orchestrator.paper.exchange.requests import read_body
+from orchestrator.paper.exchange.restrictions import SIDES
 from orchestrator.paper.faults import Fault, Faults
 
-_PRICE_MAX = Decimal(1_000_000_000)
+_PRICE_MAX = Decimal(10_000_000)  # keeps what an account can win or lose within its books
 _SPEEDS = (0.001, 1_000_000.0)
 _JUMP_MAX_S = 31 * 86_400.0
 
@@ -36,10 +37,12 @@ class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InstrumentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Halts an instrument, or opens it again."""
+    """Halts an instrument, or opens it again; or only one side: open, reduceOnly, halted."""
 
     instrument: InstrumentName
-    tradeable: bool
+    tradeable: bool | None = None
+    bid: str | None = None
+    ask: str | None = None
 
 
 class FundsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,8 +96,18 @@ def instruments(call: Call) -> Answer:
     body = read_body(call.body, InstrumentBody)
     if body.instrument not in call.market.instruments:
         raise bad("instrument")
+    sides = {name: state for name, state in (("bid", body.bid), ("ask", body.ask)) if state}
+    for name, state in sides.items():
+        if state not in SIDES:
+            raise bad(name)
+    if body.tradeable is None and not sides:
+        raise bad("tradeable")
+    for name, state in sides.items():
+        call.exchange.restrictions.set_side(body.instrument, name, state)
+    if body.tradeable is None:
+        return ok(instrument=body.instrument, **sides)
     call.market.set_tradeable(body.instrument, tradeable=body.tradeable)
-    return ok(instrument=body.instrument, tradeable=body.tradeable)
+    return ok(instrument=body.instrument, tradeable=body.tradeable, **sides)
 
 
 def funds(call: Call) -> Answer:
