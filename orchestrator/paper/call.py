@@ -23,6 +23,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     headers: str = ""
+    always_zipped: bool = False  # whatever the client said
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +100,8 @@ def answer_of(call: Call, reply: Reply, *, related: bool = True) -> Answer:
         body["errorCode"] = reply.error_code
     location = ""
     if reply.status == 201:  # noqa: PLR2004
-        location = f"Location: /v3/accounts/{call.account.account_id}/orders/{reply.created_id}\r\n"
+        path = f"/v3/accounts/{call.account.account_id}/orders/{reply.created_id}"
+        location = f"Location: http://{call.host}{path}\r\n" if call.host else ""
     return Answer(reply.status, encode(body), location)
 
 

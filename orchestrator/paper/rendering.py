@@ -40,7 +40,7 @@ def rendered(
 ) -> bytes:
     """Head and body, for one write. `zipped`: the client said that it reads gzip."""
     body, headers = answer.body, answer.headers
-    if zipped and len(body) >= GZIP_MIN:
+    if answer.always_zipped or (zipped and len(body) >= GZIP_MIN):
         body = gzip.compress(body, _FASTEST, mtime=0)
         headers += "Content-Encoding: gzip\r\n"
     reason = _REASONS.get(answer.status, "")

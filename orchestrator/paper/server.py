@@ -109,7 +109,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self.abort()
         except httptools.HttpParserError:
-            self._write(rendered(refused(400, "The request could not be parsed"), "", close=True))
+            said = refused(400, "The request could not be parsed")
+            self._write(rendered(said, self._server.next_request_id(), close=True))
             self._close()
 
     def abort(self) -> None:
@@ -201,7 +202,7 @@ class Connection(asyncio.Protocol):
         if fault is not None and fault.status:
             answer = fault.answer()
         if request.unix:
-            answer = Answer(answer.status, with_unix_times(answer.body), answer.headers)
+            answer = msgspec.structs.replace(answer, body=with_unix_times(answer.body))
         if request.method in _BY_HAND and self._server.log is not None:
             self._note(request, request_id, answer)
         self._send(request, request_id, answer, fault)
@@ -332,7 +333,7 @@ class Connection(asyncio.Protocol):
         if kind == "pricing" and not wanted:
             raise bad("instruments")
         snapshot = yes(call, "snapshot", default=True)
-        yes(call, "includeHomeConversions", default=False)
+        converting = yes(call, "includeHomeConversions", default=False)
         if self._transport is None:
             return None  # the client left while its request was held back
         if self._server.limits is not None and not self._server.limits.opens_stream(self._address):
@@ -343,7 +344,10 @@ class Connection(asyncio.Protocol):
             self._stream = TransactionStream(market, self._chunk, books)
             return None
         lines = self._server.lines
-        self._stream = PriceStream(market, self._chunk, wanted, lines, snapshot=snapshot)
+        self._stream = PriceStream(
+            market, self._chunk, wanted, lines, snapshot=snapshot,
+            convert_for=books if converting else None,
+        )  # fmt: skip
         market.release()
         return None
 

@@ -9,9 +9,10 @@ from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName
 from orchestrator.model.time import NS_PER_MS, Instant, format_time
 from orchestrator.model.venue import Transaction
+from orchestrator.paper.call import encode
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.market import Market
-from orchestrator.paper.routes.pricing import price_line
+from orchestrator.paper.routes.pricing import home_conversions, price_line
 
 # Each 5 s of market time, so that a quick replay's streams are never silent by its own clock; at
 # least each 5 s of the machine's, as a client measures it, and not more often than it could read.
@@ -74,8 +75,10 @@ class PriceStream(_Stream):
         lines: LineCache,
         *,
         snapshot: bool,
+        convert_for: Books | None = None,
     ) -> None:
         super().__init__(market, write)
+        self._convert_for = convert_for  # with `homeConversions` of that account
         self._wanted = frozenset(instruments)
         self._lines = lines
         self._sent_ns: dict[InstrumentName, Instant] = {}
@@ -84,7 +87,7 @@ class PriceStream(_Stream):
         market.listen(self.on_ticks)
         if snapshot:
             known = (market.exchange.quotes.get(name) for name in instruments)
-            self.write(b"".join(lines.line(tick) for tick in known if tick is not None))
+            self.write(b"".join(self._line(tick) for tick in known if tick is not None))
 
     def on_ticks(self, ticks: Sequence[Tick]) -> None:
         out: list[bytes] = []
@@ -116,7 +119,14 @@ class PriceStream(_Stream):
             tick.venue_ns if old is None else max(tick.venue_ns, old + WINDOW_NS)
         )
         self._waiting.pop(tick.instrument, None)
-        return self._lines.line(tick)
+        return self._line(tick)
+
+    def _line(self, tick: Tick) -> bytes:
+        line = self._lines.line(tick)
+        if self._convert_for is None:
+            return line
+        found = home_conversions(self.market, self._convert_for, (tick.instrument,))
+        return b'%b,"homeConversions":%b}\n' % (line[:-2], encode(found))
 
     def _arm(self) -> None:
         ends = min(self._sent_ns[name] + WINDOW_NS for name in self._waiting)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.paper_venue import EUR, HEDGING, TOKEN, USD, Venue
+from tests.integration.paper_venue import EUR, HEDGING, TOKEN, USD, Venue, decoded
 
 ORDERS = f"/v3/accounts/{USD}/orders"
 
@@ -135,7 +135,7 @@ def test_no_body_gives_a_500_or_half_an_order(venue):
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         connection.request(kind, path, bytes(body), headers)
         answer = connection.getresponse()
-        read = json.loads(answer.read())
+        read = decoded(answer)
         assert answer.status < 500, (kind, path, bytes(body), read)
     connection.close()
     answer = venue.get(f"/v3/accounts/{USD}/transactions/sinceid?id=0")
@@ -174,7 +174,7 @@ def test_no_query_gives_a_500(venue):
         path = f"{dice.choice(paths)}?{query}"
         connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()
-        read = json.loads(answer.read())
+        read = decoded(answer)
         assert answer.status < 500, (path, read)
     connection.close()
 

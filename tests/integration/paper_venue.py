@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import signal
@@ -14,6 +15,12 @@ TOKEN = "secret"
 USD = "101-001-1000001-001"
 EUR = "101-001-1000001-002"
 HEDGING = "101-001-1000001-003"
+
+
+def decoded(answer: http.client.HTTPResponse) -> object:
+    """The JSON of an answer; OANDA zips books for everyone."""
+    body = answer.read()
+    return json.loads(gzip.decompress(body) if answer.getheader("Content-Encoding") else body)
 
 
 class Venue:
@@ -69,7 +76,7 @@ class Venue:
                 sent.setdefault("Content-Type", "application/json")
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read()), dict(answer.getheaders())
+            return answer.status, decoded(answer), dict(answer.getheaders())
         finally:
             connection.close()
 

@@ -86,8 +86,11 @@ def read_back(official, start, opened):
     # The client never fills in the account of this one's path; the venue says so.
     rows = official.pricing.candles("EUR_USD", granularity="H1", count=2)
     assert "accountID" in rows.get("errorMessage", 400)
-    for book in (official.instrument.order_book, official.instrument.position_book):
-        assert book("EUR_USD").get("errorCode", 404) == "NO_SUCH_BOOK"
+    book = official.instrument.order_book("EUR_USD").get("orderBook", 200)
+    earlier = official.instrument.order_book("EUR_USD", time="2000-01-01T00:00:00Z")
+    assert earlier.get("errorCode", 404) == "NO_SUCH_BOOK"
+    book = official.instrument.position_book("EUR_USD", time=book.time).get("positionBook", 200)
+    assert len(book.buckets) > 50
     stream = official.pricing.stream(USD, instruments="EUR_USD")
     assert next(kind for kind, _ in stream.parts()) == "pricing.ClientPrice"
     stream = official.transaction.stream(USD)
@@ -185,8 +188,8 @@ def ask_back(ask, start, opened):
     ask(history.TransactionsSinceID(HEDGING, params={"id": 2}))
     assert ask(history.TransactionList(HEDGING, params={"pageSize": 5}))["count"] == int(last)
     ask(instruments.InstrumentsCandles("EUR_USD", params={"granularity": "D", "price": "BA"}))
-    for book in (instruments.InstrumentsOrderBook, instruments.InstrumentsPositionBook):
-        assert ask(book("EUR_USD", params={}))["errorCode"] == "NO_SUCH_BOOK"
+    assert ask(instruments.InstrumentsOrderBook("EUR_USD", params={}))["orderBook"]["buckets"]
+    assert ask(instruments.InstrumentsPositionBook("EUR_USD", params={}))["positionBook"]["price"]
     listed = {"instruments": "EUR_USD,USD_JPY", "includeHomeConversions": True}
     answer = ask(pricing.PricingInfo(HEDGING, params=listed))
     assert {c["currency"] for c in answer["homeConversions"]} == {"EUR", "USD", "JPY"}

@@ -60,5 +60,13 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
         average = (paid / had).quantize(spec.tick, rounding=ROUND_HALF_EVEN)
         return (had if buying else -had), average
 
+    def away(self, spec: InstrumentSpec, units: Decimal) -> Decimal:
+        """How much worse than the best price so many units are, on average; at most the book's."""
+        left, paid, had = units, ZERO, ZERO
+        for level in self.levels:
+            part = min(left, Decimal(level.units))
+            paid, had, left = paid + part * level.pips * spec.pip, had + part, left - part
+        return (paid / had).quantize(spec.tick, rounding=ROUND_HALF_EVEN) if had else ZERO
+
 
 DEEP = Depth()  # one level of the largest order, which takes any size

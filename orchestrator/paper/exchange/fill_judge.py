@@ -58,10 +58,13 @@ def losing(fill: Fill, plan: Plan) -> str | None:
         away = closing - price if long else price - closing
         if price <= 0 or away < guaranteed_distance_of(fill.spec):
             return "GUARANTEED_STOP_LOSS_ON_FILL_LOSS"
-    if target is not None and target.price is not None:
-        lost = target.price <= fill.price if long else target.price >= fill.price
-        return "TAKE_PROFIT_ON_FILL_LOSS" if lost else None
-    return None
+    if target is None or target.price is None:
+        return None
+    at_once = closing >= target.price if long else closing <= target.price
+    if at_once and (closing < fill.price if long else closing > fill.price):
+        return "TAKE_PROFIT_ON_FILL_LOSS"  # it would fill at once, at a loss
+    later = target.price < fill.price if long else target.price > fill.price
+    return "LOSING_TAKE_PROFIT" if later else None
 
 
 def _on_fill_wishes(order: Order) -> tuple[tuple[str, OnFill], ...]:

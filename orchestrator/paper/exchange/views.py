@@ -108,7 +108,9 @@ def trade_full(exchange: Exchange, books: Books, trade: Trade) -> Trade:
 
 
 def _order(books: Books, order_id: str | None) -> Order | None:
-    return books.pending.get(order_id or "")
+    """Of a closed trade also what became of the order."""
+    key = order_id or ""
+    return books.pending.get(key) or books.finished_orders.get(key)
 
 
 def positions_of(

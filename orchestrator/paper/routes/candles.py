@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from orchestrator.model.money import InstrumentName
+from orchestrator.model.money import ZERO, InstrumentName, InstrumentSpec
 from orchestrator.model.time import format_time
 from orchestrator.paper.alignment import (
     GRANULARITIES,
@@ -30,7 +30,6 @@ def candles(call: Call) -> Answer:
         raise bad("granularity")
     if not sides or set(sides) - set("MBA"):
         raise bad("price")
-    _units(call)
     alignment = _alignment(call)
     bars, before = _wanted(call, name, granularity, alignment)
     return ok(**_response(call, name, granularity, sides, alignment, bars, before))
@@ -41,7 +40,6 @@ def latest(call: Call) -> Answer:
     wanted = [w for w in call.query.get("candleSpecifications", "").split(",") if w]
     if not 0 < len(wanted) <= SPECIFICATIONS_MAX:
         raise bad("candleSpecifications")
-    _units(call)
     alignment = _alignment(call)
     found: list[dict[str, object]] = []
     for text in wanted:
@@ -60,10 +58,18 @@ def _specification(call: Call, text: str) -> tuple[InstrumentName, str, str]:
     return InstrumentName(name), granularity, sides
 
 
-def _units(call: Call) -> None:
-    """Accepted and checked; the best prices stand for any size (docs/paper-choices.md)."""
-    if "units" in call.query:
-        whole_number(call, "units", 1, 1, 10**9)
+def _away(call: Call, spec: InstrumentSpec) -> Decimal:
+    """`units`: how much worse than the best price the average for so many is (accounts only)."""
+    text = call.query.get("units", "1")
+    if call.books is None:
+        return ZERO
+    try:
+        units = Decimal(text)
+    except InvalidOperation as error:
+        raise bad("units") from error
+    if not (units.is_finite() and 0 < units <= spec.maximum_order_units):
+        raise bad("units")
+    return call.market.depth.away(spec, units)
 
 
 def _alignment(call: Call) -> Alignment:
@@ -126,25 +132,26 @@ def _response(
     bars: list[Bar],
     before: Bar | None,
 ) -> dict[str, object]:
-    smooth, step, now = yes(call, "smooth", default=False), call.market.spec(name).tick, call.now
+    smooth, now, spec = yes(call, "smooth", default=False), call.now, call.market.spec(name)
+    away = _away(call, spec)
     shown: list[dict[str, object]] = []
     for bar in bars:
         whole = complete(bar, granularity, now, alignment)
-        shown.append(_candle(bar, before if smooth else None, sides, step, whole=whole))
+        shown.append(_candle(bar, before if smooth else None, sides, spec.tick, away, whole))
         before = bar
     return {"instrument": name, "granularity": granularity, "candles": shown}
 
 
 def _candle(
-    bar: Bar, before: Bar | None, sides: str, step: Decimal, *, whole: bool
+    bar: Bar, before: Bar | None, sides: str, step: Decimal, away: Decimal, whole: bool
 ) -> dict[str, object]:
     from_time = format_time(bar.start_ns)
     shown: dict[str, object] = {"complete": whole, "volume": bar.volume, "time": from_time}
-    for letter, name in (("B", "bid"), ("M", "mid"), ("A", "ask")):
+    for letter, name, shift in (("B", "bid", -away), ("M", "mid", ZERO), ("A", "ask", away)):
         if letter in sides:
             ohlc: list[Decimal] = getattr(bar, name)
             opened: Decimal = getattr(before, name)[3] if before is not None else ohlc[0]
             high, low = max(opened, ohlc[1]), min(opened, ohlc[2])
-            values = (opened, high, low, ohlc[3])
+            values = (v + shift for v in (opened, high, low, ohlc[3]))
             shown[name] = dict(zip("ohlc", (v.quantize(step) for v in values), strict=True))
     return shown

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.model.market import Tick
-from orchestrator.model.money import Currency, InstrumentSpec
+from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.model.time import format_time
 from orchestrator.paper.call import (
     Answer,
     Call,
-    Refused,
     bad,
     encode,
     instruments_of,
@@ -16,10 +17,12 @@ from orchestrator.paper.call import (
     ok,
     yes,
 )
+from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.quotes import PRICING_DIGITS, rounded
 from orchestrator.paper.exchange.units import units_available
 from orchestrator.paper.instruments import LIQUIDITY
+from orchestrator.paper.market import Market
 
 
 def price_line(tick: Tick, spec: InstrumentSpec | None = None, depth: Depth = DEEP) -> bytes:
@@ -62,12 +65,7 @@ def prices(call: Call) -> Answer:
         "time": format_time(call.now),
     }
     if yes(call, "includeHomeConversions", default=False):
-        currencies = dict.fromkeys(
-            c
-            for name in wanted
-            for c in (call.market.spec(name).base, call.market.spec(name).quote)
-        )
-        body["homeConversions"] = [h for c in currencies if (h := _conversion(call, c)) is not None]
+        body["homeConversions"] = home_conversions(call.market, call.account, wanted)
     return ok(**body)
 
 
@@ -99,20 +97,18 @@ def _price(call: Call, tick: Tick, *, with_units: bool) -> dict[str, object]:
     return price
 
 
-def no_book(_call: Call) -> Answer:
-    """Order and position books: OANDA has them for few instruments, we for none."""
-    raise Refused(404, "The book of the instrument specified does not exist", "NO_SUCH_BOOK")
-
-
-def _conversion(call: Call, currency: Currency) -> dict[str, object] | None:
-    books = call.account
-    found = call.exchange.quotes.factors(currency, books.currency, books.config.conversion_charge)
-    if found is None:
-        return None
-    used = rounded(found, PRICING_DIGITS)
-    return {
-        "currency": currency,
-        "accountGain": used.gain,
-        "accountLoss": used.loss,
-        "positionValue": used.value,
-    }
+def home_conversions(
+    market: Market, books: Books, names: Sequence[InstrumentName]
+) -> list[dict[str, object]]:
+    """One for each base and quote currency of these instruments that can be converted."""
+    specs = [market.spec(name) for name in names]
+    currencies = dict.fromkeys(c for spec in specs for c in (spec.base, spec.quote))
+    charge, made = books.config.conversion_charge, list[dict[str, object]]()
+    for currency in currencies:
+        found = market.exchange.quotes.factors(currency, books.currency, charge)
+        if found is None:
+            continue
+        used = rounded(found, PRICING_DIGITS)
+        shown = {"accountGain": used.gain, "accountLoss": used.loss, "positionValue": used.value}
+        made.append({"currency": currency, **shown})
+    return made

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from orchestrator.paper.call import Answer, Call
 from orchestrator.paper.routes import (
     accounts,
+    books,
     candles,
     orders,
     positions,
@@ -51,8 +52,8 @@ ACCOUNT: dict[tuple[str, ...], dict[str, Route]] = {
 # Paths below /v3/instruments.
 INSTRUMENT: dict[str, dict[str, Route]] = {
     "candles": {"GET": candles.candles},
-    "orderBook": {"GET": pricing.no_book},
-    "positionBook": {"GET": pricing.no_book},
+    "orderBook": {"GET": books.order_book},
+    "positionBook": {"GET": books.position_book},
 }
 
 _STARRED: dict[int, list[tuple[str, ...]]] = {}

@@ -35,8 +35,8 @@ def list_trades(call: Call) -> Answer:
     if state not in _STATES:
         raise bad("state")
     trades: list[Trade] = []
-    if state in {"OPEN", "ALL"}:
-        trades += books.trades.values()
+    if state != "CLOSED":
+        trades += [t for t in books.trades.values() if state in {t.state, "ALL"}]
     if state in {"CLOSED", "ALL"}:
         trades += books.closed_trades.values()
     count = whole_number(call, "count", 50, 1, COUNT_MAX)

@@ -16,6 +16,22 @@ _FUNDING = frozenset({"TRANSFER_FUNDS", "TRANSFER_FUNDS_REJECT", "DAILY_FINANCIN
 _ADMIN = frozenset({"CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE", "CLIENT_CONFIGURE_REJECT"})
 
 
+_ORDERS = (
+    "MARKET_ORDER", "LIMIT_ORDER", "STOP_ORDER", "MARKET_IF_TOUCHED_ORDER", "TAKE_PROFIT_ORDER",
+    "STOP_LOSS_ORDER", "GUARANTEED_STOP_LOSS_ORDER", "TRAILING_STOP_LOSS_ORDER",
+    "ONE_CANCELS_ALL_ORDER", "ORDER_CANCEL", "ORDER_CLIENT_EXTENSIONS_MODIFY",
+    "TRADE_CLIENT_EXTENSIONS_MODIFY",
+)  # fmt: skip
+_KNOWN = frozenset(
+    {
+        "ORDER", "FUNDING", "ADMIN", *_ORDERS, *(f"{kind}_REJECT" for kind in _ORDERS),
+        *_FUNDING, *_ADMIN, "ONE_CANCELS_ALL_ORDER_TRIGGERED", "FIXED_PRICE_ORDER", "ORDER_FILL",
+        "MARGIN_CALL_ENTER", "MARGIN_CALL_EXTEND", "MARGIN_CALL_EXIT", "DELAYED_TRADE_CLOSURE",
+        "DIVIDEND_ADJUSTMENT", "RESET_RESETTABLE_PL",
+    }
+)  # fmt: skip
+
+
 class _Stamped(msgspec.Struct):
     time: str
 
@@ -71,7 +87,10 @@ def _several(call: Call, first: int, last: int) -> Answer:
 
 def _types(call: Call) -> frozenset[str] | None:
     text = call.query.get("type", "")
-    return frozenset(part.strip() for part in text.split(",")) if text else None
+    kinds = frozenset(part.strip() for part in text.split(","))
+    if text and kinds - _KNOWN:
+        raise bad("type")
+    return kinds if text else None
 
 
 def _is(books: Books, number: int, kinds: frozenset[str]) -> bool:

@@ -152,7 +152,10 @@ def test_a_body_of_the_wrong_types_cannot_be_read(desk, units):
         ("1000", {"stopLossOnFill": {"price": "1.10000"}}, "STOP_LOSS_ON_FILL_LOSS"),
         ("-1000", {"stopLossOnFill": {"price": "1.10010"}}, "STOP_LOSS_ON_FILL_LOSS"),
         ("1000", {"stopLossOnFill": {"distance": "2"}}, "STOP_LOSS_ON_FILL_LOSS"),
-        ("1000", {"takeProfitOnFill": {"price": "1.10010"}}, "TAKE_PROFIT_ON_FILL_LOSS"),
+        ("1000", {"takeProfitOnFill": {"price": "1.10000"}}, "TAKE_PROFIT_ON_FILL_LOSS"),
+        ("1000", {"takeProfitOnFill": {"price": "1.10009"}}, "LOSING_TAKE_PROFIT"),
+        ("-1000", {"takeProfitOnFill": {"price": "1.10010"}}, "TAKE_PROFIT_ON_FILL_LOSS"),
+        ("-1000", {"takeProfitOnFill": {"price": "1.10001"}}, "LOSING_TAKE_PROFIT"),
         ("1000", {"positionFill": "REDUCE_ONLY"}, "POSITION_CLOSEOUT_FAILED"),
     ],
 )
