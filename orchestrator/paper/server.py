@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
         close = not request.keep_alive or not self._admitted
         kind = "text/html" if fault is not None and fault.body == "html" else "application/json"
         dated = date_header(self._server.market.time.now()) + answer.headers
-        answer = Answer(answer.status, answer.body, dated)
+        answer = msgspec.structs.replace(answer, headers=dated)
         text = rendered(answer, request_id, close=close, zipped=zipped, kind=kind)
         if request.method == "HEAD":  # the same head as for GET, and nothing after it
             text = text[: text.index(b"\r\n\r\n") + 4]
