@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
-from orchestrator.model.errors import FeedError, OrchestratorError
+from orchestrator.model.errors import FeedError, OrchestratorError, StoreLocked
 from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
 from orchestrator.service.cli.trail import TrailDesk
+from orchestrator.service.guard import OTHERS_LIVE
 from orchestrator.service.seams import wall_ns
 from orchestrator.settings import Settings, SettingsError, load_settings
 
@@ -41,6 +42,8 @@ class Backend:
         try:
             settings = _settings_of(options)
             _make_folder(settings.state_dir)
+            if options.until_flat and not _stop_stands(settings.state_dir):
+                return 0
             if options.replay and options.speed == "max":
                 from orchestrator.main.replay import run_replay
 
@@ -50,7 +53,7 @@ class Backend:
             return _serve(settings, options)
         except (SettingsError, OrchestratorError, ValueError, OSError) as exc:
             print(f"orchestrator: {exc}", file=sys.stderr)
-            return 1
+            return OTHERS_LIVE if options.until_flat and isinstance(exc, StoreLocked) else 1
 
     def paper(self, arguments: list[str]) -> int:
         from orchestrator.paper.main import run
@@ -123,6 +126,27 @@ class Backend:
         )  # fmt: skip
 
 
+def _stop_stands(folder: Path) -> bool:
+    from orchestrator.service.gate import Gate
+
+    gate = Gate(folder)
+    return gate.stopped or gate.read_latch() is not None
+
+
+def _words_again(options: RunOptions) -> tuple[str, ...]:
+    """What was asked beyond the settings, for a rescue's life; its folder and port are its own."""
+    words: list[str] = []
+    for file in options.replay:
+        words += ["--replay", str(file.resolve())]
+    if options.replay:
+        words += ["--speed", options.speed]
+    if options.seed is not None:
+        words += ["--seed", str(options.seed)]
+    if options.log_level is not None:
+        words += ["--log-level", options.log_level]
+    return tuple(words)
+
+
 def _persist(gate: Gate, latch: Latch) -> bool:
     """False: the gate is closed all the same, but a restart would not know of it."""
     try:
@@ -157,6 +181,8 @@ def _settings_of(options: RunOptions) -> Settings:
         overrides["SEED"] = str(options.seed)
     if options.state is not None:
         overrides["STATE_DIR"] = str(options.state)
+    if options.until_flat:
+        overrides["AGENT_DISCOVERY_PORT"] = "0"  # a taken port must not keep positions open
     if options.replay:
         overrides["OANDA_ENVIRONMENT"] = "paper"
         overrides["INSTRUMENTS"] = ",".join(_instruments_of(options.replay))
@@ -238,7 +264,10 @@ def _serve(settings: Settings, options: RunOptions) -> int:
     replay = Replay(files=options.replay, speed=float(options.speed)) if options.replay else None
     listener = _listen(settings)
     url = f"http://{settings.api_host}:{listener.getsockname()[1]}"
-    wishes = Wishes(replay=replay, exit_at_end=options.exit_at_end, quiet=options.quiet)
+    wishes = Wishes(
+        replay=replay, exit_at_end=options.exit_at_end, quiet=options.quiet,
+        until_flat=options.until_flat, rescue=_words_again(options),
+    )  # fmt: skip
     made: list[Service] = []
 
     def make() -> Service:

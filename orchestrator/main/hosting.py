@@ -26,10 +26,15 @@ from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.venue import Connection, Replay, connect
+from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
+from orchestrator.model.safety import StopState
 from orchestrator.service.api import create_api
 from orchestrator.service.desk import Desk
+from orchestrator.service.failpoints import VARIABLE, arm
 from orchestrator.service.gate import Gate
+from orchestrator.service.guarded import Guarded, GuardProcess
+from orchestrator.service.pulse import Pulse
 from orchestrator.service.seams import mono_ns, new_token
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
@@ -38,6 +43,7 @@ log = structlog.get_logger()
 
 
 _SETTLE_S = 0.5
+_NOTHING_LEFT = (StopState.FLAT, StopState.STOPPED)
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     replay: Replay | None = None
     exit_at_end: bool = False
     quiet: bool = False
+    until_flat: bool = False
+    rescue: tuple[str, ...] = ()  # words after `orchestrator run` for the guard's own life of it
 
 
 class Service:
@@ -57,10 +65,14 @@ class Service:
         self.wishes = wishes
         self.system: System | None = None
         self.connection: Connection | None = None
+        arm(os.environ.get(VARIABLE, ""), settings.oanda_environment)
         self.token, self.token_is_new = api_token(settings.state_dir)
         self.store = SqliteStore(settings.database_path, sync=settings.store_sync)
         self._market = SqliteMarketStore(settings.market_data_path)
         self._gate = Gate(settings.state_dir)
+        Pulse(settings.state_dir).begin()
+        self._folder = settings.state_dir.resolve()
+        self._guard = GuardProcess(self._folder, self._rescue())
         self._ended = asyncio.Event()
         self.failed: BaseException | None = None
         self.summary: Summary | None = None
@@ -75,6 +87,15 @@ class Service:
 
     async def live(self) -> None:
         """From the venue's coming up to the store's closing; errors come out of here."""
+        in_order = False
+        self._guard.start()
+        try:
+            await self._live()
+            in_order = True
+        finally:
+            self._guard.end(in_order=in_order)
+
+    async def _live(self) -> None:
         connection = self.connection = await connect(self.settings, self.wishes.replay)
         try:
             hosting = Hosting(
@@ -89,7 +110,8 @@ class Service:
                 self.system.shutdown()
             self.system.accompany(
                 connection.follow_clock, connection.keep_paper_alive, self._quiet_collector,
-                *self._until_replay_ends(),
+                self._guarded(self.system, connection).live,
+                *self._until_replay_ends(), *self._until_flat(),
             )  # fmt: skip
             await self.system.run()
             self._sum_up(self.system)
@@ -115,6 +137,30 @@ class Service:
 
     def _until_replay_ends(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         return (self._end_with_replay,) if self.wishes.exit_at_end else ()
+
+    def _rescue(self) -> tuple[str, ...]:
+        """The command that carries out a stop whose service has died (G4)."""
+        return (sys.executable, "-m", "orchestrator", "run", "--until-flat",
+                "--state", str(self._folder), *self.wishes.rescue)  # fmt: skip
+
+    def _guarded(self, system: System, connection: Connection) -> Guarded:
+        return Guarded(system, self._gate, self._guard, self._folder, connection.venue)
+
+    def _until_flat(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        return (self._end_when_flat,) if self.wishes.until_flat else ()
+
+    async def _end_when_flat(self) -> None:
+        """A rescue's life: it is over when the stop has nothing left to do."""
+        assert self.system is not None
+        await self.system.up.wait()
+        while self._something_is_left(self.system):  # noqa: ASYNC110 -- nothing tells us
+            await asyncio.sleep(_SETTLE_S)
+        log.info("rescue.finished")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _something_is_left(self, system: System) -> bool:
+        receipt = system.safety.receipt()
+        return receipt is not None and receipt.state not in _NOTHING_LEFT
 
     async def _end_with_replay(self) -> None:
         if self.connection is not None:
@@ -154,9 +200,11 @@ def api_token(folder: Path) -> tuple[str, bool]:
     if found:
         return found, False
     token = new_token()
+    failpoints.before("token.write")
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(token + "\n")
+    failpoints.after("token.write")
     return token, True
 
 

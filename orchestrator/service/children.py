@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
 
 log = structlog.get_logger()
@@ -95,7 +96,7 @@ class PaperProcess:
                 (sys.executable, "-m", "orchestrator.paper", *self._arguments,
                  "--port", str(port), "--port-file", str(port_file)),
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _import_path(), "PAPER_TOKEN": self._token},
+                env={**os.environ, "PYTHONPATH": import_path(), "PAPER_TOKEN": self._token},
             )  # fmt: skip
         listening = await self._port_of(port_file, output)
         self._record = ChildRecord(
@@ -167,7 +168,9 @@ class PaperProcess:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(record))
+        failpoints.before("paper.record")
         os.replace(temporary, self._folder / "paper.json")
+        failpoints.after("paper.record")
 
 
 def _pids_with(arguments: Sequence[str]) -> list[int]:
@@ -193,7 +196,7 @@ def _tail_of(path: Path) -> str:
     return " | ".join(path.read_text(errors="replace").strip().splitlines()[-5:])
 
 
-def _import_path() -> str:
+def import_path() -> str:
     here = str(Path(__file__).resolve().parents[2])
     old = os.environ.get("PYTHONPATH")
     return here if not old else here + os.pathsep + old

@@ -337,7 +337,7 @@ class ExecutionEngine:
         def gate() -> str | None:
             nonlocal asked_at
             if self._gate.closed:
-                return "the emergency stop has closed the gate"
+                return self._gate.why
             objection = self.kernel.may_send(intent_id, self._clock.now())
             asked_at = mono_ns()
             return objection

@@ -163,7 +163,7 @@ class SafetyMonitor:
         """Runs until cancelled: a gate closed by another process becomes a full stop."""
         while True:
             await self._clock.sleep(_WATCH_S if self._threads else _WATCH_VIRTUAL_S)
-            if self._gate.closed and (self._latch is None or self._latch.accounts):
+            if self._gate.stopped and (self._latch is None or self._latch.accounts):
                 await self._adopt_latch()
 
     async def take_up_other_stop(self) -> bool:

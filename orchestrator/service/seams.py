@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import secrets
+import signal
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import NS_PER_S, Instant
@@ -21,6 +23,17 @@ def wall_ns() -> Instant:
 def mono_ns() -> int:
     """The machine's monotonic clock, nanoseconds; for ages, time-outs and latencies."""
     return time.monotonic_ns()
+
+
+def block_s(seconds: float) -> None:
+    """Hold up the thread that calls, as a slow disk would; for armed failpoints only."""
+    time.sleep(seconds)
+
+
+def die() -> NoReturn:
+    """`kill -9` of this very process: nothing is tidied up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody outlives SIGKILL")
 
 
 def cpu_s() -> float:

@@ -166,13 +166,13 @@ class System:
                 closed_ns=standing.at_ns if found is None else found.closed_ns,
                 accounts=_wider(standing.accounts, None if found is None else found.accounts),
             )  # fmt: skip
-        elif found is None and self._gate.closed:
+        elif found is None and self._gate.stopped:
             # Whoever closed the word was cut off before the latch (SAFETY 5.3).
             latch = Latch(
                 stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
                 liquidate=True, closed_ns=wall_ns(),
             )  # fmt: skip
-        if latch is not None and latch.accounts and self._gate.closed:
+        if latch is not None and latch.accounts and self._gate.stopped:
             # The word is closed by a stop of everything only; it may have been cut off before more.
             latch = msgspec.structs.replace(latch, accounts=())
         if latch is not None:

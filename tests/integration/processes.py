@@ -87,11 +87,23 @@ def _keeps_books_below(folder: Path, pid: int) -> bool:
     )
 
 
-def end_venues_on(folder: Path) -> None:
-    """Kill what a test has left behind, by process id."""
-    for pid in venues_on(folder):
+def end_all_on(folder: Path) -> None:
+    """Kill what a test has left behind, by process id: venues, guards and their rescues."""
+    for pid in (*guards_on(folder), *venues_on(folder)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def guards_on(folder: Path) -> list[int]:
+    """Guards of services whose state folder stands below this folder, and rescues that they run."""
+    every = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
+    return [pid for pid in every if _guards_below(folder, pid) and alive(pid)]
+
+
+def _guards_below(folder: Path, pid: int) -> bool:
+    words = _words_of(pid)
+    below = any(word.startswith(f"{folder}/") for word in words)
+    return below and ("orchestrator.service.guard" in words or "--until-flat" in words)
 
 
 class Answer(msgspec.Struct):
@@ -191,7 +203,7 @@ class Service:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(timeout=10)
-        end_venues_on(self.folder)
+        end_all_on(self.folder)
 
     # -- asking the service ---------------------------------------------------------------------
 

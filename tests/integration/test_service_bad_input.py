@@ -12,7 +12,7 @@ from tests.integration.processes import (
     Service,
     alive,
     clean_environment,
-    end_venues_on,
+    end_all_on,
     now_s,
     run_program,
     venues_on,
@@ -60,7 +60,7 @@ def _refusal(folder: Path, *words: str, within_s: float = 10.0, **settings: str)
                            folder=folder, within_s=within_s)  # fmt: skip
         left = venues_on(folder)
     finally:
-        end_venues_on(folder)
+        end_all_on(folder)
     said = done.stdout + done.stderr
     assert done.returncode not in {0, -9, -15}, said
     assert now_s() - began < within_s

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.integration.processes import (
     Answer,
     clean_environment,
-    end_venues_on,
+    end_all_on,
     eventually,
     exchange,
     now_s,
@@ -45,7 +45,7 @@ def test_uvicorn_serves_the_app_and_ends_on_sigterm(tmp_path: Path):
             process.kill()
             said = (tmp_path / "out.txt").read_text()
             left = venues_on(state)
-            end_venues_on(state)
+            end_all_on(state)
     assert code in {0, -signal.SIGTERM}, said  # uvicorn itself ends by the signal that it got
     assert left == [], "the paper venue has ended with it"
     assert "API token: " in said

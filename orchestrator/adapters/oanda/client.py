@@ -179,6 +179,7 @@ class OandaVenue:
             pools=(urgents, orders) if request.urgent else (orders,),
             finished=finished,
             gate=gate,
+            place=f"send.{request.kind}",
         )
         self._outbox.put(job)
 

@@ -17,6 +17,7 @@ from orchestrator.adapters.oanda.http import Bounds, Connection, End
 from orchestrator.adapters.oanda.limiter import FairQueue, TokenBucket
 from orchestrator.adapters.oanda.pool import ClientStats, Pool
 from orchestrator.adapters.oanda.turns import ConnectRank
+from orchestrator.model import failpoints
 from orchestrator.model.orders import GateQuestion
 from orchestrator.model.time import NS_PER_S, Instant
 
@@ -61,6 +62,7 @@ class Job(msgspec.Struct, eq=False):
     pools: tuple[Pool, ...]
     finished: Finished
     gate: GateQuestion | None = None
+    place: str = "send.read"  # its failpoint
     first_byte_ns: Instant = 0
     timer: asyncio.TimerHandle | None = None
 
@@ -142,10 +144,12 @@ class Outbox:
             job.finished(end, job.first_byte_ns)
 
         transport = connection.claim(ended, job.bounds)
+        failpoints.before(job.place)  # and not between the gate's answer and the byte (G1)
         refusal = _ask(job.gate)
         if refusal is None:
             transport.write(job.data)
             job.first_byte_ns = self._now()
+            failpoints.after(job.place)
             return
         connection.release()
         pool.put_back(connection)

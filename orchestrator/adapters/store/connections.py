@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.store.statements import Migration, migrations
+from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def _apply(connection: sqlite3.Connection, path: Path, kind: str, step: Migratio
         "COMMIT;"
     )
     try:
+        failpoints.before("journal.migrate")
         connection.executescript(script)
+        failpoints.after("journal.migrate")
     except sqlite3.Error as exc:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -21,6 +21,7 @@ from orchestrator.adapters.store.connections import (
     not_opened,
 )
 from orchestrator.adapters.store.statements import statements
+from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
 from orchestrator.model.market import Candle, Tick
 from orchestrator.model.money import Price
@@ -136,7 +137,9 @@ class SqliteMarketStore:
             db = self._connection = self._connection or self._open()
             db.execute("BEGIN IMMEDIATE")
             self._insert(db, batch)
+            failpoints.before("market.write")
             db.execute("COMMIT")
+            failpoints.after("market.write")
         except (sqlite3.Error, StoreError, ValueError, OverflowError) as exc:
             self._drop_connection()  # which leaves nothing of the transaction
             self.stats.failed += len(batch)

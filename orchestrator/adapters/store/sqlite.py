@@ -25,6 +25,7 @@ from orchestrator.adapters.store.projections import Projector
 from orchestrator.adapters.store.reading import SqliteQueries, select_records
 from orchestrator.adapters.store.statements import statements
 from orchestrator.adapters.store.trail import Pruned, pruned_of
+from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreConflict, StoreError
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ class SqliteStore:
         db.execute(sql["begin"])
         db.executemany(sql["append"], [msgspec.structs.astuple(record) for record in records])
         self._projector.project(db, records, facts)
+        failpoints.before("journal.append")
         db.execute(sql["commit"])
+        failpoints.after("journal.append")
 
     def _refuse_break(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
         if len(records) != len(facts):
@@ -338,7 +341,9 @@ class SqliteStore:
         try:
             db.execute(self._sql["begin"])
             yield db
+            failpoints.before("journal.snapshot")
             db.execute(self._sql["commit"])
+            failpoints.after("journal.snapshot")
         except sqlite3.Error as exc:
             self._roll_back()
             self._drop_connection()

@@ -27,6 +27,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     log_level: str | None = None
     quiet: bool = False
+    until_flat: bool = False
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,10 @@ def run(
         LogLevel | None, typer.Option("--log-level", help="How much is logged.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    until_flat: Annotated[
+        bool,
+        typer.Option("--until-flat", help="Only carry out the stop in force, then end."),
+    ] = False,
 ) -> None:
     """Run the service until Ctrl-C: the API, the agents, and the paper venue where it is set.
 
@@ -88,6 +92,7 @@ def run(
         replay=tuple(replay or ()), speed=_speed(speed or "1"), exit_at_end=exit_at_end,
         state=state, seed=seed, summary=summary, port=port, host=host,
         log_level=log_level.value if log_level else None, quiet=quiet,
+        until_flat=until_flat,
     )  # fmt: skip
     backend: Backend = ctx.find_root().obj
     try:

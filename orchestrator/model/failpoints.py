@@ -1,0 +1,58 @@
+"""Named places before and after each durable write and each send, where a test strikes (K10).
+
+A writer calls `before` and `after` with a name of `PLACES`. Nobody listens in ordinary life, and
+the two calls then cost one comparison each. `listen` is for the service's start on the paper venue,
+and for the simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+Listener: TypeAlias = Callable[[str], None]
+
+# place -> what is written or sent there. Each is struck as `PLACE.before` and as `PLACE.after`.
+PLACES: Mapping[str, str] = {
+    "journal.append": "the commit of facts, intents and watermarks",
+    "journal.snapshot": "the commit of the kernel's state or of a new epoch",
+    "journal.migrate": "one step of a schema",
+    "market.write": "the commit of ticks, candles and outcomes",
+    "latch.write": "the latch's content, flushed, under another name",
+    "latch.rename": "the latch gets its name, and its folder is flushed",
+    "latch.remove": "a resume removes the latch, and its folder is flushed",
+    "token.write": "the API's token",
+    "paper.record": "the record by which a running paper venue is found again",
+    "send.read": "a question's bytes",
+    "send.order": "an order's bytes, the gate's question between",
+    "send.protect": "the bytes of a stop loss for an open trade",
+    "send.cancel": "the bytes of a cancellation",
+    "send.close_trade": "the bytes of a trade's close",
+    "send.close_position": "the bytes of a position's close",
+}
+
+
+class _Ear:
+    """Who listens; a class, so that nothing global is assigned."""
+
+    listener: Listener | None = None
+
+
+def listen(listener: Listener | None) -> None:
+    """`listener` hears `PLACE.before` and `PLACE.after` in the thread that writes; None: nobody."""
+    _Ear.listener = listener
+
+
+def before(place: str) -> None:
+    if _Ear.listener is not None:
+        _Ear.listener(f"{place}.before")
+
+
+def after(place: str) -> None:
+    if _Ear.listener is not None:
+        _Ear.listener(f"{place}.after")
+
+
+def names() -> tuple[str, ...]:
+    """Every name that a listener may hear."""
+    return tuple(f"{place}.{when}" for place in PLACES for when in ("before", "after"))

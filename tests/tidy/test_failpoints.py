@@ -1,0 +1,78 @@
+"""Each durable write and each send stands between its pair of failpoints (SAFETY K10)."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.model.failpoints import PLACES
+from orchestrator.model.orders import WriteKind
+from tests.tidy.tree import dotted, python_files
+
+# What makes something durable, or sends it, by the end of the call's name.
+_LASTING = ("os.fsync", "os.replace", "os.rename", ".executescript", ".unlink", ".write_text",
+            ".write_bytes", "os.unlink", "os.remove", "transport.write")  # fmt: skip
+_ROOMS = (("orchestrator", "service"), ("orchestrator", "adapters"), ("orchestrator", "main"))
+# (file, function): why a kill there needs no failpoint.
+_NOT_DURABLE = {
+    ("service/gate.py", "_sync_folder"): "called between a pair only",
+    ("service/guard.py", "_listen"): "a socket's name; it is made anew by each guard",
+    ("service/children.py", "start"): "the port file is only read by who waits for it",
+    ("service/children.py", "stop"): "a record that is left behind is found out by its pid",
+    ("adapters/oanda/streams.py", "connection_made"): "asks for a stream; changes nothing",
+    ("main/backend.py", "_serve_replay"): "a pointer that is only a convenience",
+    ("main/backend.py", "_serve"): "the service's address, for the command line",
+    ("main/doctor.py", "_folder"): "tries whether the folder can be written",
+    ("main/summary.py", "write"): "a summary of what has ended",
+}
+
+
+def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path, tree in python_files():
+        if path.parts[:2] not in _ROOMS or path.parts[:3] == ("orchestrator", "service", "cli"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield str(Path(*path.parts[1:])), node
+
+
+def _own_calls(function: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Calls of this function itself, in the order of their lines."""
+    found = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    yield from ((dotted(node.func), node) for node in sorted(found, key=lambda n: n.lineno))
+
+
+def _lasts(name: str, call: ast.Call) -> bool:
+    if name.endswith(".execute") and call.args:
+        said = ast.unparse(call.args[0]).lower()
+        return "commit" in said
+    return name.endswith(_LASTING)
+
+
+def test_each_durable_write_and_each_send_has_its_pair():
+    """Between `before` and `after` of one place, within one function; or it is listed with why."""
+    naked: list[str] = []
+    excused: set[tuple[str, str]] = set()
+    for path, function in _functions():
+        depth = 0
+        for name, call in _own_calls(function):
+            depth += (name == "failpoints.before") - (name == "failpoints.after")
+            if _lasts(name, call) and depth < 1:
+                if (path, function.name) in _NOT_DURABLE:
+                    excused.add((path, function.name))
+                else:
+                    naked.append(f"{path}:{call.lineno}: {name} in {function.name}")
+    assert naked == []
+    assert excused == set(_NOT_DURABLE), "an excuse that nobody needs any more"
+
+
+def test_each_place_is_passed_before_and_after_and_nothing_else_is():
+    used: dict[str, Counter[str]] = {"before": Counter(), "after": Counter()}
+    for _, function in _functions():
+        for name, call in _own_calls(function):
+            if name in {"failpoints.before", "failpoints.after"}:
+                used[name.rpartition(".")[2]][ast.unparse(call.args[0]).strip("'")] += 1
+    assert used["before"] == used["after"]
+    sends = {"send.read", *(f"send.{kind.value}" for kind in WriteKind)}
+    assert set(used["before"]) == (set(PLACES) - sends) | {"job.place"}
+    assert sends <= set(PLACES), "a kind of request whose failpoint is not in the list"
