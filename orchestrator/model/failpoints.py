@@ -29,6 +29,10 @@ PLACES: Mapping[str, str] = {
     "send.cancel": "the bytes of a cancellation",
     "send.close_trade": "the bytes of a trade's close",
     "send.close_position": "the bytes of a position's close",
+    "send.replace": "the bytes of an order that takes another's place",
+    "send.order_extensions": "the bytes of an order's client extensions",
+    "send.trade_extensions": "the bytes of a trade's client extensions",
+    "send.configure": "the bytes of an account's configuration",
 }
 
 
