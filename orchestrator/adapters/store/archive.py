@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
 from orchestrator.model.journal import Record, from_line, to_line
 
@@ -30,8 +31,10 @@ def write_lines(path: Path, records: Iterable[Record]) -> int:
         with os.fdopen(handle, "wb") as file:
             count = _write_packed(file, records) if path.suffix == ".gz" else _write(file, records)
             file.flush()
+            failpoints.before("audit.export")
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        failpoints.after("audit.export")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

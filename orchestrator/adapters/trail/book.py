@@ -11,6 +11,7 @@ import msgspec
 
 from orchestrator.adapters.trail.files import sync_folder, write_all
 from orchestrator.adapters.trail.key import SigningKey, is_signed
+from orchestrator.model import failpoints
 from orchestrator.model.checkpoint import Checkpoint
 
 NAME = "checkpoints.jsonl"
@@ -53,6 +54,7 @@ class CheckpointFile:
         handle = os.open(self._path, flags, 0o600)
         try:
             whole = _cut_torn_line(handle)
+            failpoints.before("audit.checkpoint")
             try:
                 write_all(handle, signed.line() + b"\n")
                 os.fsync(handle)
@@ -65,12 +67,15 @@ class CheckpointFile:
             os.close(handle)
         if is_new:
             sync_folder(self._folder)
+        failpoints.after("audit.checkpoint")
         return signed
 
     def _make_room(self) -> None:
         with suppress(FileNotFoundError):
             if self._path.stat().st_size > self._bytes_max:
+                failpoints.before("audit.turn")
                 os.replace(self._path, self._folder / OLD)
+                failpoints.after("audit.turn")
 
     def objection(self, checkpoint: Checkpoint) -> str:
         return objection_to(checkpoint, self.key.public)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from orchestrator.model import failpoints
+
 
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """The whole content under that name, or the old one. OSError."""
     temporary = path.with_name(path.name + ".tmp")
+    failpoints.before("file.replace")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         write_all(handle, content)
@@ -17,6 +20,7 @@ def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         os.close(handle)
     os.replace(temporary, path)
     sync_folder(path.parent)
+    failpoints.after("file.replace")
 
 
 def write_all(handle: int, content: bytes) -> None:
