@@ -19,7 +19,7 @@ from orchestrator.model.outcomes import (
     TradeOpened,
     TradeOutcome,
 )
-from orchestrator.model.safety import Alert, Effect, Scope, SystemMode
+from orchestrator.model.safety import Alert, BreakerState, Effect, Scope, SystemMode
 from orchestrator.model.signals import Answer, Outcome, Question, Role, Signal
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account, Transaction
@@ -174,6 +174,23 @@ class BreakerTripped(Message, frozen=True, kw_only=True, gc=False, tag="breaker.
     until_ns: Instant | None = None
     scale: Decimal | None = None
     actor: str = "kernel"
+    cooldown_s: int = 0  # for so long, then probing (B2)
+
+
+class BreakerMoved(Message, frozen=True, kw_only=True, gc=False, tag="breaker.moved"):
+    """A tripped breaker began to probe (B2), or its cool-down begins anew after a restart.
+
+    `scale`: what multiplies risk while it probes.
+    """
+
+    breaker: str
+    scope: Scope
+    subject: str
+    state: BreakerState  # probing | tripped
+    until_ns: Instant
+    reason: str
+    scale: Decimal | None = None
+    actor: str = "kernel"
 
 
 class BreakerReset(Message, frozen=True, kw_only=True, gc=False, tag="breaker.reset"):
@@ -244,7 +261,7 @@ Fact: TypeAlias = (
     | AccountReconciled
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
-    | BreakerTripped | BreakerReset | TickDropped | Stopped | StopStep | Resumed
+    | BreakerTripped | BreakerMoved | BreakerReset | TickDropped | Stopped | StopStep | Resumed
     | OperatorActed | AlertRaised | AgentChanged | TradeOpened | TradeClosed | TradeOutcome
     | AnomalySeen | PatternSeen | ChangeProposed
 )  # fmt: skip

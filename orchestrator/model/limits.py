@@ -117,6 +117,7 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True):
     # The market.
     volatility_scale_at: Decimal = D(4)
     volatility_block_at: Decimal = D(8)
+    volatility_scale: Decimal = D("0.5")
     volatility_cooldown_s: int = 60
     gap_spreads: Decimal = D(10)
     gap_fraction: Decimal = D("0.003")

@@ -8,6 +8,7 @@ from orchestrator.model.facts import (
     AccountAdopted,
     AccountReconciled,
     AccountSwitched,
+    BreakerMoved,
     BreakerReset,
     BreakerTripped,
     Fact,
@@ -52,6 +53,11 @@ def narrate(fact: Fact) -> None:  # noqa: C901, PLR0912 -- one table
             log.warning(
                 "breaker.tripped", breaker=fact.breaker, subject=fact.subject,
                 effect=fact.effect.value, evidence=fact.evidence,
+            )  # fmt: skip
+        case BreakerMoved():
+            log.info(
+                "breaker.moved", breaker=fact.breaker, subject=fact.subject,
+                state=fact.state.value, why=fact.reason,
             )  # fmt: skip
         case BreakerReset():
             log.info("breaker.reset", breaker=fact.breaker, subject=fact.subject, why=fact.reason)

@@ -25,6 +25,7 @@ from orchestrator.model.facts import (
     AccountAdopted,
     AccountReconciled,
     AccountSwitched,
+    BreakerMoved,
     BreakerReset,
     BreakerTripped,
     DayStarted,
@@ -44,12 +45,16 @@ from orchestrator.model.facts import (
 )
 from orchestrator.model.limits import CheckLimits
 from orchestrator.model.money import AccountId
+from orchestrator.model.orders import IntentState
 from orchestrator.model.time import DAY_NS, MINUTE_NS, Instant
 
 _SEEN_MAX = 100_000
 _ENDED_MAX = 10_000
 _SIZES_KEPT = 50
 _SIZE_KEYS_MAX = 500
+
+# Ends by which the venue has answered an order: what probing waits for (SAFETY B2).
+_ANSWERED = (IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED)
 
 
 def apply_fact(state: State, fact: Fact, at: Instant, checks: CheckLimits) -> Changes:
@@ -204,11 +209,18 @@ def _moved(state: State, fact: IntentMoved, at: Instant, _checks: CheckLimits) -
     del state.intents[fact.intent_id]
     record.intent = msgspec.structs.replace(record.intent, body="")
     state.ended[fact.intent_id] = record
+    if fact.state in _ANSWERED:
+        state.board.probed(fact.account_id, record.intent.instrument)
     _forget(state.ended, lambda old: at - old.since_ns > DAY_NS, _ENDED_MAX)
 
 
 def _tripped(state: State, fact: BreakerTripped, at: Instant, _checks: CheckLimits) -> None:
     state.board.trip(fact, at)
+    state.generation += 1
+
+
+def _breaker_moved(state: State, fact: BreakerMoved, _at: Instant, _checks: CheckLimits) -> None:
+    state.board.move(fact)
     state.generation += 1
 
 
@@ -261,6 +273,7 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes 
     IntentWritten: _written,
     IntentMoved: _moved,
     BreakerTripped: _tripped,
+    BreakerMoved: _breaker_moved,
     BreakerReset: _reset,
     Stopped: _stopped,
     Resumed: _resumed,

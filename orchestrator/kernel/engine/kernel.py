@@ -16,6 +16,7 @@ from orchestrator.kernel.engine import (
     operators,
     path,
     prices,
+    probing,
     scene,
     sending,
 )
@@ -240,6 +241,7 @@ class Kernel:
         accounts.keep_accounts(turn)
         sending.keep_orders(turn)
         holding.keep_calm(turn)
+        probing.keep_cooling(turn)
         operators.keep_mode(turn)
         if turn.now - turn.live.reflatten_ns >= _FLATTEN_AGAIN_NS:
             turn.live.reflatten_ns = turn.now

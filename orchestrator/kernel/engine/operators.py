@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel.engine import path, scene, sending
+from orchestrator.kernel.engine import path, probing, scene, sending
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.reading import Reading, Settling
 from orchestrator.kernel.safety.board import SYSTEM
@@ -77,6 +77,7 @@ def on_started(turn: Turn, event: Started) -> None:
         )
     _end_signals(turn, Outcome.FAILED, "", "crash: the service was restarted")
     _forget_signs(turn)
+    probing.restart(turn)
     if event.latched_stop_id is not None and turn.state.stop is None:
         turn.say(Stopped(
             stop_id=event.latched_stop_id, actor="latch", reason="a latched stop was found",
@@ -248,6 +249,7 @@ def on_resume(turn: Turn, event: Resume) -> None:
                     reason=f"resumed: {event.reason}",
                 )
             )
+    probing.after_resume(turn, stopped, f"resumed by {event.actor}")
     if turn.state.mode is SystemMode.STOPPED:
         set_mode(turn, SystemMode.READY, event.actor, "resumed", wanted=False)
 

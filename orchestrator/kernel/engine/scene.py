@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from orchestrator.kernel.engine.probing import busy
 from orchestrator.kernel.engine.state import AccountRecord, IntentRecord
 from orchestrator.kernel.engine.turn import World
 from orchestrator.kernel.ledger import valuation
@@ -34,9 +35,12 @@ _NO_FACTORS = Factors(ZERO, ZERO, ZERO)
 
 
 def blocks(
-    world: World, account_id: AccountId, instrument: InstrumentName | None = None
+    world: World, account_id: AccountId, instrument: InstrumentName | None = None, own: str = ""
 ) -> tuple[str, ...]:
-    """Everything that refuses new risk there now, breakers in scope included."""
+    """Everything that refuses new risk there now, breakers in scope included.
+
+    `own`: the intent that is asked about, which is not in its own way.
+    """
     record = world.record(account_id)
     if record is None or account_id not in world.plans:
         return (f"account {account_id} is not configured",)
@@ -49,6 +53,7 @@ def blocks(
     if record.book is None or not record.reconciled:
         found.append("account is not reconciled")
     found.extend(world.state.board.blocks(account_id, instrument))
+    found.extend(busy(world, account_id, instrument, own))
     return tuple(found)
 
 
@@ -238,7 +243,7 @@ def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: st
         checks=plan.checks,
         breakers=plan.breakers,
         mode=world.state.mode,
-        blocks=blocks(world, account_id, order.instrument),
+        blocks=blocks(world, account_id, order.instrument, own),
         configured=configured,
         live=plan.live,
         live_allowed=plan.live_allowed,

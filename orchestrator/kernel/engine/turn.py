@@ -25,7 +25,7 @@ from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.safety import Alert, Effect, Scope, Severity
 from orchestrator.model.signals import AccountView
-from orchestrator.model.time import Instant
+from orchestrator.model.time import NS_PER_S, Instant
 
 # Facts of a signal's path that change nothing of an account; any other makes views stale.
 _SHOWN_IN_NO_VIEW = frozenset((SignalAccepted, StageDecided, ChecksDecided, SignalEnded))
@@ -100,11 +100,16 @@ class Turn:
         until_ns: Instant | None = None,
         scale: Decimal | None = None,
         actor: str = "kernel",
+        cooldown_s: int = 0,
     ) -> None:
+        """`cooldown_s`: it probes after that time (B2); `until_ns` is then worked out here."""
+        if cooldown_s:
+            until_ns = self.now + cooldown_s * NS_PER_S
         self.say(
             BreakerTripped(
                 breaker=breaker, scope=scope, subject=subject, effect=effect, evidence=evidence,
                 latched=latched, until_ns=until_ns, scale=scale, actor=actor,
+                cooldown_s=cooldown_s,
             )
         )  # fmt: skip
         if effect is Effect.SCALE:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.kernel.safety.breakers import TABLE
-from orchestrator.model.facts import BreakerReset, BreakerTripped
+from orchestrator.model.facts import BreakerMoved, BreakerReset, BreakerTripped
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.safety import BreakerState, BreakerView, Effect, Scope
 from orchestrator.model.time import Instant
@@ -30,6 +30,9 @@ class Trip(msgspec.Struct):
     latched: bool
     scale: Decimal | None
     actor: str
+    cooldown_s: int = 0
+    probing: bool = False
+    probes: int = 0  # orders that the venue has answered since it began to probe
 
     @property
     def by_hand(self) -> bool:
@@ -37,15 +40,18 @@ class Trip(msgspec.Struct):
 
     @property
     def blocks(self) -> bool:
-        return self.effect is not Effect.SCALE
+        """Whether it refuses all new risk; probing lets one small order at a time through."""
+        return self.effect is not Effect.SCALE and not self.probing
 
     @property
     def state(self) -> BreakerState:
+        if self.probing:
+            return BreakerState.PROBING
         return BreakerState.LATCHED if self.latched else BreakerState.TRIPPED
 
 
 class Board(msgspec.Struct):
-    """All trips by key. Changed only by `trip` and `reset`, which apply facts."""
+    """All trips by key. Changed only by the methods that apply facts."""
 
     trips: dict[str, Trip] = {}
 
@@ -74,19 +80,36 @@ class Board(msgspec.Struct):
         )
 
     def scale(self, account_id: AccountId, instrument: InstrumentName | None) -> Decimal:
-        """The product of all scales in scope, 0 < s <= 1."""
-        scale = ONE
+        """The product of all scales in scope, 0 < s <= 1; several that probe count as one."""
+        scale = probing = ONE
         for trip in self.in_scope(account_id, instrument):
-            if trip.scale is not None and not trip.blocks:
+            if trip.scale is None or trip.blocks:
+                continue
+            if trip.probing:
+                probing = min(probing, trip.scale)
+            else:
                 scale *= trip.scale
-        return scale
+        return scale * probing
 
     def trip(self, fact: BreakerTripped, at: Instant) -> None:
         self.trips[key_of(fact.breaker, fact.subject)] = Trip(
             breaker=fact.breaker, scope=fact.scope, subject=fact.subject, effect=fact.effect,
             evidence=fact.evidence, since_ns=at, until_ns=fact.until_ns, latched=fact.latched,
-            scale=fact.scale, actor=fact.actor,
+            scale=fact.scale, actor=fact.actor, cooldown_s=fact.cooldown_s,
         )  # fmt: skip
+
+    def move(self, fact: BreakerMoved) -> None:
+        """It probes from now on, or waits anew; nothing for a breaker that is not tripped."""
+        trip = self.get(fact.breaker, fact.subject)
+        if trip is not None:
+            trip.probing, trip.probes = fact.state is BreakerState.PROBING, 0
+            trip.until_ns, trip.scale = fact.until_ns, fact.scale
+
+    def probed(self, account_id: AccountId, instrument: InstrumentName) -> None:
+        """The venue has answered an order there: one probe more."""
+        for trip in self.in_scope(account_id, instrument):
+            if trip.probing:
+                trip.probes += 1
 
     def reset(self, fact: BreakerReset) -> None:
         self.trips.pop(key_of(fact.breaker, fact.subject), None)

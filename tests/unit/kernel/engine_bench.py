@@ -301,6 +301,10 @@ class Bench:
         self.acts = [act for act in self.acts if not isinstance(act, SendOrder)]
         return found
 
+    def acts_of_orders(self) -> list[SendOrder]:
+        """As `orders`, and they stay."""
+        return [act for act in self.acts if isinstance(act, SendOrder)]
+
     def intent(self, name: str) -> Intent:
         return next(
             fact.intent
