@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.kernel.engine import Kernel
 from orchestrator.model.events import EmergencyStop, Resume, SignalSeen, StartTrading
-from orchestrator.model.facts import BreakerMoved, BreakerReset, BreakerTripped, ChecksDecided
+from orchestrator.model.facts import BreakerMoved, BreakerTripped, ChecksDecided
 from orchestrator.model.orders import NotSent, Rejected, Unknown
 from orchestrator.model.safety import BreakerState
 from tests.unit.kernel.engine_bench import A, B, Bench, D, make_plan
