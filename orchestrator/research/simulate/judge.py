@@ -235,7 +235,7 @@ class Judge:
                     self._on_accepted(fact)
                 case SignalEnded():
                     self._on_ended(fact)
-                case BreakerTripped() if fact.breaker in ("S4", "A8"):
+                case BreakerTripped(actor="kernel") if fact.breaker in ("S4", "A8"):
                     self.blame(fact.breaker, f"tripped for {fact.subject}: {fact.evidence}")
                 case _:
                     pass
