@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from orchestrator import __version__
+from orchestrator.adapters.alerts.log import LogAlerts
 from orchestrator.adapters.bus.in_process import InProcessBus
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.adapters.trail.book import CheckpointFile
@@ -44,6 +45,7 @@ from orchestrator.model.ports import CheckpointBook, Clock, MarketStore, Venue
 from orchestrator.model.queries import Page
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
+from orchestrator.service.alerts import Alerts
 from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
 from orchestrator.service.checkpoints import Hooks as CheckpointHooks
 from orchestrator.service.execution_engine import ExecutionEngine
@@ -187,6 +189,8 @@ def build_system(
     safety = SafetyMonitor(
         engine, gate, venue, venue, clock, seed=settings.seed, threads=hosting.threads
     )
+    alerts = Alerts((LogAlerts(),), clock, engine.note)
+    engine.hooks.alert = alerts.send
     recorder = Recorder(market_store, clock)
     account_ids = tuple(AccountId(a) for a in settings.account_ids)
     instruments = tuple(InstrumentName(name) for name in settings.instruments)
@@ -201,23 +205,26 @@ def build_system(
     )  # fmt: skip
     plan = Plan(
         version=__version__, node=node, config_digest=settings.fingerprint(),
+        config=settings.decisive(),
         accounts=account_ids, instruments=instruments, auto_start=settings.starts_by_itself,
         history=hosting.history, health_interval_s=settings.agent_health_check_interval,
         real_time=hosting.threads,
     )  # fmt: skip
-    return System(
+    system = System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
         clock, telemetry, speed=lambda: clock.speed, past=partial(past_of, store, kernel),
         checkpoints=_checkpoints(
-            CheckpointFile(settings.state_dir), chain, clock, engine, store.installation_id(),
-            threads=hosting.threads,
+            CheckpointFile(settings.state_dir), chain, clock, engine, alerts,
+            origin=store.installation_id(), threads=hosting.threads,
         ),
     )  # fmt: skip
+    system.accompany(alerts.run)
+    return system
 
 
 def _checkpoints(
-    book: CheckpointBook, chain: AuditChain, clock: Clock, engine: ExecutionEngine, origin: str,
-    *, threads: bool,
+    book: CheckpointBook, chain: AuditChain, clock: Clock, engine: ExecutionEngine,
+    alerts: Alerts, *, origin: str, threads: bool,
 ) -> Checkpoints:  # fmt: skip
     kernel = engine.kernel
 
@@ -225,7 +232,8 @@ def _checkpoints(
         engine.handle(AuditTrouble(ok=not reason, reason=reason))
 
     def told(checkpoint: Checkpoint) -> None:
-        engine.hooks.alert(checkpoint_alert(checkpoint, clock.now()))
+        # Not written down: the book has it, and it may be the last word of a life.
+        alerts.pass_on(checkpoint_alert(checkpoint, clock.now()), recorded=False)
 
     hooks = CheckpointHooks(
         trouble=trouble, told=told, blocked=lambda: kernel.audit_blocked,

@@ -246,6 +246,25 @@ class AlertRaised(Message, frozen=True, kw_only=True, gc=False, tag="alert.raise
     alert: Alert
 
 
+class AlertSent(Message, frozen=True, kw_only=True, gc=False, tag="alert.sent"):
+    """An alert was handed to a channel, for so many `times` it came; `failure`: why it was not."""
+
+    key: str
+    channel: str
+    times: int = 1
+    failure: str = ""
+
+
+class ConfigurationUsed(Message, frozen=True, kw_only=True, gc=False, tag="configuration.used"):
+    """The settings of this and later lives, when they differ from the last ones on record.
+
+    Without secrets; `digest` is of what decides, as in `ServiceStarted`.
+    """
+
+    digest: str
+    values: tuple[str, ...]  # NAME=value
+
+
 class AgentChanged(Message, frozen=True, kw_only=True, gc=False, tag="agent.changed"):
     """An agent registered, or its health changed. Written by the service, not by the kernel."""
 
@@ -262,7 +281,8 @@ Fact: TypeAlias = (
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerMoved | BreakerReset | TickDropped | Stopped | StopStep | Resumed
-    | OperatorActed | AlertRaised | AgentChanged | TradeOpened | TradeClosed | TradeOutcome
+    | OperatorActed | AlertRaised | AlertSent | ConfigurationUsed | AgentChanged
+    | TradeOpened | TradeClosed | TradeOutcome
     | AnomalySeen | PatternSeen | ChangeProposed
 )  # fmt: skip
 

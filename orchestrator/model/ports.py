@@ -205,8 +205,13 @@ class Bus(Protocol):
 class AlertSink(Protocol):
     """Where alerts go so that a person sees them."""
 
-    def send(self, alert: Alert) -> None:
-        """Never blocks, never raises."""
+    @property
+    def name(self) -> str:
+        """The channel's name in the record of what was sent."""
+        ...
+
+    def send(self, alert: Alert) -> str:
+        """Why it was not handed over, or "". Never blocks, never raises."""
         ...
 
 

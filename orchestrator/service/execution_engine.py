@@ -38,7 +38,7 @@ from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
 from orchestrator.model.outcomes import AnomalySeen, ChangeProposed, PatternSeen, TradeOutcome
 from orchestrator.model.ports import Bus, Clock, Store, VenueReader, VenueWriter
-from orchestrator.model.safety import Alert
+from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager, Seat
@@ -64,6 +64,7 @@ AlertHook: TypeAlias = Callable[[Alert], None]
 
 # Said by agents and written down as they are; the kernel hears patterns too, since they may block.
 _SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
+_UNWELL = {"degraded": Severity.WARNING, "unhealthy": Severity.CRITICAL}
 _VOLATILE = (Tick, StreamBeat, StreamUp, StreamDown, Beat)
 
 
@@ -297,12 +298,23 @@ class ExecutionEngine:
         self.note(changed)
         if self._closing:
             return
+        if changed.state in _UNWELL:
+            self._raise_agent_alert(changed)
         self.handle(
             RoleHealth(
                 role=changed.role, healthy=self._agents.healthy(changed.role),
                 reason=f"{changed.agent_id} is {changed.state}: {changed.reason}",
             )
         )  # fmt: skip
+
+    def _raise_agent_alert(self, changed: AgentChanged) -> None:
+        alert = Alert(
+            key=f"agent:{changed.agent_id}:{changed.state}", severity=_UNWELL[changed.state],
+            title=f"Agent {changed.agent_id} is {changed.state}", text=changed.reason,
+            at_ns=self._clock.now(), subject=changed.agent_id,
+        )  # fmt: skip
+        self.note(AlertRaised(alert=alert))
+        self.hooks.alert(alert)
 
     # -- acts -----------------------------------------------------------------------------------
 

@@ -174,7 +174,8 @@ class FrontDesk:
     ) -> StopReceipt | Refused:
         unknown = [a for a in accounts if a not in self._kernel.account_ids]
         if unknown:
-            return _not_found("account", ", ".join(unknown))
+            no = _not_found("account", ", ".join(unknown))
+            return self._refused(actor, "emergency stop", no)
         return await self._safety.emergency_stop(
             actor, reason, liquidate=liquidate, accounts=accounts
         )
@@ -183,15 +184,16 @@ class FrontDesk:
         self, actor: str, stop_id: str, reason: str, open_trades: tuple[str, ...] = ()
     ) -> Done | Refused:
         if not self._safety.stopped:
-            return Refused(status=409, title="Not stopped", detail="No emergency stop is in force.")
+            no = Refused(status=409, title="Not stopped", detail="No emergency stop is in force.")
+            return self._refused(actor, "resume", no)
         if await self._safety.take_up_other_stop():
-            return _STOPPED_ANEW
+            return self._refused(actor, "resume", _STOPPED_ANEW)
         if self._kernel.stop_id is None and self._resumed == stop_id:
             # Resumed already, but the latch could not be removed: only that is left to do.
             return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
         epoch = await self._epoch_of_resume()
         if isinstance(epoch, Refused):
-            return epoch
+            return self._refused(actor, "resume", epoch)
         event = Resume(
             stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades, epoch=epoch,
         )  # fmt: skip
@@ -253,6 +255,17 @@ class FrontDesk:
                 return
             seq = page[-1].seq
 
+    def _refused(self, actor: str, action: str, answer: Refused) -> Refused:
+        """A refusal that the kernel never heard of is written down all the same (D2).
+
+        Not while the store fails: what waits for it must stay bounded.
+        """
+        if self._engine.durable:
+            self._engine.note(
+                OperatorActed(actor=actor, action=action, text="", refused=answer.detail[:500])
+            )
+        return answer
+
     def _command(self, event: Event, done: str) -> Done | Refused:
         """What the kernel made of a command: its own refusal is a recorded fact."""
         if not self._engine.durable:
@@ -276,7 +289,7 @@ class FrontDesk:
     async def restart_agent(self, agent_id: str, actor: str) -> AgentView | Refused:
         found = self._agents.restart(agent_id)
         if found is None:
-            return _not_found("agent", agent_id)
+            return self._refused(actor, "agent restart", _not_found("agent", agent_id))
         self._engine.handle(Noted(actor=actor, action="agent restart", text=agent_id))
         return found
 
@@ -372,7 +385,7 @@ class FrontDesk:
         self, account_id: AccountId, actor: str, reason: str = "", *, enabled: bool = True
     ) -> Done | Refused:
         if account_id not in self._kernel.account_ids:
-            return _not_found("account", account_id)
+            return self._refused(actor, "enable", _not_found("account", account_id))
         event = EnableAccount(account_id=account_id, enabled=enabled, actor=actor, reason=reason)
         return self._command(event, f"{account_id} is {'enabled' if enabled else 'disabled'}")
 
@@ -393,11 +406,12 @@ class FrontDesk:
     async def submit_signal(self, wish: SignalWish, actor: str) -> SignalTaken | Refused:
         quote = self._kernel.quotes.tick(wish.instrument)
         if quote is None:
-            return Refused(
+            no = Refused(
                 status=422, title="No price",
                 detail=f"There is no price of {wish.instrument}; configured instruments: "
                 + ", ".join(self._kernel.instruments),
             )  # fmt: skip
+            return self._refused(actor, "signal", no)
         signal = Signal(
             signal_id=wish.signal_id or new_id("manual"), strategy=wish.strategy,
             instrument=wish.instrument, side=wish.side,

@@ -268,7 +268,7 @@ class SafetyMonitor:
     def raise_alert(self, alert: Alert) -> None:
         """An alert of the service's own: into the record, and told."""
         self._engine.note(AlertRaised(alert=alert))
-        tell(alert)
+        self._engine.hooks.alert(alert)
 
     # -- the receipt ----------------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class SafetyMonitor:
 
 
 def tell(alert: Alert) -> None:
-    """To the log; delivery to people is an adapter's."""
+    """To the log, where nothing else was wired; delivery to people is an adapter's."""
     level = log.error if alert.severity is Severity.CRITICAL else log.warning
     level("alert.raised", title=alert.title, text=alert.text, subject=alert.subject)
 

@@ -21,7 +21,7 @@ from orchestrator.model.events import (
     StartTrading,
     TransactionsSeen,
 )
-from orchestrator.model.facts import ServiceStopped
+from orchestrator.model.facts import ConfigurationUsed, ServiceStopped
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import History
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
@@ -65,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = True  # candles from the venue warm the agents; a replay warms from its ticks
     health_interval_s: float = 30.0
     shutdown_s: float = 8.0
+    config: tuple[str, ...] = ()  # NAME=value, without secrets, for the record
     real_time: bool = True  # false on a virtual-time loop, which cannot lag
 
 
@@ -150,10 +151,19 @@ class System:
             )
         )  # fmt: skip
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
+        self._record_settings()
         if broken:
             self.engine.handle(AuditTrouble(ok=False, reason=broken))
         if self.checkpoints is not None:
             self.checkpoints.compare(self._store)
+
+    def _record_settings(self) -> None:
+        """When they are not those that stand in the record already (D2)."""
+        plan = self.plan
+        found = self._store.records(RecordFilter(types=("configuration.used",), limit=1))
+        last = msgspec.json.decode(found[0].data, type=ConfigurationUsed) if found else None
+        if plan.config and (last is None or last.digest != plan.config_digest):
+            self.engine.note(ConfigurationUsed(digest=plan.config_digest, values=plan.config))
 
     def _standing_stop(self) -> Latch | None:
         """The stop of an earlier life, by its latch, the journal or the word: any will do."""

@@ -83,6 +83,11 @@ class Settings(Fields):
                 rows.append(Row(field.upper(), _shown(value), self._sources.get(field, "default")))
         return rows
 
+    def decisive(self) -> tuple[str, ...]:
+        """What the fingerprint is of, as NAME=value, for the record; secrets show as ***."""
+        rows = (row for row in self.describe() if row.name not in PLACES)
+        return tuple(f"{row.name}={row.value}" for row in rows)
+
     def fingerprint(self) -> str:
         """SHA-256 of what decides: the configuration's digest in the audit trail.
 

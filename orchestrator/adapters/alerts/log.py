@@ -16,7 +16,9 @@ _LEVELS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL
 
 
 class LogAlerts:
-    """Meets `ports.AlertSink`. Keeps the last `keep` alerts; a log that fails is counted only."""
+    """Meets `ports.AlertSink`. Keeps the last `keep` alerts, also those that no log took."""
+
+    name = "log"
 
     def __init__(self, keep: int = 1000) -> None:
         self._log = structlog.get_logger("alerts")
@@ -24,7 +26,7 @@ class LogAlerts:
         self.sent: dict[Severity, int] = dict.fromkeys(Severity, 0)
         self.failed = 0
 
-    def send(self, alert: Alert) -> None:
+    def send(self, alert: Alert) -> str:
         self._recent.append(alert)
         self.sent[alert.severity] += 1
         try:
@@ -36,8 +38,10 @@ class LogAlerts:
                 subject=alert.subject,
                 at_ns=alert.at_ns,
             )
-        except (OSError, ValueError):  # the log's stream is full or closed; the alert is kept
+        except (OSError, ValueError) as exc:  # the stream is full or closed; the alert is kept
             self.failed += 1
+            return f"the log cannot be written: {exc}"
+        return ""
 
     def recent(self) -> tuple[Alert, ...]:
         """The latest, newest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from orchestrator.adapters.alerts.log import LogAlerts
 from orchestrator.adapters.bus.in_process import InProcessBus
 from orchestrator.agents.base import Agent
 from orchestrator.agents.continuous_improvement import ContinuousImprovement
@@ -26,6 +27,7 @@ from orchestrator.research.simulate.store import NoMarketStore, SimGate, SimStor
 from orchestrator.research.simulate.venue import FaultyVenue
 from orchestrator.research.simulate.world import ACCOUNTS, World
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.alerts import Alerts
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import About, FrontDesk
@@ -65,6 +67,8 @@ def build_system(world: World, death: Death, store: SimStore, gate: SimGate) -> 
         kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=_NODE
     )
     safety = SafetyMonitor(engine, gate, venue, venue, clock, seed=world.seed, threads=False)
+    alerts = Alerts((LogAlerts(),), clock, engine.note)
+    engine.hooks.alert = alerts.send
     recorder = Recorder(NoMarketStore(), clock)
     feeds = Feeds(engine, venue, clock, INSTRUMENTS, recorder.keep)
     about = About(environment="paper", version=_VERSION, node=_NODE, calendar=PLAN.calendar)
@@ -76,7 +80,9 @@ def build_system(world: World, death: Death, store: SimStore, gate: SimGate) -> 
         version=_VERSION, node=_NODE, config_digest="", accounts=ACCOUNTS,
         instruments=INSTRUMENTS, auto_start=True, history=False, real_time=False,
     )  # fmt: skip
-    return System(
+    system = System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
         clock, telemetry, speed=lambda: clock.speed, past=tuple,
     )  # fmt: skip
+    system.accompany(alerts.run)
+    return system
