@@ -15,7 +15,14 @@ from orchestrator.kernel.audit import (
     tag_of,
     verify,
 )
-from orchestrator.model.facts import DayStarted, Fact, IntentWritten, PeakRaised, SignalEnded
+from orchestrator.model.facts import (
+    DayStarted,
+    Fact,
+    IntentWritten,
+    OperatorActed,
+    PeakRaised,
+    SignalEnded,
+)
 from orchestrator.model.journal import canonical, from_line, to_line
 from orchestrator.model.signals import Outcome
 from tests.unit.kernel.ledger_makers import ACCOUNT, NAME, intent
@@ -234,3 +241,22 @@ def test_every_fact_has_a_name_of_its_own():
     assert len(set(tags)) == len(kinds)
     assert all(isinstance(tag, str) and tag for tag in tags)
     assert tag_of(ENDED) == "signal.ended"
+
+
+def test_each_fact_may_have_its_own_instant_and_none_may_lack_one():
+    at_once = AuditChain(HOUSE).link(FACTS, ts=(5, 6, 7, 8), node="n1", epoch=2)
+    assert [record.ts for record in at_once] == [5, 6, 7, 8]
+    assert verify(at_once, HOUSE) is None
+    with pytest.raises(ValueError, match="shorter"):
+        AuditChain(HOUSE).link(FACTS, ts=(5, 6, 7), node="n1", epoch=2)
+
+
+def test_a_persons_act_stands_under_the_persons_name():
+    acted = OperatorActed(actor="anna", action="start", text="")
+    assert AuditChain(HOUSE).link([acted], ts=1, node="n1", epoch=2)[0].actor == "anna"
+
+
+def test_an_edited_record_is_named_with_what_is_wrong():
+    records = chain_of()
+    records[1] = msgspec.structs.replace(records[1], ts=9)
+    assert verify(records, HOUSE) == Broken(seq=2, what="its content does not match its hash")

@@ -117,3 +117,33 @@ def test_an_account_with_an_unreadable_transaction_id_is_refused(bad):
 def test_an_account_with_an_unbookable_balance_is_refused(bad):
     with pytest.raises(ValueError, match="carries"):
         account(balance=Decimal(bad))
+
+
+def test_an_order_without_units_price_or_name_is_taken_as_it_is():
+    bare = Order(id="17", type="TRAILING_STOP_LOSS", trade_id="12")
+    free = Order(id="18", type="STOP_LOSS", trade_id="77")
+    held = adopt(account(orders=(bare, free, LIMIT)), nobody)
+    assert (held.orders["17"].order_id, held.orders["17"].client_id) == ("17", "")
+    assert (held.orders["17"].units, held.orders["17"].price) == (None, None)
+    assert held.trades["12"].trailing_order_id == "17"
+    assert held.trades["12"].trailing_price is None
+    assert held.trades["12"].stop_order_id is None
+    assert held.orders["16"].create_ns == 1767607200 * 10**9
+
+
+def test_a_guaranteed_stop_is_a_stop_and_one_without_a_price_has_none():
+    sure = Order(id="13", type="GUARANTEED_STOP_LOSS", trade_id="12", price=Decimal("1.09400"))
+    held = adopt(account(orders=(sure,)), nobody).trades["12"]
+    assert (held.trade_id, held.stop_order_id, held.stop_price) == (
+        "12", "13", Decimal("1.09400"),
+    )  # fmt: skip
+    vague = Order(id="13", type="STOP_LOSS", trade_id="12")
+    assert adopt(account(orders=(vague,)), nobody).trades["12"].stop_price is None
+
+
+def test_a_trade_without_a_name_asks_for_no_intent():
+    def never(name):
+        raise AssertionError(f"asked for {name!r}")
+
+    unnamed = msgspec.structs.replace(TRADE, client_extensions=None)
+    assert adopt(account(trades=(unnamed,)), never).trades["12"].ours is False

@@ -536,3 +536,41 @@ def test_a_reject_may_repeat_an_absurd_wish():
     apply_transaction(held, msgspec.json.decode(text, type=Transaction), nobody)
     assert held.last_id == 12
     assert held.account_id == ACCOUNT
+
+
+def test_reducing_what_we_never_saw_is_a_problem_and_leaves_no_trade():
+    held = book(last_id=19)
+    part = TradeReduce(trade_id="12", units=Decimal(-400), realized_pl=Decimal(-2))
+    changes = apply_transaction(
+        held,
+        closing_fill(
+            trades_closed=(), trade_reduced=part, units=Decimal(-400), pl=Decimal(-2),
+            time="2026-01-05T10:00:00Z",
+        ),
+        nobody,
+    )  # fmt: skip
+    (closed,) = changes.closed
+    assert "transaction 20 closes the unknown trade 12" in changes.problems
+    assert (closed.account_id, closed.trade_id, closed.instrument) == (ACCOUNT, "12", "EUR_USD")
+    assert (closed.units, closed.remaining, closed.ours) == (Decimal(400), Decimal(0), False)
+    assert (closed.signal_id, closed.strategy) == ("", "")
+    assert closed.closed_ns == 1767607200 * 10**9
+    assert held.trades == {}
+
+
+def test_a_closed_trade_keeps_its_own_instrument_and_an_unsaid_reason_is_empty():
+    held = book(trades={"12": trade()}, last_id=19)
+    (closed,) = apply_transaction(held, closing_fill(instrument=None, reason=None), nobody).closed
+    assert (closed.instrument, closed.reason) == ("EUR_USD", "")
+
+
+@pytest.mark.parametrize("part", ["0", "0.5"])
+def test_a_reduction_by_nothing_or_against_its_sign_is_a_problem(part):
+    held = book(trades={"12": trade()}, last_id=19)
+    reduced = TradeReduce(trade_id="12", units=Decimal(part))
+    changes = apply_transaction(
+        held,
+        closing_fill(trades_closed=(), trade_reduced=reduced, units=Decimal(part), pl=Decimal(0)),
+        nobody,
+    )
+    assert f"transaction 20 reduces trade 12 by {part}, we hold 1000" in changes.problems

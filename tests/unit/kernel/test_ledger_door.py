@@ -141,3 +141,23 @@ def test_a_door_survives_a_snapshot():
     door = Door()
     door.admit(10, some(13), complete_to=12)
     assert msgspec.json.decode(msgspec.json.encode(door), type=Door) == door
+
+
+def test_an_empty_read_at_the_books_own_end_watches_nothing():
+    door = Door()
+    assert door.admit(10, (), complete_to=10) == Admission()
+    assert door.absent == {}
+
+
+def test_exactly_as_many_as_may_be_held_are_held():
+    door = Door()
+    door.admit(0, some(*range(2, HELD_MAX + 2)))
+    assert len(door.held) == HELD_MAX
+    door.admit(0, some(HELD_MAX + 2))
+    assert door.held == {}
+
+
+def test_what_is_held_at_the_end_of_a_read_is_no_gap():
+    door = Door()
+    door.admit(10, some(12), complete_to=12)
+    assert door.absent == {11: 1}

@@ -149,3 +149,18 @@ def test_closing_a_position_names_one_side_only(side, body):
     request = close_position(ACCOUNT, "EUR_USD", side)
     assert (request.kind, request.target) == (WriteKind.CLOSE_POSITION, "EUR_USD")
     assert request.body == body
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda **named: protect(ACCOUNT, "12", EUR_USD, dec("1.095"), **named),
+        lambda **named: cancel(ACCOUNT, "12", **named),
+        lambda **named: close_trade(ACCOUNT, "12", **named),
+        lambda **named: close_position(ACCOUNT, "12", Side.BUY, **named),
+    ],
+)
+def test_what_reduces_risk_goes_to_its_account_under_the_name_it_was_given(request_of):
+    assert (request_of().account_id, request_of().target) == (ACCOUNT, "12")
+    assert request_of().client_request_id == ""
+    assert request_of(request_id="r1").client_request_id == "r1"

@@ -236,3 +236,32 @@ def test_a_search_is_bounded():
 def test_a_search_survives_a_snapshot():
     search = searched((1, 10), (4, 11))
     assert msgspec.json.decode(msgspec.json.encode(search), type=Settling) == search
+
+
+def test_a_blocked_order_says_why():
+    assert read_outcome(intent(), NotSent(reason="stopped", by_gate=True)).reason == "stopped"
+
+
+def test_the_reason_of_refused_credentials_is_kept():
+    assert read_outcome(intent(), refused(401, "", "no such token")).reason == (
+        "HTTP 401  no such token"
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome", [refused(400, "", "bad units"), refused(400, "UNITS_INVALID", "")]
+)
+def test_a_code_or_a_message_alone_proves_a_refusal(outcome):
+    assert read_outcome(intent(), outcome).state is IntentState.REJECTED
+
+
+def test_a_refusal_without_proof_tells_what_was_said():
+    reading = read_outcome(intent(), refused(404, "", ""))
+    assert reading.reason == "HTTP 404: no proof that nothing was accepted"
+
+
+def test_what_the_log_leaves_out_is_empty():
+    silent = tx(12, "ORDER_FILL", client_order_id=NAME)
+    assert (settle(NAME, (silent,)).reason, settle(NAME, (silent,)).order_ids) == ("", ())
+    refusal = tx(11, "MARKET_ORDER_REJECT", client_extensions=named())
+    assert settle(NAME, (refusal,)).reason == ""

@@ -127,3 +127,17 @@ def test_both_sides_of_a_hedged_position_are_compared():
         positions=(with_(POSITION, short=PositionSide(units=Decimal(-400))),),
     )
     assert differences(held, venue) == ()
+
+
+def test_differences_come_in_the_order_of_their_numbers():
+    theirs = tuple(with_(TRADE, id=number) for number in ("100", "20", "3"))
+    told = differences(ours(), with_(VENUE, trades=theirs))
+    assert [line for line in told if line.startswith("trade")] == [
+        "trade 3: at the venue, not in our books",
+        "trade 20: at the venue, not in our books",
+        "trade 100: at the venue, not in our books",
+        "trade 12: in our books, not at the venue",
+    ]
+    held = book(last_id=14, trades={n: trade(n) for n in ("100", "20", "3")})
+    gone = [line for line in differences(held, with_(VENUE, trades=())) if "in our" in line]
+    assert [line.split(":")[0] for line in gone[:3]] == ["trade 3", "trade 20", "trade 100"]

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.kernel.signals.answers import judge
 from orchestrator.kernel.signals.intake import defect_of, well_named
-from orchestrator.kernel.signals.path import Ask, Paths
+from orchestrator.kernel.signals.path import Ask, Paths, Progress, proposal_of
 from orchestrator.model.limits import CheckLimits
 from orchestrator.model.money import InstrumentSpec, Side
 from orchestrator.model.signals import (
@@ -82,6 +82,8 @@ def test_every_defect_is_rejected(changes):
 
 def test_time_to_live_and_future_at_their_edges():
     assert defect(ttl_ms=30_000) is None
+    assert defect(ttl_ms=1) is None
+    assert defect(created_ns=NOW + 2 * NS_PER_S).reason == "2000 ms from the future"
     assert defect(created_ns=NOW + NS_PER_S) is None
     assert defect(now=NOW + 10 * NS_PER_S) is None
     assert defect(now=NOW + 10 * NS_PER_S + 1).outcome is Outcome.EXPIRED
@@ -222,6 +224,39 @@ def test_a_sound_refusal_keeps_its_reasons(question, answer):
     assert (found.sound, found.passed, found.reason) == (True, False, "ok")
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "reason"),
+    [
+        (SCORE, score(signal_id="s2"), "scores another signal or account"),
+        (SCORE, score(score=D(2)), "score 2 is not within [0, 1]"),
+        (SCORE, score(win_rate=D(2)), "win rate 2 is not within [0, 1]"),
+        (SCORE, score(reasons=()), "score 0.5"),
+        (SCORE, score(reasons=("dear", "late")), "dear; late"),
+        (SIZING, sizing(signal_id="s2"), "sizes another signal or account"),
+        (SIZING, sizing(units=D(0), reasons=()), "nothing fits"),
+        (SIZING, sizing(reasons=()), "1000 units"),
+        (SIZING, sizing(target_price=D("NaN")), "target NaN is not a price of EUR_USD"),
+        (SIZING, sizing(target_price=D("1.1050001")), "target 1.1050001 is not a price of EUR_USD"),
+        (VERDICT, verdict(signal_id="s2"), "judges another signal or account"),
+        (VERDICT, verdict(reasons=()), "scale 1"),
+    ],
+)
+def test_an_answer_is_told_in_words(question, answer, reason):
+    assert judge(question, answer, "").reason == reason
+
+
+def test_prices_below_one_and_a_risk_of_nothing_are_figures():
+    cheap = msgspec.structs.replace(SIZING, bid=D("0.65"), ask=D("0.6501"))
+    low = sizing(stop_price=D("0.64"), target_price=D("0.66"), risk=D(0))
+    assert judge(cheap, low, "").passed
+
+
+def test_reasons_are_kept_up_to_their_bound_and_cut_beyond():
+    whole, longer = "x" * 500, "y" * 501
+    assert judge(SCORE, score(reasons=(whole,)), "").reason == whole
+    assert judge(SCORE, score(reasons=(longer,)), "").reason == f"{'y' * 497}..."
+
+
 def test_an_error_is_told_and_cut():
     found = judge(SCORE, score(), "x" * 2_000)
     assert not found.sound
@@ -251,3 +286,43 @@ def test_ids_of_questions_differ_over_lives_and_close_once():
     assert paths.late(11) == [asked]
     assert paths.close(5) == asked
     assert paths.close(5) is None
+
+
+def test_a_signal_has_one_open_question_at_an_account_and_forgets_it_with_its_end():
+    paths = Paths()
+    first, second = (
+        Ask(
+            ask_id=n, role=Role.DISAGREEMENT, signal_id="s1", account_id="a", question=ALLOCATION,
+            deadline_ns=10,
+        )
+        for n in (1, 2)
+    )  # fmt: skip
+    paths.open(first)
+    paths.open(second)
+    assert paths.close(1) == first  # an earlier question: the later one is still open
+    paths.forget("s1", "a")
+    assert paths.asks == {}
+    paths.open(first)
+    assert paths.close(1) == first
+    paths.open(second)
+    paths.close(2)
+    paths.asks[2] = second
+    paths.forget("s1", "a")  # closed: nothing of it is remembered to be taken away
+    assert paths.asks == {2: second}
+
+
+def test_ids_of_questions_never_meet_over_epochs_and_grow():
+    paths = Paths()
+    assert [paths.next_id(7) for _ in range(3)] == [7_000_000_001, 7_000_000_002, 7_000_000_003]
+
+
+def test_a_proposal_says_all_that_the_stages_came_to():
+    progress = Progress(weight=D("0.5"), confidence=D("0.55"), score=score(score=D("0.7")))
+    order = proposal_of(signal_of(), "a", progress, sizing(), D(900))
+    assert (order.units, order.stop_price, order.target_price) == (
+        D(900), D("1.098"), D("1.104"),
+    )  # fmt: skip
+    assert (order.score, order.confidence) == (D("0.7"), D("0.55"))
+    assert (order.signal_id, order.account_id, order.strategy) == ("s1", "a", "trend")
+    unscored = proposal_of(signal_of(), "a", Progress(), sizing(), D(900))
+    assert unscored.score == 0
