@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from orchestrator.model.base import Message
-from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentSpec
 from orchestrator.model.orders import WriteOutcome
 from orchestrator.model.outcomes import PatternSeen
@@ -50,6 +50,12 @@ class TransactionsSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.tran
     last_transaction_id: int
     source: str  # "stream" | "answer" | "gap_fill"
     complete_to: int = 0
+
+
+class HistoriesSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.histories"):
+    """Candles of the past, before the first live price: what C16 knows after a start."""
+
+    histories: tuple[History, ...]
 
 
 class SignalSeen(Message, frozen=True, kw_only=True, gc=False, tag="e.signal"):
@@ -241,9 +247,10 @@ class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
 
 Event: TypeAlias = (
     Tick | StreamBeat | StreamUp | StreamDown | Beat
-    | Started | SpecsSeen | AccountSeen | TransactionsSeen | SignalSeen | StageAnswered
-    | SendFinished | StorageTrouble | StorageSeen | BusSeen | ClockSeen | LoopSeen | MemorySeen
-    | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth | PatternSeen
+    | HistoriesSeen | Started | SpecsSeen | AccountSeen | TransactionsSeen | SignalSeen
+    | StageAnswered | SendFinished | StorageTrouble | StorageSeen | BusSeen | ClockSeen
+    | LoopSeen | MemorySeen | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth
+    | PatternSeen
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
     | EnableAccount | TripBreaker | ResetBreaker | Noted
 )  # fmt: skip

@@ -126,6 +126,7 @@ class AccountView(Message, frozen=True, kw_only=True, gc=False, tag="account_vie
     value_factor: Decimal = ONE
     margin_rate: Decimal = Decimal("0.02")
     headroom_units: Units
+    headroom_binds: str = ""  # the check that allows no more
     blocked_by: tuple[str, ...] = ()  # breakers and modes that would refuse new risk now
 
 

@@ -16,6 +16,7 @@ from orchestrator.model.errors import OrchestratorError, VenueError
 from orchestrator.model.events import (
     AccountSeen,
     AuditTrouble,
+    HistoriesSeen,
     SpecsSeen,
     Started,
     StartTrading,
@@ -235,6 +236,7 @@ class System:
         first = await self._met_some()
         if self.plan.history:
             await self._read_histories()
+            self.engine.handle(HistoriesSeen(histories=self._histories))
         self.agents.bring_up(tuple(self._memory()))
         nest.create_task(self._feeds.prices(first), name="prices")
         nest.create_task(self._feeds.beat(self._speed), name="beat")

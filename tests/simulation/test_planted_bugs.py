@@ -14,7 +14,7 @@ from orchestrator.research.simulate import KINDS, shrink, simulate
 from orchestrator.research.simulate.store import SimGate
 from orchestrator.service.journal import Journal
 
-_SEEDS = 25
+_SEEDS = 50
 
 
 # After a stop accounts probe (E3): orders that wait while the next stop comes are rare.

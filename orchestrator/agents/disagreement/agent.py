@@ -39,7 +39,7 @@ class Disagreement(Agent):
         currency_exposure_max: float = 10.0,
         weight_min: float = 0.10,
         fairness: float = 0.5,
-        covariance_step_s: float = 300.0,
+        covariance_step_s: float = 3600.0,
     ) -> None:
         """`dissent_half_life_s`: market seconds after which an opposite wish counts half.
         `dissent_weight`: 0 ignores dissent, 1 lets an equal opposite wish halve the confidence.

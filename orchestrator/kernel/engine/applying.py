@@ -113,6 +113,7 @@ def _transaction(
     changes = apply_transaction(account.book, fact.transaction, state.intent_of)
     if account.day is not None:
         account.day.realized += changes.realized
+        account.day.traded = account.day.traded or bool(changes.opened)
         if changes.transfer:
             account.day.shift(changes.transfer)
     return changes
@@ -179,6 +180,8 @@ def _written(state: State, fact: IntentWritten, at: Instant, checks: CheckLimits
     state.intents[intent.intent_id] = IntentRecord(intent=intent, since_ns=at)
     account = account_of(state, intent.account_id)
     account.bucket_ns = bucket_after(account.bucket_ns, at, checks)
+    if account.day is not None:
+        account.day.orders += 1
     order = intent.proposal
     account.recent = [past for past in account.recent if at - past.at_ns < MINUTE_NS]
     account.recent.append(

@@ -10,6 +10,7 @@ import msgspec
 
 from orchestrator.kernel.engine import (
     accounts,
+    exposing,
     holding,
     house,
     losses,
@@ -41,6 +42,7 @@ from orchestrator.model.events import (
     EmergencyStop,
     EnableAccount,
     Event,
+    HistoriesSeen,
     LiquidationSeen,
     LoopSeen,
     MemorySeen,
@@ -163,6 +165,8 @@ class Kernel:
                 pass  # its silence is what counts: M1 and A7 judge that
             case Beat():
                 self._beat(turn)
+            case HistoriesSeen():
+                turn.live.covariance.teach(event.histories)
             # A signal's path.
             case SignalSeen():
                 path.on_signal(turn, event.signal)
@@ -400,8 +404,14 @@ class Kernel:
         instrument: InstrumentName | None = None,
         side: Side | None = None,
         stop_distance: Price | None = None,
+        strategy: str = "",
     ) -> AccountView | None:
-        return scene.account_view(self._world, account_id, instrument, side, stop_distance)
+        wish = None
+        if instrument is not None and side is not None and stop_distance is not None:
+            wish = scene.Wish(
+                instrument=instrument, side=side, stop_distance=stop_distance, strategy=strategy
+            )
+        return scene.account_view(self._world, account_id, wish)
 
     def in_flight(self) -> tuple[InFlight, ...]:
         return tuple(
@@ -416,7 +426,7 @@ class Kernel:
         return len(self._world.state.signals)
 
     def reservations(self, account_id: AccountId) -> tuple[Reservation, ...]:
-        found = scene.reservations(self._world, account_id)
+        found = exposing.reservations(self._world, account_id)
         return tuple(record.intent.reservation for record in found)
 
     def intent(self, intent_id: str) -> Intent | None:
@@ -432,7 +442,7 @@ class Kernel:
 
     def exposures(self, account_id: AccountId) -> tuple[Exposure, ...]:
         """Signed currency legs of trades and of what is in flight; empty while unknown."""
-        return scene.exposures_of(self._world, account_id)
+        return exposing.exposures_of(self._world, account_id)
 
     def nav(self, account_id: AccountId) -> Decimal | None:
         return scene.nav_of(self._world, account_id)

@@ -11,6 +11,8 @@ from orchestrator.kernel.ledger.quotes import Quotes
 from orchestrator.kernel.orders.reading import Settling
 from orchestrator.kernel.safety.breakers.m2_spread import SpreadRing
 from orchestrator.kernel.safety.breakers.m5_bad_ticks import BadTicks
+from orchestrator.kernel.safety.covariance import Covariance
+from orchestrator.kernel.safety.exposure import Leg
 from orchestrator.kernel.signals.path import Paths
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.signals import Role
@@ -57,14 +59,17 @@ class AccountLive:
         self.nav_known = False
         self.load: tuple[Decimal, Decimal] | None = None  # margin used, risk to the stops
         self.load_known = False
+        self.legs: tuple[Leg, ...] | None = None  # of trades and of orders at the venue
+        self.legs_known = False
         self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
 
 
 class Live:
     """The volatile side of the whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, covariance: Covariance) -> None:
         self.quotes = Quotes()
+        self.covariance = covariance  # of currencies, for C16
         self.prices_ns: Instant = 0  # last sign of life of the pricing stream
         self.accounts: dict[AccountId, AccountLive] = {}
         self.rings: dict[InstrumentName, SpreadRing] = {}
@@ -101,4 +106,4 @@ class Live:
     def prices_moved(self, account_id: AccountId) -> None:
         """A price that values this account changed."""
         account = self.account(account_id)
-        account.nav_known = account.load_known = False
+        account.nav_known = account.load_known = account.legs_known = False

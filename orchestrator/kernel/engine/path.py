@@ -133,9 +133,7 @@ def _ask(turn: Turn, role: Role, signal: Signal, account_id: AccountId, question
 def _ask_allocation(turn: Turn, signal: Signal, accounts: list[AccountId]) -> None:
     views: list[AccountView] = []
     for account_id in accounts:
-        view = scene.account_view(
-            turn.world, account_id, signal.instrument, signal.side, signal.stop_distance
-        )
+        view = scene.account_view(turn.world, account_id, _wish(signal))
         if view is None:
             reason = "the account's money is not known"
             end(turn, signal.signal_id, account_id, Outcome.REJECTED, GATE, reason)
@@ -147,12 +145,17 @@ def _ask_allocation(turn: Turn, signal: Signal, accounts: list[AccountId]) -> No
         _ask(turn, Role.DISAGREEMENT, signal, EVERYWHERE, question)
 
 
+def _wish(signal: Signal) -> scene.Wish:
+    return scene.Wish(
+        instrument=signal.instrument, side=signal.side, stop_distance=signal.stop_distance,
+        strategy=signal.strategy,
+    )  # fmt: skip
+
+
 def _ask_next(turn: Turn, role: Role, signal: Signal, account_id: AccountId) -> None:
     """A stage's question about one account, with that account as it stands now."""
     progress = turn.live.paths.progress[signal.signal_id, account_id]
-    view = scene.account_view(
-        turn.world, account_id, signal.instrument, signal.side, signal.stop_distance
-    )
+    view = scene.account_view(turn.world, account_id, _wish(signal))
     tick = turn.live.quotes.tick(signal.instrument)
     record = turn.world.record(account_id)
     spec = record.specs.get(signal.instrument) if record is not None else None

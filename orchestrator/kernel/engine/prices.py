@@ -24,6 +24,7 @@ def on_tick(turn: Turn, tick: Tick) -> None:
     if wrong is not None or not live.quotes.put(tick):
         _drop(turn, tick, wrong or "it is no price")
         return
+    live.covariance.hear(name, (tick.bid, tick.ask), turn.now)
     ring = live.rings.get(name)
     if ring is None:
         ring = live.rings[name] = SpreadRing()

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
+import msgspec
+
+from orchestrator.kernel.engine.exposing import (
+    currency_book,
+    exposed_of,
+    exposures_of,
+    neighbours,
+    reservations,
+    resting,
+)
 from orchestrator.kernel.engine.probing import busy
-from orchestrator.kernel.engine.state import AccountRecord, IntentRecord
+from orchestrator.kernel.engine.state import AccountRecord
 from orchestrator.kernel.engine.turn import World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book, OpenTrade
 from orchestrator.kernel.safety.breakers.t1_session import session_of
 from orchestrator.kernel.safety.checks.c17_throttle import interval_ns
-from orchestrator.kernel.safety.view import Funds, Market, Totals, View, entry_price
+from orchestrator.kernel.safety.headroom import Headroom, headroom
+from orchestrator.kernel.safety.view import Funds, Market, Totals, View
 from orchestrator.model.conversion import Factors, links
 from orchestrator.model.money import (
     ONE,
@@ -24,12 +34,14 @@ from orchestrator.model.money import (
     Side,
     Units,
 )
+from orchestrator.model.profiles import PLAIN
 from orchestrator.model.safety import AccountMode, Effect
-from orchestrator.model.signals import AccountView, Exposure, Proposal, TradeView
+from orchestrator.model.signals import AccountView, Proposal, TradeView
 from orchestrator.model.time import MINUTE_NS, Instant
 
-_SIZES_MIN = 10
+_SIZES_MIN = 9  # so that the tenth order is the first that is compared (C09)
 _NO_FACTORS = Factors(ZERO, ZERO, ZERO)
+_NO_ROOM = Headroom(Units(ZERO), "")
 
 # -- blocks and modes --------------------------------------------------------------------------
 
@@ -90,13 +102,6 @@ def _nav(world: World, book: Book) -> Decimal | None:
             name: ring.median for name, ring in world.live.rings.items() if ring.median is not None
         }
     return valuation.nav(book, world.live.quotes, usual)
-
-
-def reservations(world: World, account_id: AccountId, exclude: str = "") -> Iterator[IntentRecord]:
-    """Intents whose risk counts: everything in flight, what is UNKNOWN included (K5)."""
-    for intent_id, record in world.state.intents.items():
-        if intent_id != exclude and record.intent.account_id == account_id:
-            yield record
 
 
 def funds_of(world: World, account_id: AccountId, exclude: str = "") -> Funds | None:
@@ -268,7 +273,7 @@ def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: st
             ),
             default=None,
         ),
-        median_units=_median(record, order),
+        median_units=_median(record, order.strategy, order.instrument),
         strategy_order_ns=max(
             (
                 recent.at_ns
@@ -282,7 +287,32 @@ def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: st
         orders_last_minute_total=sum(
             _last_minute(other, now, own) for other in world.state.accounts.values()
         ),
+        exposed=exposed_of(world, account_id, own),
+        gross_total=gross_total(world, own),
+        hedging=book is not None and book.hedging,
+        currency_book=currency_book(world, account_id, own),
+        covariance=world.live.covariance,
+        neighbours=neighbours(world, account_id, order.instrument),
+        resting=resting(world, order.instrument),
+        profile=world.plans[account_id].profile if configured else PLAIN,
+        orders_today=_today(record, own),
     )
+
+
+def gross_total(world: World, own: str = "") -> Decimal | None:
+    """Gross exposure of all accounts, reporting currency; None while any of it is unknown."""
+    total = ZERO
+    for account_id in counted(world):
+        sums, rate = exposed_of(world, account_id, own), rate_of(world, account_id)
+        if sums is None or rate is None:
+            return None
+        total += sums.gross * rate
+    return total
+
+
+def _today(record: AccountRecord, own: str) -> int | None:
+    """Orders of this trading day; the one that is checked again counts itself already."""
+    return None if record.day is None else record.day.orders - bool(own)
 
 
 def _last_minute(record: AccountRecord, now: Instant, own: str) -> int:
@@ -291,11 +321,12 @@ def _last_minute(record: AccountRecord, now: Instant, own: str) -> int:
     )
 
 
-def _median(record: AccountRecord, order: Proposal) -> Decimal | None:
-    sizes = record.sizes.get(f"{order.strategy}|{order.instrument}", [])
+def _median(record: AccountRecord, strategy: str, instrument: InstrumentName) -> Decimal | None:
+    sizes = sorted(record.sizes.get(f"{strategy}|{instrument}", []))
     if len(sizes) < _SIZES_MIN:
         return None
-    return sorted(sizes)[len(sizes) // 2]
+    middle = len(sizes) // 2
+    return sizes[middle] if len(sizes) % 2 else (sizes[middle - 1] + sizes[middle]) / 2
 
 
 def _position(
@@ -317,35 +348,34 @@ def _position(
 # -- the stages' view -----------------------------------------------------------------------------
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account is asked about: the part of a signal that its room depends on."""
+
+    instrument: InstrumentName
+    side: Side
+    stop_distance: Price
+    strategy: str = ""
+
+
 def account_view(
-    world: World,
-    account_id: AccountId,
-    instrument: InstrumentName | None = None,
-    side: Side | None = None,
-    stop_distance: Price | None = None,
+    world: World, account_id: AccountId, wish: Wish | None = None
 ) -> AccountView | None:
-    """None while the account's money is unknown. Headroom 0 unless side and stop are given."""
-    key = (account_id, instrument, side, stop_distance)
+    """None while the account's money is unknown. Headroom 0 without a wish."""
+    key = (account_id, wish)
     if key not in world.views:
-        world.views[key] = _account_view(world, account_id, instrument, side, stop_distance)
+        world.views[key] = _account_view(world, account_id, wish)
     return world.views[key]
 
 
-def _account_view(
-    world: World,
-    account_id: AccountId,
-    instrument: InstrumentName | None,
-    side: Side | None,
-    stop_distance: Price | None,
-) -> AccountView | None:
+def _account_view(world: World, account_id: AccountId, wish: Wish | None) -> AccountView | None:
     record, funds = world.record(account_id), funds_of(world, account_id)
     if record is None or record.book is None or funds is None or account_id not in world.plans:
         return None
-    book = record.book
+    book, instrument = record.book, None if wish is None else wish.instrument
     factors = None if instrument is None else factors_of(world, book, instrument)
     spec = record.specs.get(instrument) if instrument is not None else None
-    scale = world.state.board.scale(account_id, instrument)
     worth = factors or _NO_FACTORS
+    room = _NO_ROOM if wish is None else room_of(world, account_id, wish)
     return AccountView(
         account_id=account_id,
         currency=book.currency,
@@ -353,7 +383,10 @@ def _account_view(
         nav=funds.nav,
         margin_used=funds.margin_used + funds.margin_reserved,
         margin_available=max(ZERO, funds.nav - funds.margin_used - funds.margin_reserved),
-        risk_per_trade=world.limits(account_id).risk_per_trade * scale,
+        risk_per_trade=(
+            world.limits(account_id).risk_per_trade
+            * world.state.board.scale(account_id, instrument)
+        ),
         open_risk=funds.open_risk,
         open_trades=tuple(_trade_view(world, book, trade) for trade in book.trades.values()),
         exposures=exposures_of(world, account_id),
@@ -363,9 +396,40 @@ def _account_view(
         gain_factor=worth.gain,
         value_factor=worth.value,
         margin_rate=ONE if spec is None else valuation.margin_rate_of(book, spec),
-        headroom_units=headroom(world, account_id, instrument, side, stop_distance),
+        headroom_units=room.units,
+        headroom_binds=room.binds,
         blocked_by=blocks(world, account_id, instrument),
     )
+
+
+def room_of(world: World, account_id: AccountId, wish: Wish) -> Headroom:
+    """The largest size that C09 to C15 leave for a wish; 0 where anything is unknown."""
+    record, plan = world.record(account_id), world.plan
+    spec = record.specs.get(wish.instrument) if record is not None else None
+    if record is None or record.book is None or spec is None or account_id not in world.plans:
+        return _NO_ROOM
+    book = record.book
+    view = View(
+        now=0,
+        limits=world.limits(account_id),
+        total_limits=plan.total,
+        checks=plan.checks,
+        breakers=plan.breakers,
+        mode=world.state.mode,
+        spec=spec,
+        market=market_of(world, wish.instrument),
+        factors=factors_of(world, book, wish.instrument),
+        funds=funds_of(world, account_id),
+        totals=totals_of(world, account_id),
+        scale=world.state.board.scale(account_id, wish.instrument),
+        margin_rate=valuation.margin_rate_of(book, spec),
+        position_units=_position(world, account_id, wish.instrument, wish.side, ""),
+        median_units=_median(record, wish.strategy, wish.instrument),
+        exposed=exposed_of(world, account_id),
+        gross_total=gross_total(world),
+        hedging=book.hedging,
+    )
+    return headroom(view, spec, wish.side, wish.stop_distance)
 
 
 def _fraction(part: Decimal, base: Decimal) -> Decimal:
@@ -381,79 +445,3 @@ def _trade_view(world: World, book: Book, trade: OpenTrade) -> TradeView:
         unrealized_pl=valuation.unrealized(trade, quotes, book.currency) or ZERO,
         risk=risk or ZERO, strategy=trade.strategy, signal_id=trade.signal_id, ours=trade.ours,
     )  # fmt: skip
-
-
-def exposures_of(world: World, account_id: AccountId) -> tuple[Exposure, ...]:
-    """Held exposures and the legs of what is in flight."""
-    record = world.record(account_id)
-    book = record.book if record is not None else None
-    held = valuation.exposures(book, world.live.quotes) if book is not None else None
-    legs = {exposure.currency: exposure.amount for exposure in held or ()}
-    for waiting in reservations(world, account_id):
-        order = waiting.intent.proposal
-        base, quote = valuation.currencies(order.instrument)
-        value = waiting.intent.reservation.notional * order.side.sign
-        legs[base] = legs.get(base, ZERO) + value
-        legs[quote] = legs.get(quote, ZERO) - value
-    return tuple(Exposure(currency=name, amount=legs[name]) for name in sorted(legs))
-
-
-def headroom(
-    world: World,
-    account_id: AccountId,
-    instrument: InstrumentName | None,
-    side: Side | None,
-    stop_distance: Price | None,
-) -> Units:
-    """The largest unsigned size that C09 to C14 leave; 0 where anything is unknown."""
-    record, funds = world.record(account_id), funds_of(world, account_id)
-    if instrument is None or side is None or stop_distance is None or record is None:
-        return Units(ZERO)
-    market, spec, book = market_of(world, instrument), record.specs.get(instrument), record.book
-    totals = totals_of(world, account_id)
-    if not (market and spec and book and funds and totals):
-        return Units(ZERO)
-    factors = factors_of(world, book, instrument)
-    if factors is None or _places(world, account_id, funds, totals) <= 0:
-        return Units(ZERO)
-    risk_a_unit = (stop_distance + market.spread) * factors.loss
-    value_a_unit = entry_price(side, market) * factors.value
-    scale = world.state.board.scale(account_id, instrument)
-    risk = _risk_left(world, account_id, funds, totals, scale)
-    checks = world.plan.checks
-    value = min(checks.notional_nav_max * funds.nav, checks.order_notional_max)
-    margin = checks.margin_used_max * funds.nav - funds.margin_used - funds.margin_reserved
-    margin_a_unit = value_a_unit * valuation.margin_rate_of(book, spec)
-    if min(risk, value, margin) <= 0 or risk_a_unit <= 0 or margin_a_unit <= 0:
-        return Units(ZERO)
-    units = min(
-        risk / risk_a_unit, value / value_a_unit, margin / margin_a_unit, spec.maximum_order_units
-    )
-    return spec.round_units_to_zero(units)
-
-
-def _places(world: World, account_id: AccountId, funds: Funds, totals: Totals) -> int:
-    """C11: how many more trades."""
-    own = world.limits(account_id).max_concurrent_trades - funds.open_count
-    every = totals.accounts * world.plan.total.max_concurrent_trades - totals.open_count
-    return min(own, every)
-
-
-def _risk_left(
-    world: World, account_id: AccountId, funds: Funds, totals: Totals, scale: Decimal
-) -> Decimal:
-    """C10, C12, C13: the home money that one more trade may lose."""
-    limits, total = world.limits(account_id), world.plan.total
-    own = min(
-        limits.risk_per_trade * scale * min(funds.balance, funds.nav),
-        limits.max_daily_loss * funds.equity_start - funds.day_loss - funds.open_risk,
-        limits.max_drawdown * funds.peak - funds.fallen - funds.open_risk,
-    )
-    if totals.rate <= 0:
-        return ZERO
-    fallen = max(ZERO, totals.peak - totals.nav)
-    every = min(
-        total.max_daily_loss * totals.equity_start - totals.day_loss - totals.open_risk,
-        total.max_drawdown * totals.peak - fallen - totals.open_risk,
-    )
-    return min(own, every / totals.rate)

@@ -10,6 +10,7 @@ from orchestrator.kernel.engine.state import AccountRecord, State
 from orchestrator.kernel.ledger.book import Changes
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers import TABLE
+from orchestrator.kernel.safety.covariance import Covariance
 from orchestrator.model.acts import Act, SendAlert
 from orchestrator.model.facts import (
     AlertRaised,
@@ -22,7 +23,7 @@ from orchestrator.model.facts import (
     StageDecided,
 )
 from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
-from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.model.safety import Alert, Effect, Scope, Severity
 from orchestrator.model.signals import AccountView
 from orchestrator.model.time import NS_PER_S, Instant
@@ -37,7 +38,8 @@ class World:
     def __init__(self, plan: KernelPlan, state: State) -> None:
         self.plan = plan
         self.state = state
-        self.live = Live()
+        reporting = Currency(plan.reporting_currency)
+        self.live = Live(Covariance(plan.instruments, reporting))
         # Account views made for questions, as long as nothing that they show has changed: the
         # stages of one signal are asked about the same account at the same moment.
         self.views: dict[tuple[object, ...], AccountView | None] = {}

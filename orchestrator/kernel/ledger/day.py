@@ -19,11 +19,20 @@ class DayBook(msgspec.Struct, kw_only=True):
     peak: Decimal
     transfers: Decimal = ZERO
     realized: Decimal = ZERO
+    orders: int = 0  # intents written on this day
+    traded: bool = False  # whether a trade was opened on this day
+    days: int = 0  # earlier trading days on which one was
+
+    @property
+    def trading_days(self) -> int:
+        """Days with a trade, this one included."""
+        return self.days + self.traded
 
     def start_day(self, day: str, equity: Decimal) -> None:
         """A new trading day; the peak goes on."""
         self.day, self.equity_start = day, equity
         self.transfers = self.realized = ZERO
+        self.days, self.orders, self.traded = self.trading_days, 0, False
 
     def shift(self, amount: Decimal) -> None:
         """A fund movement is neither profit nor loss: E0 and P move with it."""

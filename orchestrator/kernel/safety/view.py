@@ -6,10 +6,13 @@ from decimal import Decimal
 
 import msgspec
 
+from orchestrator.kernel.safety.covariance import Book, Covariance
+from orchestrator.kernel.safety.exposure import Exposed
 from orchestrator.model.conversion import Factors
 from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
-from orchestrator.model.money import InstrumentSpec, Price, Side, Units
+from orchestrator.model.money import AccountId, InstrumentSpec, Price, Side, Units
 from orchestrator.model.orders import Reservation
+from orchestrator.model.profiles import PLAIN, Profile
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.signals import Proposal
 from orchestrator.model.time import Instant, Session
@@ -75,6 +78,23 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         return (self.bid + self.ask) / 2
 
 
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """Another account of the owner; `sides` on which it holds or orders the instrument, by what."""
+
+    account_id: AccountId
+    exposures: Book = {}
+    sides: tuple[tuple[Side, str], ...] = ()
+
+
+class Resting(msgspec.Struct, frozen=True):
+    """An entry order of ours, at any account, that waits at its price."""
+
+    account_id: AccountId
+    order_id: str
+    side: Side
+    price: Price
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """All that the checks of one order need; None means unknown, and unknown refuses (K1)."""
 
@@ -105,6 +125,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     bucket_ns: Instant = 0  # the token bucket's theoretical arrival time
     orders_last_minute: int = 0
     orders_last_minute_total: int = 0
+    exposed: Exposed | None = None  # held and in flight, without the order
+    gross_total: Decimal | None = None  # of all accounts, reporting currency
+    hedging: bool = False
+    currency_book: Book | None = None
+    covariance: Covariance | None = None
+    neighbours: tuple[Neighbour, ...] | None = ()
+    resting: tuple[Resting, ...] = ()
+    profile: Profile = PLAIN
+    orders_today: int | None = 0
 
 
 def entry_price(side: Side, market: Market) -> Price:
@@ -115,12 +144,22 @@ def entry_price(side: Side, market: Market) -> Price:
 def risk_of(order: Proposal, market: Market, factors: Factors) -> Decimal:
     """risk(u), home currency: |u| x (|p - s| + spread) x loss factor (SAFETY 6)."""
     distance = abs(entry_price(order.side, market) - order.stop_price)
-    return abs(order.units) * (distance + market.spread) * factors.loss
+    return risk_at(order.units, distance, market, factors)
+
+
+def risk_at(units: Decimal, distance: Decimal, market: Market, factors: Factors) -> Decimal:
+    """risk(u) of a stop `distance` away from p."""
+    return abs(units) * (distance + market.spread) * factors.loss
 
 
 def notional_of(order: Proposal, market: Market, factors: Factors) -> Decimal:
     """N(u), home currency: |u| x p x value factor."""
-    return abs(order.units) * entry_price(order.side, market) * factors.value
+    return notional_at(order.units, order.side, market, factors)
+
+
+def notional_at(units: Decimal, side: Side, market: Market, factors: Factors) -> Decimal:
+    """N(u) of an order of this side."""
+    return abs(units) * entry_price(side, market) * factors.value
 
 
 def reservation_of(order: Proposal, view: View) -> Reservation | None:

@@ -20,7 +20,7 @@ from orchestrator.model.events import (
     TransactionsSeen,
 )
 from orchestrator.model.facts import Fact, IntentWritten, SignalEnded
-from orchestrator.model.limits import AccountPlan, KernelPlan
+from orchestrator.model.limits import AccountPlan, CheckLimits, KernelPlan
 from orchestrator.model.market import Beat, StreamBeat, Tick
 from orchestrator.model.money import ONE, InstrumentSpec, Side
 from orchestrator.model.orders import Answered, Intent, WriteOutcome
@@ -54,6 +54,8 @@ def make_plan(**changes) -> KernelPlan:
         "accounts": (AccountPlan(account_id=A), AccountPlan(account_id=B)),
         "instruments": tuple(spec.name for spec in SPECS),
         "calendar": "always",
+        # The bench's agents give every signal to both accounts: C16 has tests of its own.
+        "checks": CheckLimits(correlation_max=ONE),
     }
     return KernelPlan(**{**fields, **changes})
 

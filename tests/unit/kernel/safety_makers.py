@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from orchestrator.kernel.safety.covariance import Covariance
+from orchestrator.kernel.safety.exposure import exposed
 from orchestrator.kernel.safety.view import Funds, Market, Totals, View
 from orchestrator.model.conversion import Factors
 from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
@@ -59,6 +61,7 @@ def view_of(**changes) -> View:
         breakers=BreakerLimits(), mode=SystemMode.RUNNING, account_seen_ns=NOW,
         spec=InstrumentSpec(name="EUR_USD"), market=market_of(),
         factors=Factors(D(1), D(1), D(1)), funds=funds_of(), totals=totals_of(),
-        margin_rate=D("0.02"),
+        margin_rate=D("0.02"), exposed=exposed(()), gross_total=D(0), currency_book={},
+        covariance=Covariance(("EUR_USD", "GBP_USD", "USD_JPY"), "USD"),
     )  # fmt: skip
     return msgspec.structs.replace(view, **changes)

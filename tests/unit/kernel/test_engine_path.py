@@ -60,7 +60,7 @@ def test_every_decision_is_a_fact_in_order():
     assert decided == STAGES
     (checks,) = bench.said(ChecksDecided)
     assert checks.passed
-    assert len(checks.checks) == 16
+    assert len(checks.checks) == 20
 
 
 def test_a_sell_goes_the_same_way():

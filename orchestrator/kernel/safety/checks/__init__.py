@@ -19,8 +19,12 @@ from orchestrator.kernel.safety.checks.c11_count import c11_count
 from orchestrator.kernel.safety.checks.c12_daily_loss import c12_daily_loss
 from orchestrator.kernel.safety.checks.c13_drawdown import c13_drawdown
 from orchestrator.kernel.safety.checks.c14_margin import c14_margin
+from orchestrator.kernel.safety.checks.c15_exposure import c15_exposure
+from orchestrator.kernel.safety.checks.c16_correlation import c16_correlation
 from orchestrator.kernel.safety.checks.c17_throttle import c17_throttle
 from orchestrator.kernel.safety.checks.c18_hours import c18_hours
+from orchestrator.kernel.safety.checks.c19_opposition import c19_opposition
+from orchestrator.kernel.safety.checks.c20_profile import c20_profile
 from orchestrator.kernel.safety.view import View
 from orchestrator.model.signals import Proposal
 
@@ -41,8 +45,12 @@ ALL_CHECKS: tuple[Check, ...] = (
     c12_daily_loss,
     c13_drawdown,
     c14_margin,
+    c15_exposure,
+    c16_correlation,
     c17_throttle,
     c18_hours,
+    c19_opposition,
+    c20_profile,
 )
 
 
@@ -64,5 +72,5 @@ def evaluate(order: Proposal, view: View, checks: tuple[Check, ...]) -> tuple[st
 def _ask(check: Check, order: Proposal, view: View) -> str | None:
     try:
         return check(order, view)
-    except ArithmeticError as exc:  # NaN and overflow of decimals
+    except (ArithmeticError, ValueError) as exc:  # NaN and overflow, of decimals and floats
         return f"{id_of(check)} cannot be computed: {type(exc).__name__}"
