@@ -25,18 +25,25 @@ from orchestrator.model.facts import (
     SignalAccepted,
     SignalEnded,
 )
-from orchestrator.model.limits import AccountLimits, AccountPlan
+from orchestrator.model.limits import AccountLimits, AccountPlan, CheckLimits
 from orchestrator.model.money import Side
 from orchestrator.model.orders import Answered, NotSent, Rejected, Unknown
-from tests.unit.kernel.engine_bench import A, B, Bench, D, agree, make_plan
+from tests.unit.kernel.engine_bench import A, B, Bench, C, D, agree, make_plan
 
 LIMITS = AccountLimits(
     risk_per_trade=D("0.01"), max_daily_loss=D("0.02"), max_drawdown=D("0.03"),
     max_concurrent_trades=3,
 )  # fmt: skip
+ALL = (A, B, C)
+# Tight enough that exposures bind beside risk; C16 has a law of its own below.
+CHECKS = CheckLimits(
+    correlation_max=D(1), instrument_exposure_max=D(4), currency_exposure_max=D(5),
+    gross_exposure_max=D(6),
+)  # fmt: skip
 PLAN = make_plan(
-    accounts=tuple(AccountPlan(account_id=a, limits=LIMITS) for a in (A, B)), total=LIMITS
-)
+    accounts=tuple(AccountPlan(account_id=a, limits=LIMITS) for a in ALL), total=LIMITS,
+    checks=CHECKS,
+)  # fmt: skip
 TERMINAL = {"filled", "cancelled", "rejected", "absent", "blocked", "expired"}
 
 
@@ -174,7 +181,7 @@ class Storm:
         bench.serve_reads()
 
     def close(self, number: int) -> None:
-        account = self.bench.venue[(A, B)[number % 2]]
+        account = self.bench.venue[ALL[number % 3]]
         told = self.bench.kernel.books[account.account_id].trades
         ours = [t for t in account.trades if t in told]
         if ours:
@@ -186,7 +193,7 @@ class Storm:
     def open_intents(self) -> dict[str, list]:
         """By account: intents of which no end was said."""
         ended = {f.intent_id for f in self.bench.said(IntentMoved) if f.state in TERMINAL}
-        found: dict[str, list] = {A: [], B: []}
+        found: dict[str, list] = {name: [] for name in ALL}
         for fact in self.bench.said(IntentWritten):
             if fact.intent.intent_id not in ended:
                 found[fact.intent.account_id].append(fact.intent)
@@ -206,7 +213,11 @@ class Storm:
 
         Only where an intent was written just now: prices alone may carry an account over.
         """
-        flying = self.open_intents() if names else {}
+        if not names:
+            return
+        flying = self.open_intents()
+        self.judge_exposures(names, flying)
+        self.judge_opposition(names, flying)
         for name in names:
             account, funds = self.bench.venue[name], self.bench.kernel.day_values(name)
             known = self.bench.kernel.books[name].trades
@@ -225,6 +236,56 @@ class Storm:
                 if intent.checked_ns == self.bench.now:
                     allowed = LIMITS.risk_per_trade * min(account.balance, funds.nav)
                     assert intent.reservation.risk <= allowed + 1
+
+    def judge_exposures(self, names: set[str], flying: dict[str, list]) -> None:
+        """C15 by a second way: every subset of what is in flight may fill, and the rest not."""
+        gross = worth = D(0)
+        for name in ALL:
+            account, funds = self.bench.venue[name], self.bench.kernel.day_values(name)
+            known = self.bench.kernel.books[name].trades
+            held = [
+                (t.instrument, t.current_units * self.mid(t.instrument))
+                for t in account.trades.values() if t.id in known
+            ]  # fmt: skip
+            held = [(name_, value * self.rate(name_, account)) for name_, value in held]
+            waiting = [
+                (i.instrument, i.reservation.notional * i.proposal.side.sign) for i in flying[name]
+            ]
+            worst = [
+                sums_of(held + [w for place, w in enumerate(waiting) if chosen >> place & 1])
+                for chosen in range(2 ** len(waiting))
+            ]
+            if name in names:
+                room = D("1.002") * funds.nav
+                for legs, instruments in worst:
+                    assert all(abs(v) <= 4 * room for v in instruments.values())
+                    assert all(abs(v) <= 5 * room for v in legs.values())
+                    assert sum(map(abs, instruments.values())) <= 6 * room
+            dollars = D(1) if account.currency == "USD" else self.bench.prices["EUR_USD"]
+            gross += dollars * max(sum(map(abs, i.values()), D(0)) for _, i in worst)
+            worth += dollars * funds.nav
+        assert gross <= 6 * worth * D("1.002")
+
+    def judge_opposition(self, names: set[str], flying: dict[str, list]) -> None:
+        """C19: where an order was just made, no other account stands against it."""
+        for name in names:
+            for intent in flying[name]:
+                if intent.checked_ns != self.bench.now:
+                    continue
+                for other in set(ALL) - {name}:
+                    known = self.bench.kernel.books[other].trades
+                    against = [
+                        t.current_units for t in self.bench.venue[other].trades.values()
+                        if t.id in known and t.instrument == intent.instrument
+                    ]  # fmt: skip
+                    against += [
+                        i.proposal.units for i in flying[other] if i.instrument == intent.instrument
+                    ]
+                    assert all(u * intent.proposal.units > 0 for u in against)
+
+    def mid(self, instrument: str) -> object:
+        spread = D("0.010") if instrument == "USD_JPY" else D("0.00010")
+        return self.bench.prices[instrument] + spread / 2
 
     def rate(self, instrument: str, account) -> object:
         """Home worth of one unit of the quote currency, within the file's precision."""
@@ -260,6 +321,18 @@ class Storm:
         self.collect()
 
 
+def sums_of(values: list) -> tuple[dict, dict]:
+    """Signed sums by currency, and by instrument."""
+    legs: dict[str, object] = {}
+    instruments: dict[str, object] = {}
+    for name, value in values:
+        base, quote = name.split("_")
+        legs[base] = legs.get(base, D(0)) + value
+        legs[quote] = legs.get(quote, D(0)) - value
+        instruments[name] = instruments.get(name, D(0)) + value
+    return legs, instruments
+
+
 SCRIPTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 63)), min_size=5, max_size=70)
 STORMY = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -285,7 +358,7 @@ def test_limits_hold_together_and_every_signal_ends_once(script):
     assert (live.settling, live.sent) == ({}, {})
     written = Counter(f.intent.intent_id for f in bench.said(IntentWritten))
     assert all(count == 1 for count in written.values())  # INV-02
-    for name in (A, B):  # INV-06: the venue is the judge
+    for name in ALL:  # INV-06: the venue is the judge
         book, account = bench.kernel.books[name], bench.venue[name]
         assert book.last_id == account.last_id
         assert book.balance == account.balance
@@ -345,5 +418,5 @@ def test_the_storm_really_reaches_every_shore():
         kinds.update(type(f).__name__ for f, _ in storm.bench.facts)
     assert {"filled", "cancelled", "rejected", "unknown", "absent", "blocked"} <= set(states)
     assert states["filled"] > 50
-    assert {"C10", "C11", "C12"} <= set(objections)
+    assert {"C10", "C11", "C12", "C15", "C19"} <= set(objections)
     assert {"TradeClosed", "ServiceStarted", "BreakerTripped"} <= set(kinds)

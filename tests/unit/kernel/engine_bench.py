@@ -40,7 +40,7 @@ from orchestrator.model.venue import Account, Order, Trade, TradeOpen, Transacti
 from orchestrator.model.venue import ClientExtensions as Ext
 
 D = Decimal
-A, B = "101-001-1-001", "101-001-1-002"
+A, B, C = "101-001-1-001", "101-001-1-002", "101-001-1-003"
 START = parse_time("2026-11-18T14:00:00Z")  # a Wednesday, mid session
 EUR_USD = InstrumentSpec(name="EUR_USD")
 GBP_USD = InstrumentSpec(name="GBP_USD")
@@ -180,6 +180,7 @@ class Bench:
         self.venue = {
             A: FakeAccount(A, "USD", D(100_000)),
             B: FakeAccount(B, "EUR", D(50_000)),
+            C: FakeAccount(C, "USD", D(20_000)),
         }
         self.prices = {"EUR_USD": D("1.10000"), "GBP_USD": D("1.30000"), "USD_JPY": D("150.000")}
         self.epoch = 0
