@@ -3,6 +3,7 @@
 ORCHESTRATOR_FAILPOINT=journal.append.before:3=kill          the third pass ends the process
 ORCHESTRATOR_FAILPOINT=latch.write.before:1+=error           the disk is full from now on
 ORCHESTRATOR_FAILPOINT=journal.append.before:20=delay:6,...  a flush that takes six seconds
+ORCHESTRATOR_FAILPOINT=send.order.after=kill@FILE            counted while FILE is there only
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ VARIABLE = "ORCHESTRATOR_FAILPOINT"
 _DATABASES = ("journal.", "market.")
 _WORDS = re.compile(
     r"(?P<name>[a-z_]+\.[a-z_]+\.(before|after))(:(?P<nth>[1-9]\d*)(?P<on>\+)?)?="
-    r"(?P<what>kill|error|delay:(?P<delay_s>\d+(\.\d+)?))"
+    r"(?P<what>kill|error|delay:(?P<delay_s>\d+(\.\d+)?))(@(?P<file>[^,]+))?"
 )
 
 
@@ -40,6 +41,7 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
     on: bool
     what: str  # kill | error | delay
     delay_s: float = 0.0
+    file: str = ""  # passes count only while it exists; "" from the start on
 
 
 def read_strikes(words: str) -> tuple[Strike, ...]:
@@ -51,14 +53,15 @@ def _read_strike(words: str) -> Strike:
     found = _WORDS.fullmatch(words)
     if found is None or found["name"] not in failpoints.names():
         raise BadFailpoint(
-            f"{VARIABLE}: {words!r} is not NAME[:N[+]]=kill|error|delay:SECONDS with a NAME of "
-            "`orchestrator failpoints`"
+            f"{VARIABLE}: {words!r} is not NAME[:N[+]]=kill|error|delay:SECONDS[@FILE] with a "
+            "NAME of `orchestrator failpoints`"
         )
     if found["what"] == "error" and found["name"].startswith("send."):
         raise BadFailpoint(f"{VARIABLE}: {words!r}: a send knows kill and delay only")
     return Strike(
         name=found["name"], nth=int(found["nth"] or 1), on=bool(found["on"]),
-        what=found["what"].partition(":")[0], delay_s=float(found["delay_s"] or 0),
+        what=found["what"].partition(":")[0], delay_s=float(found["delay_s"] or 0), 
+        file=found["file"] or "",
     )  # fmt: skip
 
 
@@ -67,18 +70,20 @@ class Armed:
 
     def __init__(self, strikes: tuple[Strike, ...]) -> None:
         self._strikes = strikes
-        self._passes: Counter[str] = Counter()
+        self._passes: Counter[Strike] = Counter()
         self._lock = threading.Lock()
 
     def __call__(self, name: str) -> None:
-        with self._lock:
-            self._passes[name] += 1
-            passes = self._passes[name]
         for strike in self._strikes:
-            if strike.name == name and (
-                passes == strike.nth or (strike.on and passes > strike.nth)
-            ):
-                _happen(strike)
+            if strike.name == name and not (strike.file and not os.path.exists(strike.file)):
+                self._pass(strike)
+
+    def _pass(self, strike: Strike) -> None:
+        with self._lock:
+            self._passes[strike] += 1
+            passes = self._passes[strike]
+        if passes == strike.nth or (strike.on and passes > strike.nth):
+            _happen(strike)
 
 
 def _happen(strike: Strike) -> None:

@@ -1,0 +1,1 @@
+"""Real processes, killed before and after each durable write and each send (SAFETY 8, 13)."""

@@ -1,0 +1,195 @@
+"""A service of a sweep: a process on a folder of its own, over as many lives as it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from orchestrator.service.failpoints import VARIABLE
+from orchestrator.service.seams import block_s, mono_ns
+
+T = TypeVar("T")
+
+ACCOUNTS = ("101-001-1000001-001", "101-001-1000001-002")
+_ROOT = Path(__file__).resolve().parents[3]
+_AGENTS = Path(__file__).with_name("agents.py")
+_POLL_S = 0.02
+_ANSWER_S = 10.0
+_UP_S = 60.0
+# Generous limits of risk and pace: asked is what happens to orders, not whether they pass.
+_SETTINGS = {
+    "OANDA_ENVIRONMENT": "paper", "PAPER_MARKET_HOURS": "always", "AGENT_DISCOVERY_PORT": "0",
+    "LOG_LEVEL": "info", "MAX_CONCURRENT_TRADES": "40", "RISK_PER_TRADE": "0.0005",
+    "MAX_DAILY_LOSS": "0.3", "CIRCUIT_BREAKER_THRESHOLD": "0.6", "STORE_SYNC": "full",
+}  # fmt: skip
+_TOML = f"""
+[agents.disagreement]
+path = "{_AGENTS}:Everyone"
+[agents.strategy_analysis]
+path = "{_AGENTS}:Yes"
+[strategies.still]
+path = "{_AGENTS}:Still"
+[limits]
+orders_per_s = 100
+orders_burst = 100
+orders_per_min = 5000
+orders_per_min_total = 9000
+strategy_interval_s = 0
+duplicate_window_s = 0
+"""
+
+
+class Late(Exception):
+    """Something that had to happen did not, within its time."""
+
+
+class Died(Exception):
+    """The service's process ended while it was asked for something."""
+
+
+def eventually(what: str, look: Callable[[], T | None], within_s: float) -> T:
+    """What `look` finds as soon as it finds anything (truthy); Late after `within_s`."""
+    ends_ns = mono_ns() + int(within_s * 1e9)
+    while not (found := look()):
+        if mono_ns() > ends_ns:
+            raise Late(f"not within {within_s:g} s: {what}")
+        block_s(_POLL_S)
+    return found
+
+
+class Service:
+    """`armed`: what ORCHESTRATOR_FAILPOINT says while the file `fuse` is there."""
+
+    def __init__(self, folder: Path, armed: str) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.fuse = folder / "fuse"
+        self.lives = 0
+        self.deaths = 0
+        self._armed = armed
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "orchestrator.toml"
+        config.write_text(_TOML)
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        self._environment = {
+            **kept, **_SETTINGS, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT),
+            "STATE_DIR": str(self.state), "ORCHESTRATOR_CONFIG": str(config),
+        }  # fmt: skip
+
+    # -- life and death ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.lives += 1
+        (self.state / "service.url").unlink(missing_ok=True)
+        armed = {VARIABLE: f"{self._armed}@{self.fuse}"} if self._armed else {}
+        with (self.folder / "out.txt").open("ab") as out:
+            out.write(f"--- life {self.lives}\n".encode())
+            self._process = subprocess.Popen(
+                (sys.executable, "-m", "orchestrator", "run"), stdin=subprocess.DEVNULL,
+                stdout=out, stderr=out, cwd=self.folder, env={**self._environment, **armed},
+            )  # fmt: skip
+
+    def arm(self) -> None:
+        self.fuse.touch()
+
+    def disarm(self) -> None:
+        self.fuse.unlink(missing_ok=True)
+
+    @property
+    def dead(self) -> bool:
+        """Killed by the failpoint; any other end is the caller's to judge (`code`)."""
+        return self.code is not None
+
+    @property
+    def code(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def up(self) -> bool:
+        """Waits until it serves, or has died: which of the two."""
+        return eventually("up", lambda: self._is_up() or self.dead, _UP_S) and not self.dead
+
+    def _is_up(self) -> bool:
+        with contextlib.suppress(Died):
+            return self.mode() in {"running", "ready", "stopped"}
+        return False
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask for an orderly end, and wait for any."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+
+    def clear_away(self) -> None:
+        """Whatever of this folder still lives: the service, its guard, its venue; by their ids."""
+        self._end(signal.SIGKILL)
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (path / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it has ended in the meantime
+            ours = any(word.startswith(bytes(self.state)) for word in words)
+            if ours and any(b"orchestrator" in word for word in words[:4]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(path.name), signal.SIGKILL)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and body. Died when it cannot be asked any more."""
+        try:
+            token = (self.state / "api-token").read_text().strip()
+            port = urlsplit((self.state / "service.url").read_text().strip()).port or 0
+            return exchange(port, method, path, body, token, self._next_client())
+        except (OSError, http.client.HTTPException, ValueError) as exc:
+            raise Died(str(exc)) from exc
+
+    _asked = 0
+
+    def _next_client(self) -> str:
+        """Limits of pace are for one address each."""
+        self._asked += 1
+        return f"127.0.0.{2 + self._asked % 250}"
+
+    def mode(self) -> str:
+        return str(self.ask("GET", "/health")[1]["mode"])
+
+    def venue(self, path: str, method: str = "GET", body: object = None) -> Any:  # noqa: ANN401 -- JSON
+        """The paper venue's own answer, whose books are the judge."""
+        record = json.loads((self.state / "paper.json").read_text())
+        status, answer = exchange(record["port"], method, path, body, record["token"])
+        if status not in {200, 201}:
+            raise Late(f"the venue says {status} to {path}: {answer}")
+        return answer
+
+
+def exchange(
+    port: int, method: str, path: str, body: object, token: str, client: str = "127.0.0.1"
+) -> tuple[int, Any]:
+    """One request on a connection of its own. OSError, HTTPException."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=_ANSWER_S, source_address=(client, 0)
+    )
+    try:
+        data = None if body is None else json.dumps(body).encode()
+        head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request(method, path, data, head)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
