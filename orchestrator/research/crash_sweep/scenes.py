@@ -88,7 +88,7 @@ def go_on(service: Service, story: Story) -> None:
 def work_on(service: Service, story: Story) -> None:
     """A little of what the service is for: signals, or a stop that is carried out."""
     if story.stopped:
-        _dies_or(service, lambda: _state(service) == "stopped_flat")
+        _dies_or(service, lambda: _state(service) in {"stopped_flat", ""})  # "": resumed
         return
     for _ in range(_TRADES):
         if not signal(service, story):
