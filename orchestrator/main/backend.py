@@ -65,6 +65,11 @@ class Backend:
 
         return main(arguments)
 
+    def crash_sweep(self, arguments: list[str]) -> int:
+        from orchestrator.research.crash_sweep.__main__ import main
+
+        return main(arguments)
+
     def doctor(self) -> Sequence[Check]:
         try:
             settings = load_settings()

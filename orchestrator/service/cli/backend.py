@@ -75,6 +75,10 @@ class Backend(Protocol):
         """The simulator's own command line; the exit code."""
         ...
 
+    def crash_sweep(self, arguments: list[str]) -> int:
+        """The crash sweep's own command line; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def trail(self) -> TrailDesk:

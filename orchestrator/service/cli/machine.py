@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
+from orchestrator.model.failpoints import PLACES
 from orchestrator.service.cli.backend import Backend, Check, RunOptions
 from orchestrator.service.cli.screen import Cell, Column, Row, Screen, terminal
 from orchestrator.service.cli.session import Json, end_with, print_json
@@ -144,6 +145,38 @@ def simulate(ctx: typer.Context) -> None:
     """
     backend: Backend = ctx.find_root().obj
     _hand_over(backend.simulate, ctx)
+
+
+def crash_sweep(ctx: typer.Context) -> None:
+    """Real processes, killed at each durable write and each send, and judged: crash-sweep --help.
+
+    \b
+    Examples:
+      orchestrator crash-sweep --jobs 2
+      orchestrator crash-sweep --only stop/latch.write.before:1
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.crash_sweep, ctx)
+
+
+def failpoints(json: Json = False) -> None:
+    """Where ORCHESTRATOR_FAILPOINT may strike a service on the paper venue, to test its recovery.
+
+    Each place has two names, PLACE.before and PLACE.after. The variable holds
+    NAME[:N[+]]=kill|error|delay:SECONDS[@FILE], several with commas: at the Nth pass (and, with +,
+    at each later one) the process kills itself, the write fails, or its thread waits; with a FILE,
+    passes count only while that is there. See docs/crash-sweep.md.
+
+    \b
+    Examples:
+      orchestrator failpoints
+      ORCHESTRATOR_FAILPOINT=send.order.after:3=kill orchestrator run
+    """
+    if json:
+        print_json(msgspec.json.encode(dict(PLACES)))
+        return
+    rows: list[Row] = list(PLACES.items())
+    terminal().table((Column("place"), Column("what stands there", fold=True)), rows, "none")
 
 
 def _hand_over(program: Callable[[list[str]], int], ctx: typer.Context) -> NoReturn:

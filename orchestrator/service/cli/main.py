@@ -41,8 +41,14 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "start": acting.start, "stop": acting.stop, "enable": acting.enable,
         "disable": acting.disable, "signal": acting.signal,
     },
-    _MACHINE: {"run": machine.run, "doctor": machine.doctor},
+    _MACHINE: {"run": machine.run, "doctor": machine.doctor, "failpoints": machine.failpoints},
 }  # fmt: skip
+
+
+# Programs with a command line of their own.
+_PROGRAMS = (
+    ("paper", machine.paper), ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
+)  # fmt: skip
 
 
 def build(backend: Backend) -> typer.Typer:
@@ -84,7 +90,7 @@ def _add_commands(app: typer.Typer) -> None:
     for name, group in (("breakers", acting.breakers_app), ("audit", auditing.audit_app)):
         app.add_typer(group, name=name, rich_help_panel=_ACT, epilog=EXIT_CODES)
     # Every word, --help too, is the other program's.
-    for name, command in (("paper", machine.paper), ("simulate", machine.simulate)):
+    for name, command in _PROGRAMS:
         app.command(
             name, rich_help_panel=_MACHINE, add_help_option=False,
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},

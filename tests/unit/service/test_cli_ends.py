@@ -165,7 +165,8 @@ def test_broken_settings_are_told_in_one_line():
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["paper"], ["simulate"], ["doctor"], ["emergency-stop", "--local"]]
+    "words",
+    [["run"], ["paper"], ["simulate"], ["crash-sweep"], ["doctor"], ["emergency-stop", "--local"]],
 )
 def test_ctrl_c_ends_quietly_with_130(words):
     backend = FakeBackend()
@@ -229,7 +230,7 @@ def test_run_refuses_what_makes_no_sense_before_anything_starts(tmp_path, wrong)
     assert backend.calls == []
 
 
-@pytest.mark.parametrize("program", ["paper", "simulate"])
+@pytest.mark.parametrize("program", ["paper", "simulate", "crash-sweep"])
 def test_the_words_of_other_programs_are_their_own_help_included(program):
     backend = FakeBackend()
     backend.code = 2
