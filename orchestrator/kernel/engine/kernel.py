@@ -407,7 +407,7 @@ class Kernel:
         strategy: str = "",
     ) -> AccountView | None:
         wish = None
-        if instrument is not None and side is not None and stop_distance is not None:
+        if instrument is not None:
             wish = scene.Wish(
                 instrument=instrument, side=side, stop_distance=stop_distance, strategy=strategy
             )

@@ -352,15 +352,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What an account is asked about: the part of a signal that its room depends on."""
 
     instrument: InstrumentName
-    side: Side
-    stop_distance: Price
+    side: Side | None = None
+    stop_distance: Price | None = None
     strategy: str = ""
 
 
 def account_view(
     world: World, account_id: AccountId, wish: Wish | None = None
 ) -> AccountView | None:
-    """None while the account's money is unknown. Headroom 0 without a wish."""
+    """None while the account's money is unknown. Headroom 0 without side and stop."""
     key = (account_id, wish)
     if key not in world.views:
         world.views[key] = _account_view(world, account_id, wish)
@@ -407,6 +407,8 @@ def room_of(world: World, account_id: AccountId, wish: Wish) -> Headroom:
     record, plan = world.record(account_id), world.plan
     spec = record.specs.get(wish.instrument) if record is not None else None
     if record is None or record.book is None or spec is None or account_id not in world.plans:
+        return _NO_ROOM
+    if wish.side is None or wish.stop_distance is None:
         return _NO_ROOM
     book = record.book
     view = View(
