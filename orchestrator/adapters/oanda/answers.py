@@ -6,7 +6,13 @@ import msgspec
 
 from orchestrator.adapters.oanda.http import Answer, Lost, plain_body
 from orchestrator.adapters.oanda.outbox import Unsent
-from orchestrator.adapters.oanda.wire import ErrorBody, read, transaction_of, whole_number
+from orchestrator.adapters.oanda.wire import (
+    UNREADABLE,
+    ErrorBody,
+    read,
+    transaction_of,
+    whole_number,
+)
 from orchestrator.model.errors import (
     VenueError,
     VenueNonsense,
@@ -121,7 +127,7 @@ def _read_body(answer: Answer) -> _Body:
             for one in (transaction_of(raw),)
         }
         last = _last_id(fields, found)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"unreadable answer: {error}") from error
     if last == 0 and answer.status < 300:  # noqa: PLR2004
         raise ValueError("an answer without a transaction id")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from orchestrator.adapters.oanda.wire import UNREADABLE
 from orchestrator.model.money import ZERO, InstrumentName
 from orchestrator.model.venue import (
     Account,
@@ -112,7 +113,7 @@ def applied(known: Account, answer: ChangesAnswer) -> Account:
     desk.put_changes(answer.changes)
     try:
         state, money = _state.decode(answer.state), _money_of(answer.state)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ValueError(f"unreadable state: {error}") from error
     desk.value(state)
     return desk.account(last, money)

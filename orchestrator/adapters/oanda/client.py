@@ -131,7 +131,8 @@ class OandaVenue:
         )
         self._orders = {account: self._pool(warm=1, most=2) for account in self._tokens}
         self._urgents = {account: self._pool(warm=1, most=4) for account in self._tokens}
-        self._reads = self._pool(warm=0, most=4)
+        # Not shared: an answer that is told twice must never be taken for another account's.
+        self._reads = {account: self._pool(warm=0, most=2) for account in self._tokens}
         self._write_bounds = Bounds(limits.answer_s, limits.answer_s, WRITE_BODY_MAX)
         self._read_bounds = Bounds(limits.answer_s, limits.read_total_s, READ_BODY_MAX)
 
@@ -150,7 +151,7 @@ class OandaVenue:
         """What waits is not sent; what is on the wire is unknown; nothing works afterwards."""
         self._outbox.close()
         await self._nest.close()
-        for pool in (*self._orders.values(), *self._urgents.values(), self._reads):
+        for pool in (*self._orders.values(), *self._urgents.values(), *self._reads.values()):
             await pool.close()
         await asyncio.sleep(0)  # the last `done` calls are on their way
 
@@ -377,7 +378,8 @@ class OandaVenue:
             data = self._requests.get(account_id, path, query)
         except ValueError as error:
             raise VenueError(str(error)) from error
-        job = Job(Rank.READ, account_id, data, self._read_bounds, (self._reads,), finished)
+        pools = (self._reads[account_id],)
+        job = Job(Rank.READ, account_id, data, self._read_bounds, pools, finished)
         self._outbox.put(job)
         try:
             return await answered

@@ -21,6 +21,9 @@ from orchestrator.model.venue import Account, Transaction, Wire
 
 W = TypeVar("W")
 
+# What decoding raises for bytes that are no JSON of the wanted shape, nested without end included.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _PRICE_EXPONENT_MAX = 9  # no price has ten digits before its point
 
 
@@ -176,7 +179,7 @@ def read(body: bytes, shape: type[W]) -> W:
     """ValueError when the body is not JSON of this shape."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a {shape.__name__}: {error}") from error
 
 
@@ -188,14 +191,25 @@ def whole_number(text: str) -> int:
 
 
 def transaction_of(raw: bytes | msgspec.Raw) -> Transaction:
-    """ValueError when it cannot be read. Of an unknown type only what all types have is kept."""
+    """ValueError when it cannot be read. Of an unknown type only what all types have is kept.
+
+    One without a time, or with an id that no account reaches, is another transaction than the
+    venue's: it would stand in our log for good.
+    """
     try:
-        return _transaction.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        problem = ValueError(f"unreadable transaction: {error}")
+        found = _transaction.decode(raw)
+    except UNREADABLE as error:
+        found = _unknown_type(raw, ValueError(f"unreadable transaction: {error}"))
+    whole_number(found.id)
+    if not parse_time(found.time):
+        raise ValueError(f"transaction {found.id} without a time")
+    return found
+
+
+def _unknown_type(raw: bytes | msgspec.Raw, problem: ValueError) -> Transaction:
     try:
         head = _head.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise problem from None
     if head.type in KNOWN_TYPES:
         raise problem
@@ -233,7 +247,7 @@ def transaction_line(
 def _stream_head(raw: bytes) -> TransactionHead:
     try:
         return _head.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"unreadable line: {error}") from error
 
 
@@ -247,7 +261,7 @@ def price_line(raw: bytes | msgspec.Raw) -> PriceLine:
     """ValueError when it cannot be read."""
     try:
         return _price_line.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"unreadable price: {error}") from error
 
 
@@ -283,7 +297,7 @@ def spec_of(raw: bytes | msgspec.Raw) -> InstrumentSpec:
     """ValueError when a rule is missing, not finite or absurd: no order can be made with it."""
     try:
         line = _instrument.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"unreadable instrument: {error}") from error
     base, _, quote = line.name.partition("_")
     if not (base and quote) or not _sane(line):

@@ -44,7 +44,10 @@ def beat(**more: object) -> bytes:
 
 
 def cancelled(number: int) -> bytes:
-    line = {"id": str(number), "type": "ORDER_CANCEL", "accountID": ACCOUNT}
+    line = {
+        "id": str(number), "type": "ORDER_CANCEL", "accountID": ACCOUNT,
+        "time": "2014-05-08T12:00:00.000000000Z",
+    }  # fmt: skip
     return json.dumps(line).encode() + b"\n"
 
 

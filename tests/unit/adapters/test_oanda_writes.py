@@ -102,6 +102,7 @@ async def test_what_must_not_stand_in_a_head_is_not_sent(request_):
 REJECTED = {
     "orderRejectTransaction": {
         "id": "9", "type": "MARKET_ORDER_REJECT", "accountID": ACCOUNT,
+        "time": "2014-05-08T12:00:00.000000000Z",
         "rejectReason": "UNITS_INVALID",
     },
     "relatedTransactionIDs": ["9"], "lastTransactionID": "9",
