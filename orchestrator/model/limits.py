@@ -133,10 +133,11 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured account."""
+    """A configured account. `exclusive`: nobody else may trade on it (A9)."""
 
     account_id: AccountId
     enabled: bool = True
+    exclusive: bool = False
     limits: AccountLimits = AccountLimits()
     profile: Profile = PLAIN
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.kernel.engine import losses, scene, sending
+from orchestrator.kernel.engine import flow, leverage, losses, scene, sending
+from orchestrator.kernel.engine.holding import hold
 from orchestrator.kernel.engine.live import AccountLive, Ahead
 from orchestrator.kernel.engine.losses import Witness
 from orchestrator.kernel.engine.state import AccountRecord
@@ -14,6 +15,13 @@ from orchestrator.kernel.orders.body import close_trade, protect
 from orchestrator.kernel.orders.identity import is_ours
 from orchestrator.kernel.orders.reconcile import differences
 from orchestrator.kernel.safety.breakers.a7_unknown import Knowledge, a7_unknown
+from orchestrator.kernel.safety.breakers.a8_divergence import (
+    a8_differs,
+    a8_late,
+    a8_naked,
+    a8_nameless,
+)
+from orchestrator.kernel.safety.breakers.a9_foreign import a9_foreign
 from orchestrator.model.acts import FetchAccount, FetchTransactions, Write
 from orchestrator.model.events import AccountSeen, SpecsSeen
 from orchestrator.model.facts import (
@@ -63,6 +71,7 @@ def on_account(turn: Turn, event: AccountSeen) -> None:
         _compare(turn, record, record.book, account)
     if account.nav is not None and account.nav.is_finite() and record.reconciled:
         losses.judge_told(turn, account.id, account.nav)
+        leverage.judge_told(turn, account.id, account.margin_closeout_percent)
 
 
 def _adopt(turn: Turn, record: AccountRecord, account: Account) -> None:
@@ -109,6 +118,7 @@ def _reconciled(
             f"differs:{account.id}", Severity.CRITICAL, f"{account.id} differs from the venue",
             "; ".join(found[:5]), account.id,
         )  # fmt: skip
+        diverged(turn, account.id, a8_differs(found))
         return
     # E0 of a day that began while we were away: the higher of balance and NAV (SAFETY B4).
     nav = account.nav if account.nav is not None and account.nav.is_finite() else account.balance
@@ -116,6 +126,12 @@ def _reconciled(
         losses.begin_day(turn, account.id, nav)
     elif record.day.day != losses.know_day(turn):
         losses.begin_day(turn, account.id, max(account.balance, nav))
+
+
+def diverged(turn: Turn, account_id: AccountId, evidence: str | None) -> None:
+    """A8: latched until a person has looked."""
+    if evidence is not None and turn.state.board.get("A8", account_id) is None:
+        turn.trip("A8", Scope.ACCOUNT, evidence, subject=account_id, latched=True)
 
 
 def _fetch(turn: Turn, account_id: AccountId, book: Book) -> None:
@@ -182,9 +198,20 @@ def _apply(turn: Turn, account_id: AccountId, book: Book, tx: Transaction, sourc
         turn.say(opened)
     for closed in changes.closed:
         turn.say(closed)
+        flow.on_closed(turn, closed)
     _tell_people(turn, account_id, tx, changes)
+    for stranger in changes.strangers:
+        _strange(turn, account_id, book, stranger)
     if name:
         sending.settle_by(turn, name, tx)
+
+
+def _strange(turn: Turn, account_id: AccountId, book: Book, client_id: str) -> None:
+    """A9 where the account is ours alone; A8 where the order is in our own form (R6)."""
+    if turn.world.plans[account_id].exclusive:
+        hold(turn, "A9", a9_foreign(book, turn.state.intent_of), account_id)
+    if is_ours(client_id):
+        diverged(turn, account_id, a8_nameless(client_id))
 
 
 def _tell_people(turn: Turn, account_id: AccountId, tx: Transaction, changes: Changes) -> None:
@@ -246,6 +273,9 @@ def keep_accounts(turn: Turn) -> None:
         if record.book is not None:
             _keep_log(turn, account_id, record.book)
             _keep_protected(turn, account_id, record, record.book)
+            if turn.state.board.get("A9", account_id) is not None:
+                foreign = a9_foreign(record.book, turn.state.intent_of)
+                hold(turn, "A9", foreign, account_id)
         _keep_known(turn, account_id, record)
 
 
@@ -304,6 +334,9 @@ def _keep_protected(turn: Turn, account_id: AccountId, record: AccountRecord, bo
                 turn.do(Write(request=request, reason=f"late order {trade.intent_id} (O7)"))
             else:
                 _protect(turn, account_id, record, trade, late=age >= _CLOSE_AFTER_NS)
+        if age >= _CLOSE_AFTER_NS:
+            evidence = a8_naked(trade_id) if trade_id not in late else None
+            diverged(turn, account_id, evidence or a8_late(trade.intent_id, trade_id))
 
 
 def _protect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,8 +15,9 @@ from orchestrator.kernel.engine.state import (
     SignalRecord,
     State,
     StopRecord,
+    entry_key,
 )
-from orchestrator.kernel.ledger.adopt import adopt
+from orchestrator.kernel.ledger.adopt import adopt, at_of
 from orchestrator.kernel.ledger.apply import apply_transaction, pass_hole
 from orchestrator.kernel.ledger.book import NO_CHANGES, Changes
 from orchestrator.kernel.ledger.day import DayBook
@@ -44,14 +46,20 @@ from orchestrator.model.facts import (
     TransactionHole,
 )
 from orchestrator.model.limits import CheckLimits
-from orchestrator.model.money import AccountId
+from orchestrator.model.money import ZERO, AccountId
 from orchestrator.model.orders import IntentState
-from orchestrator.model.time import DAY_NS, MINUTE_NS, Instant
+from orchestrator.model.outcomes import TradeClosed
+from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, Instant
 
 _SEEN_MAX = 100_000
 _ENDED_MAX = 10_000
 _SIZES_KEPT = 50
 _SIZE_KEYS_MAX = 500
+_ENTRIES_KEPT = 1_000
+_UNCLEAN_KEPT = 50
+_STOP_OUTS_KEPT = 50
+_PARTS_MAX = 1_000
+_RETURNS_KEPT = 500
 
 # Ends by which the venue has answered an order: what probing waits for (SAFETY B2).
 _ANSWERED = (IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED)
@@ -69,7 +77,10 @@ def account_of(state: State, account_id: AccountId) -> AccountRecord:
     return state.accounts.setdefault(account_id, AccountRecord())
 
 
-def _started(state: State, fact: ServiceStarted, _at: Instant, _checks: CheckLimits) -> None:
+def _started(state: State, fact: ServiceStarted, at: Instant, _checks: CheckLimits) -> None:
+    if fact.unclean:
+        state.unclean.append(at)
+        del state.unclean[:-_UNCLEAN_KEPT]
     state.epoch = fact.epoch
     state.generation += 1
     for account in state.accounts.values():
@@ -105,7 +116,7 @@ def _switched(state: State, fact: AccountSwitched, _at: Instant, _checks: CheckL
 
 
 def _transaction(
-    state: State, fact: TransactionApplied, _at: Instant, _checks: CheckLimits
+    state: State, fact: TransactionApplied, at: Instant, _checks: CheckLimits
 ) -> Changes:
     account = account_of(state, fact.account_id)
     if account.book is None:
@@ -116,7 +127,37 @@ def _transaction(
         account.day.traded = account.day.traded or bool(changes.opened)
         if changes.transfer:
             account.day.shift(changes.transfer)
+    if changes.realized:
+        _returned(account, changes.realized, at_of(fact.transaction.time) or at)
     return changes
+
+
+def _returned(account: AccountRecord, realized: Decimal, at: Instant) -> None:
+    """The hour's realised return, for S3."""
+    before = (account.book.balance if account.book is not None else ZERO) - realized
+    if before <= 0:
+        return
+    hour = at // HOUR_NS
+    account.returns[hour] = account.returns.get(hour, ZERO) + realized / before
+    while len(account.returns) > _RETURNS_KEPT:
+        del account.returns[next(iter(account.returns))]
+
+
+def _closed(state: State, fact: TradeClosed, at: Instant, _checks: CheckLimits) -> None:
+    """A3: a trade counts when its last part is closed, by all that its parts have brought."""
+    if not fact.ours:
+        return
+    account = account_of(state, fact.account_id)
+    result = account.parts.pop(fact.trade_id, ZERO) + fact.realized_pl + fact.financing
+    if fact.remaining:
+        account.parts[fact.trade_id] = result
+        while len(account.parts) > _PARTS_MAX:
+            del account.parts[next(iter(account.parts))]
+        return
+    account.losing_run = account.losing_run + 1 if result < 0 else 0
+    if result < 0 and "STOP_LOSS" in fact.reason:
+        account.stop_outs.append(fact.closed_ns or at)
+        del account.stop_outs[:-_STOP_OUTS_KEPT]
 
 
 def _hole(state: State, fact: TransactionHole, _at: Instant, _checks: CheckLimits) -> None:
@@ -190,12 +231,20 @@ def _written(state: State, fact: IntentWritten, at: Instant, checks: CheckLimits
             instrument=order.instrument, side=order.side,
         )
     )  # fmt: skip
-    key = f"{order.strategy}|{order.instrument}"
+    key = entry_key(order.strategy, order.instrument)
+    _entered(account, key, at)
     sizes = account.sizes.setdefault(key, [])
     sizes.append(abs(order.units))
     del sizes[:-_SIZES_KEPT]
     while len(account.sizes) > _SIZE_KEYS_MAX:
         del account.sizes[next(iter(account.sizes))]
+
+
+def _entered(account: AccountRecord, key: str, at: Instant) -> None:
+    entries = [past for past in account.entries.pop(key, ()) if at - past < HOUR_NS]
+    account.entries[key] = [*entries[-_ENTRIES_KEPT:], at]  # the last that entered stands last
+    while len(account.entries) > _SIZE_KEYS_MAX:
+        del account.entries[next(iter(account.entries))]
 
 
 def _moved(state: State, fact: IntentMoved, at: Instant, _checks: CheckLimits) -> None:
@@ -229,6 +278,11 @@ def _breaker_moved(state: State, fact: BreakerMoved, _at: Instant, _checks: Chec
 
 def _reset(state: State, fact: BreakerReset, _at: Instant, _checks: CheckLimits) -> None:
     state.board.reset(fact)
+    if fact.breaker == "A3" and fact.actor != "kernel":
+        # A person has looked at the losses: they count no more.
+        account = account_of(state, AccountId(fact.subject))
+        account.losing_run = 0
+        account.stop_outs.clear()
     state.generation += 1
 
 
@@ -268,6 +322,7 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes 
     AccountReconciled: _reconciled,
     AccountSwitched: _switched,
     TransactionApplied: _transaction,
+    TradeClosed: _closed,
     TransactionHole: _hole,
     DayStarted: _day,
     PeakRaised: _peak,

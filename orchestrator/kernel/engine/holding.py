@@ -7,7 +7,9 @@ from collections.abc import Callable
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.safety.board import SYSTEM, key_of
 from orchestrator.kernel.safety.breakers import TABLE, stronger
+from orchestrator.model.acts import Liquidate
 from orchestrator.model.limits import BreakerLimits
+from orchestrator.model.money import AccountId
 from orchestrator.model.safety import Effect, Scope
 from orchestrator.model.time import seconds
 
@@ -47,13 +49,16 @@ def hold(
         return
     turn.live.calm_ns.pop(key, None)
     wanted = effect or row.effect
-    if trip is None:
-        turn.trip(breaker, scope or row.scope, evidence, subject=subject, effect=wanted)
-    elif stronger(wanted, trip.effect):
-        turn.trip(
-            breaker, trip.scope, evidence, subject=subject, effect=wanted, latched=trip.latched,
-            actor=trip.actor,
-        )  # fmt: skip
+    if trip is not None and not stronger(wanted, trip.effect):
+        return
+    turn.trip(
+        breaker, (scope or row.scope) if trip is None else trip.scope, evidence, subject=subject,
+        effect=wanted, latched=trip is not None and trip.latched,
+        actor="kernel" if trip is None else trip.actor,
+    )  # fmt: skip
+    if wanted is Effect.FLATTEN:
+        accounts = (AccountId(subject),) if row.scope is Scope.ACCOUNT else turn.world.account_ids
+        turn.do(Liquidate(stop_id=key, accounts=accounts, reason=f"{breaker}: {evidence}"))
 
 
 def keep_calm(turn: Turn) -> None:

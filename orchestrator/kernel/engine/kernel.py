@@ -11,6 +11,7 @@ import msgspec
 from orchestrator.kernel.engine import (
     accounts,
     exposing,
+    leverage,
     holding,
     house,
     losses,
@@ -22,6 +23,7 @@ from orchestrator.kernel.engine import (
     sending,
 )
 from orchestrator.kernel.engine.applying import apply_fact
+from orchestrator.kernel.engine.integrity import broken
 from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
 from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.ledger import valuation
@@ -146,7 +148,7 @@ class Kernel:
             self._hear(turn, event)
         except Exception as exc:  # noqa: BLE001 -- K9: a bug here stops trading, with its evidence
             text = f"{type(event).__name__}: {type(exc).__name__}: {exc}"
-            sending.broken(turn, text[:500])
+            broken(turn, text[:500])
         return Step(tuple(turn.facts), tuple(turn.acts))
 
     def _hear(self, turn: Turn, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915 -- one table
@@ -243,6 +245,8 @@ class Kernel:
         losses.keep_day(turn)
         prices.keep_prices(turn)
         accounts.keep_accounts(turn)
+        leverage.judge_margins(turn, turn.world.account_ids, moved=False)
+        leverage.keep_correlations(turn)
         sending.keep_orders(turn)
         holding.keep_calm(turn)
         probing.keep_cooling(turn)

@@ -9,12 +9,13 @@ import msgspec
 from orchestrator.kernel.ledger.door import Door
 from orchestrator.kernel.ledger.quotes import Quotes
 from orchestrator.kernel.orders.reading import Settling
+from orchestrator.kernel.safety.breakers.a5_rejects import Rejects
 from orchestrator.kernel.safety.breakers.m2_spread import SpreadRing
 from orchestrator.kernel.safety.breakers.m5_bad_ticks import BadTicks
 from orchestrator.kernel.safety.covariance import Covariance
 from orchestrator.kernel.safety.exposure import Leg
 from orchestrator.kernel.signals.path import Paths
-from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.money import ZERO, AccountId, InstrumentName
 from orchestrator.model.signals import Role
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account
@@ -61,6 +62,9 @@ class AccountLive:
         self.load_known = False
         self.legs: tuple[Leg, ...] | None = None  # of trades and of orders at the venue
         self.legs_known = False
+        self.margin: Decimal = ZERO  # as A6 last saw it, and when
+        self.margin_ns: Instant = -(10**18)
+        self.rejects = Rejects()
         self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
 
 
@@ -80,9 +84,13 @@ class Live:
         self.paths = Paths()
         self.settling: dict[str, Settling] = {}
         self.sent: dict[str, Sent] = {}
+        self.orders_of: dict[str, str] = {}  # intent -> the one order that the venue has of it
         self.started_ns: Instant = 0
         self.unhealthy: set[Role] = set()
         self.audit_trouble = ""  # why the audit trail is not trusted now; "": it is
+        self.gross_ns: Instant = -(10**18)  # when S3 last looked
+        self.returns_hour = 0
+        self.correlated: str | None = None  # the two accounts whose returns are one
         self.good_writes = 0
         self.storage_failed_ns: Instant = 0
         self.day_end_ns: Instant = 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from decimal import Decimal
 
 import msgspec
 
-from orchestrator.kernel.engine import scene
+from orchestrator.kernel.engine import leverage, scene
 from orchestrator.kernel.engine.live import Crossing
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.safety.board import SYSTEM, key_of
@@ -56,7 +56,7 @@ class Witness(msgspec.Struct, frozen=True):
 # -- judging -------------------------------------------------------------------------------------
 
 
-def judge(turn: Turn, accounts: Iterable[AccountId], witness: Witness) -> None:
+def judge(turn: Turn, accounts: Collection[AccountId], witness: Witness) -> None:
     """Peaks, then each account's own breakers, then the totals'."""
     moved = False
     for account_id in accounts:
@@ -66,6 +66,9 @@ def judge(turn: Turn, accounts: Iterable[AccountId], witness: Witness) -> None:
             judge_account(turn, account_id, nav, witness)
     if moved:
         judge_totals(turn, {}, witness)
+        booked = witness.tick is None
+        leverage.judge_margins(turn, accounts, moved=booked)
+        leverage.judge_exposure(turn, moved=booked)
 
 
 def judge_account(turn: Turn, account_id: AccountId, nav: Decimal, witness: Witness) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel.engine import path, probing, scene, sending
+from orchestrator.kernel.engine import conditions, path, probing, scene, sending
+from orchestrator.kernel.engine.probing import COOLDOWNS
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.reading import Reading, Settling
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers import TABLE, Row
 from orchestrator.kernel.safety.breakers.a4_repetition import a4_repetition
+from orchestrator.kernel.safety.breakers.s10_crash_loop import s10_crash_loop
 from orchestrator.kernel.safety.resuming import Standing, refusals
 from orchestrator.model.acts import FetchAccount, FetchTransactions, Liquidate
 from orchestrator.model.events import (
@@ -23,6 +25,7 @@ from orchestrator.model.events import (
 from orchestrator.model.facts import (
     AccountSwitched,
     BreakerReset,
+    BreakerTripped,
     ModeChanged,
     OperatorActed,
     PeakRaised,
@@ -68,6 +71,10 @@ def on_started(turn: Turn, event: Started) -> None:
         version=event.version, node=event.node, epoch=event.epoch,
         config_digest=event.config_digest, unclean=event.unclean,
     ))  # fmt: skip
+    if event.unclean:
+        _crash_loop(turn)
+    if event.breakers_lost:
+        _trip_all(turn, event.breakers_lost)
     for record in list(turn.state.intents.values()):
         if record.state in (IntentState.WRITTEN, IntentState.SENDING):
             lost = Reading(state=IntentState.UNKNOWN, reason="crash: left by an earlier life")
@@ -89,6 +96,42 @@ def on_started(turn: Turn, event: Started) -> None:
         set_mode(turn, SystemMode.RECONCILING, "kernel", f"started, epoch {event.epoch}")
     _read_everything(turn)
     _liquidate_standing(turn)
+
+
+def _crash_loop(turn: Turn) -> None:
+    evidence = s10_crash_loop(turn.state.unclean, turn.now, turn.world.plan.breakers)
+    if evidence is not None and turn.state.board.get("S10") is None:
+        turn.trip("S10", Scope.SYSTEM, evidence, latched=True)
+
+
+def _trip_all(turn: Turn, why: str) -> None:
+    """B3: what cannot be read is taken for tripped; each ends by its own rule."""
+    evidence = f"its state could not be read: {why}"
+    for breaker, row in TABLE.items():
+        if breaker == probing.RESUMED:
+            continue  # no breaker of the table: what follows a resume
+        for subject in _subjects(turn, row.scope):
+            if turn.state.board.get(breaker, subject) is not None:
+                continue
+            cooldown = COOLDOWNS.get(breaker)
+            turn.say(
+                BreakerTripped(
+                    breaker=breaker, scope=row.scope, subject=subject, effect=Effect.BLOCK,
+                    evidence=evidence, latched=row.reset == "manual",
+                    cooldown_s=0 if cooldown is None else cooldown(turn.world.plan.breakers),
+                )
+            )  # fmt: skip
+    probing.restart(turn)
+    turn.alert("breakers:lost", Severity.CRITICAL, "All breakers tripped", evidence)
+
+
+def _subjects(turn: Turn, scope: Scope) -> tuple[str, ...]:
+    names: dict[Scope, tuple[str, ...]] = {
+        Scope.SYSTEM: (SYSTEM,),
+        Scope.ACCOUNT: turn.world.account_ids,
+        Scope.INSTRUMENT: turn.world.plan.instruments,
+    }
+    return names[scope]
 
 
 def _forget_signs(turn: Turn) -> None:
@@ -290,14 +333,8 @@ def _no_subject(turn: Turn, row: Row | None, subject: str) -> str:
     """Why there is no such breaker; "" when there is."""
     if row is None:
         return f"no such breaker; there are {', '.join(TABLE)}"
-    names: dict[Scope, tuple[str, ...]] = {
-        Scope.SYSTEM: (SYSTEM,),
-        Scope.ACCOUNT: turn.world.account_ids,
-        Scope.INSTRUMENT: turn.world.plan.instruments,
-    }
-    if subject not in names[row.scope]:
-        return f"{subject!r} is not one of {', '.join(names[row.scope])}"
-    return ""
+    names = _subjects(turn, row.scope)
+    return "" if subject in names else f"{subject!r} is not one of {', '.join(names)}"
 
 
 def on_reset(turn: Turn, event: ResetBreaker) -> None:
@@ -312,6 +349,9 @@ def on_reset(turn: Turn, event: ResetBreaker) -> None:
             problem = "an emergency stop ends by a resume only"
         elif not trip.by_hand and not row.by_person:
             problem = f"{event.breaker} resets by itself ({row.reset}), nobody may reset it"
+        elif not trip.by_hand and not event.rebase:
+            still = conditions.still(turn, event.breaker, event.subject)
+            problem = f"{event.breaker} still holds: {still}" if still else ""
     _acted(turn, event.actor, "reset", f"{event.breaker} {event.subject} {event.reason}", problem)
     if problem or row is None:
         return

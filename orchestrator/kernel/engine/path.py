@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from orchestrator.kernel.engine import scene
+from orchestrator.kernel.engine import flow, integrity, scene
 from orchestrator.kernel.engine.state import SignalRecord
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.body import order_request
@@ -301,6 +301,9 @@ def decide(turn: Turn, order: Proposal) -> None:
         expires_ns=order.expires_ns, reservation=reservation,
     )))  # fmt: skip
     turn.do(SendOrder(intent_id=name, request=request))
+    runaway = flow.on_intent(turn, turn.state.intents[name].intent)
+    if runaway is not None:
+        integrity.broken(turn, runaway)
 
 
 def _words(turn: Turn, order: Proposal, view: View, name: str) -> tuple[WriteRequest | None, str]:

@@ -32,7 +32,7 @@ def on_tick(turn: Turn, tick: Tick) -> None:
     wide = m2_spread(spread, ring, limits)
     ring.add(spread, tick.seen_ns)
     if wide is not None:
-        cool(turn, "M2", wide, limits.spread_cooldown_s, name)
+        cool(turn, "M2", wide, name)
     touched = scene.touched_by(turn.world, name)
     if touched:
         for account_id in touched:
@@ -52,7 +52,7 @@ def _drop(turn: Turn, tick: Tick, wrong: str) -> None:
     count = bad.count(turn.now, limits)
     if count >= limits.bad_ticks:
         evidence = f"{count} bad ticks in {limits.bad_ticks_window_s} s: {wrong}"
-        cool(turn, "M5", evidence, limits.bad_tick_cooldown_s, name)
+        cool(turn, "M5", evidence, name)
 
 
 def keep_prices(turn: Turn) -> None:

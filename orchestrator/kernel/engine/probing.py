@@ -17,6 +17,16 @@ from orchestrator.model.time import Instant, seconds
 
 RESUMED = "E3"
 
+# How long each cools down at first.
+COOLDOWNS: dict[str, Callable[[BreakerLimits], int]] = {
+    "A3": lambda limits: limits.losing_cooldown_s,
+    "A5": lambda limits: limits.rejects_cooldown_s,
+    "M2": lambda limits: limits.spread_cooldown_s,
+    "M3": lambda limits: limits.volatility_cooldown_s,
+    "M4": lambda limits: limits.gap_cooldown_s,
+    "M5": lambda limits: limits.bad_tick_cooldown_s,
+}
+
 # -- tripping --------------------------------------------------------------------------------------
 
 
@@ -24,23 +34,23 @@ def cool(
     turn: Turn,
     breaker: str,
     evidence: str,
-    cooldown_s: int,
     subject: str = SYSTEM,
     *,
     effect: Effect = Effect.BLOCK,
 ) -> None:
     """Trip for a time. What trips again while it probes waits twice as long, up to 30 min."""
-    trip = turn.state.board.get(breaker, subject)
+    limits, trip = turn.world.plan.breakers, turn.state.board.get(breaker, subject)
+    cooldown_s = COOLDOWNS[breaker](limits)
     if trip is not None and not trip.probing and not stronger(effect, trip.effect):
         return
     if trip is not None and trip.probing:
-        cooldown_s = longer(trip.cooldown_s, cooldown_s, turn.world.plan.breakers)
+        cooldown_s = longer(trip.cooldown_s, cooldown_s, limits)
         evidence = f"{evidence}; while it was probing"
     kept = trip is not None and trip.latched
     turn.trip(
         breaker, TABLE[breaker].scope, evidence, subject=subject, effect=effect,
         cooldown_s=cooldown_s, latched=kept, actor=trip.actor if trip and kept else "kernel",
-        scale=turn.world.plan.breakers.volatility_scale if effect is Effect.SCALE else None,
+        scale=limits.volatility_scale if effect is Effect.SCALE else None,
     )  # fmt: skip
 
 
@@ -143,6 +153,13 @@ _STILL: dict[str, Callable[[Turn, InstrumentName], bool]] = {
     "M4": _no_fresh_price,
     "M5": _no_fresh_price,
 }
+
+
+def still_troubled(turn: Turn, breaker: str, name: InstrumentName) -> str | None:
+    """What is still so of a breaker that cools down; None also for one that does not."""
+    still = _STILL.get(breaker)
+    return f"{TABLE[breaker].name} of {name}" if still is not None and still(turn, name) else None
+
 
 # -- one order in flight ---------------------------------------------------------------------------
 

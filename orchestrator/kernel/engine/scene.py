@@ -125,6 +125,13 @@ def funds_of(world: World, account_id: AccountId, exclude: str = "") -> Funds | 
     )  # fmt: skip
 
 
+def margin_of(world: World, account_id: AccountId) -> Decimal | None:
+    """Margin of the open trades; None while prices or rules are missing."""
+    record = world.record(account_id)
+    load = None if record is None else _load(world, account_id, record)
+    return None if load is None else load[0]
+
+
 def _load(
     world: World, account_id: AccountId, record: AccountRecord
 ) -> tuple[Decimal, Decimal] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from orchestrator.kernel.engine import path
+from orchestrator.kernel.engine import flow, house, path
+from orchestrator.kernel.engine.integrity import broken
 from orchestrator.kernel.engine.live import Sent
 from orchestrator.kernel.engine.state import IntentRecord
 from orchestrator.kernel.engine.turn import Turn
@@ -12,12 +13,14 @@ from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.orders.body import close_trade
 from orchestrator.kernel.orders.life import is_terminal, may_move
 from orchestrator.kernel.orders.reading import Reading, Settling, read_outcome, settle
-from orchestrator.model.acts import CloseGate, FetchTransactions, Write
-from orchestrator.model.events import SendFinished
+from orchestrator.kernel.safety.breakers.a8_divergence import a8_late
+from orchestrator.kernel.safety.breakers.s4_integrity import s4_doubled
+from orchestrator.model.acts import FetchTransactions, Write
+from orchestrator.model.events import CredentialsSeen, SendFinished
 from orchestrator.model.facts import IntentMoved
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, IntentState, NotSent, WriteOutcome
-from orchestrator.model.safety import Effect, Scope, Severity
+from orchestrator.model.safety import Scope, Severity
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S
 from orchestrator.model.venue import Transaction
@@ -29,6 +32,8 @@ _SENDER_SILENT_NS = 30 * NS_PER_S
 
 # A read that has not come back for so long is asked for again; the host merges what is doubled.
 _READ_SILENT_NS = 15 * NS_PER_S
+
+_ORDERS_WATCHED_MAX = 10_000
 
 LATE = "late: "  # so begins the reason of what was found after it was thought absent
 
@@ -64,10 +69,10 @@ def on_sent(turn: Turn, event: SendFinished) -> None:
         return
     reading = read_outcome(record.intent, event.outcome)
     if reading.credentials:
-        turn.alert(
-            f"credentials:{record.intent.account_id}", Severity.CRITICAL,
-            "The venue refused our credentials", reading.reason, record.intent.account_id,
-        )  # fmt: skip
+        refused = CredentialsSeen(
+            account_id=record.intent.account_id, ok=False, reason=reading.reason
+        )
+        house.on_credentials(turn, refused)
     state = reading.state
     if state is IntentState.BLOCKED and _never_accepted(event.outcome):
         late = turn.now > record.intent.expires_ns
@@ -116,6 +121,7 @@ def settle_by(turn: Turn, name: str, tx: Transaction) -> None:
     ended = turn.state.ended.get(name)
     if record is None and ended is None:
         return
+    _ordered_once(turn, name, tx)
     told = tx
     if tx.type in ("ORDER_FILL", "ORDER_CANCEL") and tx.client_order_id is None:
         told = msgspec.structs.replace(tx, client_order_id=name)
@@ -128,12 +134,26 @@ def settle_by(turn: Turn, name: str, tx: Transaction) -> None:
         _found_late(turn, ended, reading)
 
 
+def _ordered_once(turn: Turn, name: str, tx: Transaction) -> None:
+    """INV-02: the venue has one order of an intent, or S4 stops everything."""
+    own = tx.client_extensions.id if tx.client_extensions is not None else None
+    if own != name or not tx.type.endswith("_ORDER") or tx.reason != "CLIENT_ORDER":
+        return
+    first = turn.live.orders_of.setdefault(name, tx.id)
+    while len(turn.live.orders_of) > _ORDERS_WATCHED_MAX:
+        del turn.live.orders_of[next(iter(turn.live.orders_of))]
+    ended = turn.state.ended.get(name)
+    known = ended.order_id if ended is not None and ended.order_id else first
+    if known != tx.id:
+        broken(turn, s4_doubled(name, known, tx.id))
+
+
 def _found_late(turn: Turn, ended: IntentRecord, reading: Reading) -> None:
     """O7: it was thought absent, or it is there twice."""
     if ended.state is not IntentState.ABSENT:
         if reading.state is IntentState.FILLED and reading.order_id != ended.order_id:
-            broken(turn, f"intent {ended.intent.intent_id} has orders {ended.order_id} and "
-                         f"{reading.order_id}, it was {ended.state}")  # fmt: skip
+            was = f"{ended.order_id or 'none'} ({ended.state})"
+            broken(turn, s4_doubled(ended.intent.intent_id, was, reading.order_id))
         return
     intent = ended.intent
     late = msgspec.structs.replace(reading, reason=f"{LATE}{reading.reason}")
@@ -143,6 +163,9 @@ def _found_late(turn: Turn, ended: IntentRecord, reading: Reading) -> None:
         f"{intent.intent_id}: {reading.state}, trade {reading.trade_id or '-'}",
         intent.account_id,
     )  # fmt: skip
+    if turn.state.board.get("A8", intent.account_id) is None:
+        evidence = a8_late(intent.intent_id, reading.trade_id)
+        turn.trip("A8", Scope.ACCOUNT, evidence, subject=intent.account_id, latched=True)
     record = turn.world.record(intent.account_id)
     trades = record.book.trades if record is not None and record.book is not None else {}
     if reading.trade_id in trades:
@@ -154,13 +177,6 @@ def is_late(turn: Turn, intent_id: str) -> bool:
     """Whether an intent was found after it was thought absent: its trade has to go (O7)."""
     ended = turn.state.ended.get(intent_id)
     return ended is not None and ended.reason.startswith(LATE)
-
-
-def broken(turn: Turn, evidence: str) -> None:
-    """S4: an invariant does not hold; nothing more may be opened."""
-    if turn.state.board.get("S4") is None:
-        turn.trip("S4", Scope.SYSTEM, evidence, effect=Effect.STOP, latched=True)
-    turn.do(CloseGate(actor="S4", reason=evidence))
 
 
 # -- moving --------------------------------------------------------------------------------------
@@ -176,6 +192,7 @@ def move(turn: Turn, record: IntentRecord, state: IntentState, reading: Reading)
     if not is_terminal(state):
         return
     turn.live.settling.pop(intent.intent_id, None)
+    flow.on_end(turn, intent.account_id, state, reading.reason)
     outcome, stage = _OUTCOMES[state]
     path.end(turn, intent.signal_id, intent.account_id, outcome, stage, reading.reason)
 

@@ -60,6 +60,14 @@ class AccountRecord(msgspec.Struct, kw_only=True):
     bucket_ns: Instant = 0
     recent: list[Recent] = msgspec.field(default_factory=list[Recent])
     sizes: dict[str, list[Decimal]] = msgspec.field(default_factory=dict[str, list[Decimal]])
+    # Entries of the last hour by strategy and instrument (A4).
+    entries: dict[str, list[Instant]] = msgspec.field(default_factory=dict[str, list[int]])
+    # Losing trades in a row, stop-outs, and results so far of trades that are closed in part (A3).
+    losing_run: int = 0
+    stop_outs: list[Instant] = msgspec.field(default_factory=list[int])
+    parts: dict[str, Decimal] = msgspec.field(default_factory=dict[str, Decimal])
+    # Realised return by the hour since 1970, of the last hours with any (S3).
+    returns: dict[int, Decimal] = msgspec.field(default_factory=dict[int, Decimal])
 
 
 class StopRecord(msgspec.Struct, kw_only=True):
@@ -81,6 +89,7 @@ class State(msgspec.Struct, kw_only=True):
     epoch: int = 0
     generation: int = 0
     stop: StopRecord | None = None
+    unclean: list[Instant] = msgspec.field(default_factory=list[int])  # starts after a crash (S10)
     accounts: dict[AccountId, AccountRecord] = msgspec.field(
         default_factory=dict[AccountId, AccountRecord]
     )
@@ -94,6 +103,11 @@ class State(msgspec.Struct, kw_only=True):
         """Open or watched; None for a name that no intent of ours bears."""
         record = self.intents.get(intent_id) or self.ended.get(intent_id)
         return record.intent if record is not None else None
+
+
+def entry_key(strategy: str, instrument: InstrumentName | str) -> str:
+    """What A4 and C09 count by."""
+    return f"{strategy}|{instrument}"
 
 
 def first_state(plan: KernelPlan) -> State:

@@ -276,6 +276,10 @@ class Bench:
         self.answer(self.feed(SignalSeen(signal=signal)))
         return signal
 
+    def feed_signal(self, **fields) -> Step:
+        """The signal alone: its questions wait."""
+        return self.feed(SignalSeen(signal=self.signal(**fields)))
+
     def answer(self, step: Step, **changes) -> None:
         """Answer every question of a step, and those that follow from it."""
         waiting = list(step.acts)

@@ -9,11 +9,12 @@ import pytest
 
 from orchestrator.kernel.engine import prices
 from orchestrator.model.acts import CloseGate, FetchAccount, FetchTransactions, Write
-from orchestrator.model.events import AccountSeen, ReadFailed
+from orchestrator.model.events import AccountSeen, ReadFailed, ResetBreaker
 from orchestrator.model.facts import (
     AccountReconciled,
     AlertRaised,
     IntentMoved,
+    OperatorActed,
     ServiceStarted,
     TradeClosed,
     TradeOpened,
@@ -71,7 +72,8 @@ def test_a_401_is_a_rejection_and_an_alarm():
     signal, order = one_order(bench)
     bench.finish(order.intent_id, Rejected(status=401, code="", message="Insufficient"))
     assert outcome(bench, signal) is Outcome.REJECTED
-    assert any("credentials" in f.alert.key for f in bench.said(AlertRaised))
+    assert any("breaker:A10" in f.alert.key for f in bench.said(AlertRaised))
+    assert bench.kernel.account_mode(A, bench.now) == "halt"
 
 
 @pytest.mark.parametrize(("by_gate", "wait"), [(True, 0), (False, 0), (True, 11)])
@@ -454,9 +456,14 @@ def test_a_difference_that_three_reads_show_blocks_the_account_until_it_is_gone(
     bench.wait(1)
     assert any("A7" in text and "balance" in text for text in bench.kernel.account_blocks(A, 0))
     assert "balance" in bench.said(AccountReconciled)[-1].differences[0]
+    bench.feed(ResetBreaker(breaker="A8", subject=A, actor="ann", reason="too early"))
+    assert "A8 still holds" in bench.said(OperatorActed)[-1].refused
     bench.venue[A].balance -= Decimal("0.0001")
     bench.feed(bench.venue[A].seen())
     bench.wait(1)
+    (text,) = bench.kernel.account_blocks(A, bench.now)
+    assert text.startswith("A8")
+    bench.feed(ResetBreaker(breaker="A8", subject=A, actor="ann", reason="looked at"))
     assert bench.kernel.account_blocks(A, bench.now) == ()
 
 

@@ -1,0 +1,114 @@
+"""What is held against the money behind it: A6 of each account, S3 of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from itertools import combinations
+
+from orchestrator.kernel.engine import scene
+from orchestrator.kernel.engine.holding import hold
+from orchestrator.kernel.engine.turn import Turn
+from orchestrator.kernel.ledger import valuation
+from orchestrator.kernel.safety.breakers.a6_margin import a6_margin
+from orchestrator.kernel.safety.breakers.s3_exposure import s3_correlation, s3_gross
+from orchestrator.model.money import ZERO, AccountId
+from orchestrator.model.safety import Effect
+from orchestrator.model.time import HOUR_NS, NS_PER_S
+
+# Margin and gross move with the price as slowly as it does: within a second, and as long as NAV is
+# this far from the limit, the last figures will do. What changes the books asks at once.
+_AGAIN_NS = NS_PER_S
+_NEAR = Decimal("1.10")
+
+
+def judge_margins(turn: Turn, accounts: Iterable[AccountId], *, moved: bool) -> None:
+    """A6 of these accounts; `moved`: their books changed, not only a price."""
+    for account_id in accounts:
+        nav = scene.nav_of(turn.world, account_id)
+        if nav is not None and (moved or _margin_matters(turn, account_id, nav)):
+            judge_margin(turn, account_id, nav)
+
+
+def _margin_matters(turn: Turn, account_id: AccountId, nav: Decimal) -> bool:
+    live = turn.live.account(account_id)
+    if turn.now - live.margin_ns >= _AGAIN_NS:
+        return True
+    return live.margin * _NEAR >= turn.world.plan.breakers.margin_block * nav
+
+
+def judge_margin(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
+    record = turn.world.record(account_id)
+    margin = scene.margin_of(turn.world, account_id)
+    if record is None or margin is None:
+        return  # unknown is A7's
+    live = turn.live.account(account_id)
+    live.margin, live.margin_ns = margin, turn.now
+    found = a6_margin(margin, nav, turn.world.plan.breakers)
+    effect, evidence = found if found is not None else (Effect.BLOCK, None)
+    hold(turn, "A6", evidence, account_id, effect=effect)
+
+
+def judge_told(turn: Turn, account_id: AccountId, percent: Decimal | None) -> None:
+    """The venue's own margin-closeout percent: it flattens, and calms nothing."""
+    limit = turn.world.plan.breakers.margin_flatten
+    if percent is not None and percent.is_finite() and percent >= limit:
+        told = f"the venue says margin closeout percent {percent}, limit {limit}"
+        hold(turn, "A6", told, account_id, effect=Effect.FLATTEN)
+
+
+def judge_exposure(turn: Turn, *, moved: bool) -> None:
+    """S3, gross: at once when books moved, else at most once a second."""
+    live = turn.live
+    if not moved and turn.now - live.gross_ns < _AGAIN_NS:
+        return
+    live.gross_ns = turn.now
+    gross = nav = ZERO
+    for account_id in scene.counted(turn.world):
+        own, rate = scene.nav_of(turn.world, account_id), scene.rate_of(turn.world, account_id)
+        held = _gross(turn, account_id)
+        if own is None or rate is None or held is None:
+            return  # unknown is A7's
+        gross += held * rate
+        nav += own * rate
+    evidence = s3_gross(gross, nav, turn.world.plan.breakers) or live.correlated
+    hold(turn, "S3", evidence)
+
+
+def _gross(turn: Turn, account_id: AccountId) -> Decimal | None:
+    """Notional of what is open and what is in flight, home currency."""
+    record = turn.world.record(account_id)
+    total = ZERO
+    book = record.book if record is not None else None
+    for trade in book.trades.values() if book is not None else ():
+        pair = turn.live.quotes.bid_ask(trade.instrument)
+        part = None
+        if pair is not None and book is not None:
+            part = valuation.notional(
+                trade.instrument, trade.units, pair[1], book.currency, turn.live.quotes
+            )
+        if part is None:
+            return None
+        total += part
+    waiting = scene.reservations(turn.world, account_id)
+    return total + sum((each.intent.reservation.notional for each in waiting), ZERO)
+
+
+def keep_correlations(turn: Turn) -> None:
+    """On each beat: S3's other half, when an hour is over."""
+    live, hour = turn.live, turn.now // HOUR_NS
+    if hour == live.returns_hour:
+        return
+    live.returns_hour = hour
+    live.correlated = next(_pairs(turn), None)
+    judge_exposure(turn, moved=True)
+
+
+def _pairs(turn: Turn) -> Iterator[str]:
+    accounts = turn.state.accounts
+    limits = turn.world.plan.breakers
+    for one, other in combinations(turn.world.account_ids, 2):
+        rho = s3_correlation(accounts[one].returns, accounts[other].returns, limits)
+        if rho is not None:
+            limit = limits.returns_correlation_max
+            yield f"returns of {one} and {other} correlate by {rho:.2f}, limit {limit}"
