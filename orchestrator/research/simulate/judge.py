@@ -236,9 +236,15 @@ class Judge:
                 case SignalEnded():
                     self._on_ended(fact)
                 case BreakerTripped(actor="kernel") if fact.breaker in ("S4", "A8"):
-                    self.blame(fact.breaker, f"tripped for {fact.subject}: {fact.evidence}")
+                    self._on_latched(fact)
                 case _:
                     pass
+
+    def _on_latched(self, fact: BreakerTripped) -> None:
+        """S4 has no excuse; A8 has one in a fault that brought about just this."""
+        late = fact.breaker == "A8" and any(name in fact.evidence for name in self._late)
+        if not late:
+            self.blame(fact.breaker, f"tripped for {fact.subject}: {fact.evidence}")
 
     def _on_adopted(self, account_id: AccountId, last_id: int) -> None:
         if account_id in self._applied:

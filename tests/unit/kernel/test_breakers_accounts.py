@@ -342,7 +342,7 @@ def test_a_fall_that_makes_the_margin_too_much_blocks_then_flattens_then_ends():
     bench.prices["EUR_USD"] = D("1.0630")
     (trade_id,) = bench.kernel.books[A].trades
     close(bench, trade_id, "-10")
-    bench.wait(60)
+    bench.wait(59)
     assert state(bench, "A6") is BreakerState.TRIPPED
     bench.wait(1)
     assert state(bench, "A6") is BreakerState.ARMED
