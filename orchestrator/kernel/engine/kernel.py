@@ -11,9 +11,9 @@ import msgspec
 from orchestrator.kernel.engine import (
     accounts,
     exposing,
-    leverage,
     holding,
     house,
+    leverage,
     losses,
     operators,
     path,
