@@ -209,7 +209,7 @@ def _apply(turn: Turn, account_id: AccountId, book: Book, tx: Transaction, sourc
 def _strange(turn: Turn, account_id: AccountId, book: Book, client_id: str) -> None:
     """A9 where the account is ours alone; A8 where the order is in our own form (R6)."""
     if turn.world.plans[account_id].exclusive:
-        hold(turn, "A9", a9_foreign(book, turn.state.intent_of), account_id)
+        hold(turn, "A9", _foreign(turn, book), account_id)
     if is_ours(client_id):
         diverged(turn, account_id, a8_nameless(client_id))
 
@@ -228,6 +228,16 @@ def _tell_people(turn: Turn, account_id: AccountId, tx: Transaction, changes: Ch
             f"{tx.type} {tx.id} {tx.units or ''} {tx.instrument or ''} {stranger}".strip(),
             account_id,
         )  # fmt: skip
+
+
+def _foreign(turn: Turn, book: Book) -> str | None:
+    trades = [trade.trade_id for trade in book.trades.values() if not trade.ours]
+    orders = [
+        order.order_id
+        for order in book.orders.values()
+        if order.is_entry and turn.state.intent_of(order.client_id) is None
+    ]
+    return a9_foreign(trades, orders)
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -274,8 +284,7 @@ def keep_accounts(turn: Turn) -> None:
             _keep_log(turn, account_id, record.book)
             _keep_protected(turn, account_id, record, record.book)
             if turn.state.board.get("A9", account_id) is not None:
-                foreign = a9_foreign(record.book, turn.state.intent_of)
-                hold(turn, "A9", foreign, account_id)
+                hold(turn, "A9", _foreign(turn, record.book), account_id)
         _keep_known(turn, account_id, record)
 
 
