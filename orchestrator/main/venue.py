@@ -15,6 +15,7 @@ from orchestrator.model.errors import VenueError, VenueUnreachable
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import Instant
+from orchestrator.paper.instruments import USUAL
 from orchestrator.service.children import ChildFailed, PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
 from orchestrator.settings import Settings
@@ -94,6 +95,8 @@ def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> 
         words += ["--account", f"{account.account_id}:{account.currency}:{account.balance}"]
     if replay is None:
         words += ["--feed", "synthetic"]
+        names = dict.fromkeys((*USUAL, *settings.instruments))
+        words += ["--instruments", ",".join(names)] if len(names) > len(USUAL) else []
     else:
         first, *others = (str(file.resolve()) for file in replay.files)
         words += ["--feed", f"replay:{first}", *others]

@@ -11,9 +11,10 @@ from typing import NoReturn
 
 import msgspec
 
-from orchestrator.model.money import AccountId, Currency
+from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.paper.exchange.config import AccountConfig, Commission
 from orchestrator.paper.exchange.depth import DEEP, Depth, Level
+from orchestrator.paper.instruments import SPECS, USUAL
 
 EXAMPLE = "101-001-1000001-001:USD:100000"
 
@@ -30,6 +31,7 @@ class PaperConfig(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 1.0
     seed: int = 1
     hours: str = "always"
+    instruments: tuple[InstrumentName, ...] = USUAL  # of the synthetic market
     control: bool = False
     limits: bool = False
     stream_port: int | None = None
@@ -193,6 +195,8 @@ def _prices(add: Callable[..., argparse.Action]) -> None:
     about = "seed of the synthetic market, and of the dice of faults (default 1)"
     add("--seed", default="1", help=about)
     add("--hours", default="always", help="always, or fx: the synthetic market keeps FX hours")
+    about = f"of the synthetic market: usual (default, {len(USUAL)}), all, or NAME,NAME,..."
+    add("--instruments", default="usual", help=about)
     about = "what the book offers: UNITS:PIPS,... for each level (default: any size at one price)"
     add("--depth", default=None, help=about)
     add("--hold", action="store_true", help="hold market time until the first price stream")
@@ -241,6 +245,7 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         speed=_speed(given.speed),
         seed=_whole("--seed", given.seed, 0, 2**63),
         hours=given.hours,
+        instruments=_instruments(given.instruments),
         control=given.control,
         limits=given.limits,
         depth=DEEP if given.depth is None else parse_depth(given.depth),
@@ -266,6 +271,19 @@ def _feed(words: list[str]) -> tuple[str, tuple[Path, ...]]:
         if not file.is_file():
             raise FlagError(f"--feed replay: {file}: no such file")
     return "replay", files
+
+
+def _instruments(text: str) -> tuple[InstrumentName, ...]:
+    if text in {"usual", "all"}:
+        return USUAL if text == "usual" else tuple(SPECS)
+    names = tuple(InstrumentName(name) for name in text.split(","))
+    for name in names:
+        if name not in SPECS:
+            known = ", ".join(SPECS)
+            raise FlagError(f"--instruments: {name!r} is not known; usual, all, or some of {known}")
+        if names.count(name) > 1:
+            raise FlagError(f"--instruments: {name} is named twice")
+    return names
 
 
 def _whole(flag: str, text: str, low: int, high: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.model.errors import FeedError
+from orchestrator.model.money import InstrumentName
 from orchestrator.model.time import format_time
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.config import AccountConfig
@@ -20,7 +21,7 @@ from orchestrator.paper.feeds.manual import ManualFeed
 from orchestrator.paper.feeds.replay import ReplayFeed
 from orchestrator.paper.feeds.synthetic import SyntheticFeed
 from orchestrator.paper.flags import FlagError, PaperConfig, parse, parse_account
-from orchestrator.paper.instruments import SPECS
+from orchestrator.paper.instruments import SPECS, spec_of
 from orchestrator.paper.market import Market
 from orchestrator.paper.server import Connection, Server
 from orchestrator.paper.state import StateFile
@@ -34,8 +35,20 @@ def make_feed(config: PaperConfig, wall_ns: int) -> Feed:
     if config.feed == "manual":
         return ManualFeed(wall_ns, tuple(SPECS))
     if config.feed == "synthetic":
-        return SyntheticFeed(wall_ns, config.seed, hours=config.hours)
+        names = _with_conversions(config)
+        return SyntheticFeed(wall_ns, config.seed, hours=config.hours, instruments=names)
     return ReplayFeed(config.files)
+
+
+def _with_conversions(config: PaperConfig) -> tuple[InstrumentName, ...]:
+    """The instruments, and the pairs that turn their currencies into the accounts' and back."""
+    names = dict.fromkeys(config.instruments)
+    currencies = [spec_of(name).quote for name in names]
+    for currency in (*currencies, *(account.currency for account in config.accounts)):
+        pairs = [InstrumentName(f"{currency}_USD"), InstrumentName(f"USD_{currency}")]
+        if not any(pair in names for pair in pairs):
+            names |= dict.fromkeys(pair for pair in pairs if pair in SPECS)
+    return tuple(names)
 
 
 def make_market(

@@ -78,7 +78,7 @@ def set_clock(call: Call) -> Answer:
 
 def prices(call: Call) -> Answer:
     body = read_body(call.body, PriceBody)
-    if body.instrument not in call.exchange.specs:
+    if body.instrument not in call.market.instruments:
         raise bad("instrument")
     if body.release:
         call.market.let_go(body.instrument)

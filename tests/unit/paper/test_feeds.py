@@ -9,9 +9,14 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.model.errors import FeedError
+from orchestrator.model.money import InstrumentName
 from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, NS_PER_S, parse_time
+from orchestrator.paper.feeds.assets import log_start
+from orchestrator.paper.feeds.news import NewsDesk
 from orchestrator.paper.feeds.replay import ReplayFeed
-from orchestrator.paper.feeds.synthetic import SyntheticFeed, market_open
+from orchestrator.paper.feeds.seasons import market_open
+from orchestrator.paper.feeds.synthetic import SyntheticFeed
+from orchestrator.paper.instruments import SPECS
 
 D = Decimal
 
@@ -125,19 +130,127 @@ def test_the_same_seed_gives_the_same_market():
     assert one.due(ends + 9 * NS_PER_S) != other.due(ends + 9 * NS_PER_S)
 
 
-def test_every_instrument_speaks_every_two_seconds_and_the_cross_agrees():
+def test_every_instrument_speaks_in_half_a_minute_and_never_says_the_same_twice():
     feed = SyntheticFeed(START, 3, history_ns=HOUR_NS)
     ticks = feed.due(START + 600 * NS_PER_S)
     assert all(a.venue_ns <= b.venue_ns for a, b in pairwise(ticks))
-    last = {}
-    for tick in ticks:
-        before = last.get(tick.instrument)
-        assert before is None or tick.venue_ns - before.venue_ns <= 2.3 * NS_PER_S
-        assert 0 < tick.bid < tick.ask
-        last[tick.instrument] = tick
-    assert set(last) == set(feed.instruments)
-    cross = last["EUR_USD"].mid / last["GBP_USD"].mid
-    assert abs(cross - last["EUR_GBP"].mid) < D("0.0005")
+    assert all(0 < tick.bid < tick.ask for tick in ticks)
+    for name in feed.instruments:
+        said = [tick for tick in ticks if tick.instrument == name]
+        assert said[0].venue_ns <= START + NS_PER_S
+        for before, tick in pairwise(said):
+            assert 0 < tick.venue_ns - before.venue_ns <= 30 * NS_PER_S
+            assert (tick.bid, tick.ask) != (before.bid, before.ask)
+
+
+def test_the_pace_is_uneven_as_recorded():
+    afternoon = START + 5 * HOUR_NS  # an ordinary hour
+    feed = SyntheticFeed(afternoon, 5, history_ns=HOUR_NS)
+    ticks = feed.due(afternoon + HOUR_NS // 6) + feed.due(afternoon + HOUR_NS // 3)
+    times = [tick.venue_ns for tick in ticks if tick.instrument == "EUR_USD"]
+    waits = [(b - a) / NS_PER_S for a, b in pairwise(times)]
+    assert 0.05 < statistics.median(waits) < 0.6
+    assert 0.5 < statistics.mean(waits) < 4
+    assert statistics.mean(waits) > 3 * statistics.median(waits)
+
+
+@pytest.mark.parametrize(
+    ("cross", "one", "other"),
+    [
+        ("EUR_GBP", "EUR_USD", "GBP_USD"),
+        ("XAU_EUR", "XAU_USD", "EUR_USD"),
+        ("EUR_DKK", "EUR_USD", "DKK_USD"),
+    ],
+)
+def test_a_cross_agrees_with_what_it_is_made_of(cross, one, other):
+    feed = SyntheticFeed(START, 3, history_ns=HOUR_NS, instruments=tuple(SPECS))
+    last = {tick.instrument: tick.mid for tick in feed.due(START + 600 * NS_PER_S)}
+    last["DKK_USD"] = 1 / last["USD_DKK"]
+    assert abs(last[cross] / (last[one] / last[other]) - 1) < D("0.001")
+
+
+def test_all_seventy_have_prices_near_their_start_that_fit_their_rules():
+    feed = SyntheticFeed(START, 8, history_ns=HOUR_NS, instruments=tuple(SPECS))
+    last = {tick.instrument: tick for tick in feed.due(START + 300 * NS_PER_S)}
+    assert len(last) == 70
+    for name, tick in last.items():
+        spec, start = SPECS[name], math.exp(log_start(name))
+        assert tick.bid.as_tuple().exponent == -spec.display_precision
+        assert float(tick.mid) == pytest.approx(start, rel=0.02)
+        assert spec.tick <= tick.spread < tick.mid / 100
+
+
+def test_an_instrument_says_the_same_whichever_others_are_asked_for():
+    few = SyntheticFeed(START, 3, history_ns=HOUR_NS, instruments=(InstrumentName("EUR_USD"),))
+    all_of_them = SyntheticFeed(START, 3, history_ns=HOUR_NS, instruments=tuple(SPECS))
+    until = START + 200 * NS_PER_S
+    assert few.due(until) == [t for t in all_of_them.due(until) if t.instrument == "EUR_USD"]
+
+
+def test_a_feed_says_the_same_however_often_it_is_asked():
+    often, once = (SyntheticFeed(START, 3, history_ns=HOUR_NS) for _ in range(2))
+    until, told = START + 200 * NS_PER_S, []
+    while often.next_ns() <= until:
+        told += often.due(often.next_ns())
+    assert [*told, *often.due(until)] == once.due(until)
+
+
+def test_the_week_opens_with_a_gap_and_wide_spreads():
+    """Goal: what a weekend costs is there. Method: the same Friday and Sunday for several seeds."""
+    friday = parse_time("2024-03-15T20:50:00Z")
+    gaps, ratios = [], []
+    for seed in range(8):
+        feed = SyntheticFeed(friday, seed, hours="fx", history_ns=HOUR_NS)
+        before = [t for t in feed.due(friday + 300 * NS_PER_S) if t.instrument == "EUR_USD"]
+        sunday = parse_time("2024-03-17T21:05:00Z")
+        assert feed.due(friday + 900 * NS_PER_S)[-1].tradeable is False
+        assert feed.due(sunday - 1) == []
+        assert sunday <= feed.next_ns() <= sunday + NS_PER_S
+        after = [t for t in feed.due(sunday + 60 * NS_PER_S) if t.instrument == "EUR_USD"]
+        assert all(t.tradeable for t in after)
+        gaps.append(abs(math.log(after[0].mid / before[-1].mid)))
+        ratios.append(after[0].spread / before[0].spread)
+    assert 0.0002 < statistics.mean(gaps) < 0.006
+    assert statistics.median(ratios) > 2
+
+
+def test_a_jump_of_the_clock_ends_in_an_open_or_a_closed_market():
+    friday = parse_time("2024-03-15T12:00:00Z")
+    feed = SyntheticFeed(friday, 1, hours="fx", history_ns=HOUR_NS)
+    feed.due(friday + 60 * NS_PER_S)
+    closed = feed.due(friday + DAY_NS)
+    assert closed
+    assert not any(tick.tradeable for tick in closed)
+    assert all(tick.tradeable for tick in feed.due(friday + 3 * DAY_NS))
+
+
+def test_news_come_at_the_usual_hours_and_are_the_same_for_a_seed():
+    def told(desk):
+        return [news for day in days for news in desk.between(day, day + DAY_NS)]
+
+    days = [parse_time("2024-03-11T04:00:00Z") + day * DAY_NS for day in range(28)]
+    desk, again = (NewsDesk(4, every_day=False) for _ in range(2))
+    news = told(desk)
+    of_the_dollar = [n.at_ns % DAY_NS // MINUTE_NS for n in news if n.moves == "dollar"]
+    assert 5 <= of_the_dollar.count(750) <= 20  # 8:30 in New York
+    # Asked from the end to the beginning: the same.
+    for one in reversed(news):
+        assert one in again.between(one.at_ns, one.at_ns + 1)
+    assert news != told(NewsDesk(5, every_day=False))
+
+
+def test_news_move_the_price_and_widen_the_spread():
+    desk = NewsDesk(11, every_day=False)
+    at_ns = parse_time("2024-03-12T12:30:00Z")
+    while not any(n.moves == "dollar" and abs(n.size) > 0.5
+                  for n in desk.between(at_ns, at_ns + MINUTE_NS)):  # fmt: skip
+        at_ns += DAY_NS
+    feed = SyntheticFeed(at_ns - 300 * NS_PER_S, 11, hours="fx", history_ns=HOUR_NS)
+    ticks = [t for t in feed.due(at_ns + 300 * NS_PER_S) if t.instrument == "EUR_USD"]
+    calm = [t for t in ticks if t.venue_ns < at_ns - 60 * NS_PER_S]
+    wild = [t for t in ticks if at_ns <= t.venue_ns < at_ns + 60 * NS_PER_S]
+    assert max(t.spread for t in wild) > 2 * statistics.median(t.spread for t in calm)
+    assert abs(wild[-1].mid / calm[-1].mid - 1) > D("0.0005")
 
 
 def test_a_day_moves_about_as_much_as_it_should_and_neighbours_move_together(synthetic):
