@@ -14,7 +14,7 @@ from decimal import Decimal
 from orchestrator.model.money import InstrumentName, InstrumentSpec
 from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, Instant, format_time
 from orchestrator.paper.candles import CandleStore
-from orchestrator.paper.instruments import SPECS
+from orchestrator.paper.instruments import USUAL
 
 EVERY_NS = 20 * MINUTE_NS
 KINDS = ("orderBook", "positionBook")
@@ -28,7 +28,7 @@ _ROUND = 10  # each tenth bucket is a round number, where orders gather
 
 def has_books(instrument: InstrumentName) -> bool:
     """OANDA has them for few instruments; the venue for those of its own table."""
-    return instrument in SPECS
+    return instrument in USUAL
 
 
 def snapshot_time(at_ns: Instant) -> Instant:
