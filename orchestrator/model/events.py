@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TypeAlias
 
 from orchestrator.model.base import Message
@@ -9,6 +10,7 @@ from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, Str
 from orchestrator.model.money import AccountId, InstrumentSpec
 from orchestrator.model.orders import WriteOutcome
 from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.safety import Scope
 from orchestrator.model.signals import Answer, Role, Signal
 from orchestrator.model.time import Instant
 from orchestrator.model.venue import Account, Transaction
@@ -237,6 +239,34 @@ class ResetBreaker(Message, frozen=True, kw_only=True, gc=False, tag="c.reset"):
     rebase: bool = False
 
 
+class SetOverride(Message, frozen=True, kw_only=True, gc=False, tag="c.override"):
+    """A person moves one named limit, or asks for the early reset of a breaker (SAFETY B5).
+
+    `limit`: a name of the limits, or a breaker's id (then without `value`). `subject`: "system",
+    an account or an instrument, as `scope` says. `until_ns` and `uses_max`: for what loosens.
+    """
+
+    override_id: str
+    limit: str
+    scope: Scope
+    subject: str
+    value: Decimal | None
+    actor: str
+    role: str
+    reason: str
+    until_ns: Instant | None = None
+    uses_max: int = 1
+
+
+class EndOverride(Message, frozen=True, kw_only=True, gc=False, tag="c.end_override"):
+    """A person ends an override before its time."""
+
+    override_id: str
+    actor: str
+    role: str
+    reason: str
+
+
 class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
     """An operator's action or refusal that changes no state of the kernel, for the record."""
 
@@ -252,5 +282,5 @@ Event: TypeAlias = (
     | LoopSeen | MemorySeen | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth
     | PatternSeen
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
-    | EnableAccount | TripBreaker | ResetBreaker | Noted
+    | EnableAccount | TripBreaker | ResetBreaker | SetOverride | EndOverride | Noted
 )  # fmt: skip

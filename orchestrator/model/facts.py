@@ -201,6 +201,45 @@ class BreakerReset(Message, frozen=True, kw_only=True, gc=False, tag="breaker.re
     reason: str
 
 
+class OverrideSet(Message, frozen=True, kw_only=True, gc=False, tag="override.set"):
+    """A person has moved a limit (SAFETY B5). `was`: the limit in force before, without overrides.
+
+    For the early reset of a breaker `limit` is its id, and there are no values.
+    """
+
+    override_id: str
+    limit: str
+    scope: Scope
+    subject: str
+    value: Decimal
+    was: Decimal
+    loosens: bool
+    actor: str
+    role: str
+    reason: str
+    until_ns: Instant | None
+    uses_max: int
+
+
+class OverrideUsed(Message, frozen=True, kw_only=True, gc=False, tag="override.used"):
+    """An order that would not have passed without it, or the reset that it was for."""
+
+    override_id: str
+    limit: str
+    account_id: AccountId
+    intent_id: str
+    signal_id: str
+    uses_left: int
+
+
+class OverrideEnded(Message, frozen=True, kw_only=True, gc=False, tag="override.ended"):
+    override_id: str
+    limit: str
+    subject: str
+    actor: str
+    reason: str
+
+
 class TickDropped(Message, frozen=True, kw_only=True, gc=False, tag="tick.dropped"):
     """A bad tick (M5): dropped, counted, never valued."""
 
@@ -240,6 +279,7 @@ class OperatorActed(Message, frozen=True, kw_only=True, gc=False, tag="operator.
     action: str
     text: str
     refused: str = ""
+    role: str = ""
 
 
 class AlertRaised(Message, frozen=True, kw_only=True, gc=False, tag="alert.raised"):
@@ -281,6 +321,7 @@ Fact: TypeAlias = (
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerMoved | BreakerReset | TickDropped | Stopped | StopStep | Resumed
+    | OverrideSet | OverrideUsed | OverrideEnded
     | OperatorActed | AlertRaised | AlertSent | ConfigurationUsed | AgentChanged
     | TradeOpened | TradeClosed | TradeOutcome
     | AnomalySeen | PatternSeen | ChangeProposed

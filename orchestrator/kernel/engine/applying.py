@@ -23,6 +23,8 @@ from orchestrator.kernel.ledger.book import NO_CHANGES, Changes
 from orchestrator.kernel.ledger.day import DayBook
 from orchestrator.kernel.orders.life import is_terminal
 from orchestrator.kernel.safety.checks.c17_throttle import bucket_after
+from orchestrator.kernel.safety.limits import LIMITS
+from orchestrator.kernel.safety.overrides import made
 from orchestrator.model.facts import (
     AccountAdopted,
     AccountReconciled,
@@ -35,6 +37,9 @@ from orchestrator.model.facts import (
     IntentMoved,
     IntentWritten,
     ModeChanged,
+    OverrideEnded,
+    OverrideSet,
+    OverrideUsed,
     PeakRaised,
     Resumed,
     ServiceStarted,
@@ -314,6 +319,37 @@ def _resumed(state: State, fact: Resumed, _at: Instant, _checks: CheckLimits) ->
         account.stopped = False
 
 
+def _override_set(state: State, fact: OverrideSet, at: Instant, _checks: CheckLimits) -> None:
+    _drop_over(state, at)
+    if fact.limit in LIMITS:
+        state.overrides[fact.override_id] = made(fact, at)
+    state.generation += 1
+
+
+def _override_used(state: State, fact: OverrideUsed, _at: Instant, _checks: CheckLimits) -> None:
+    override = state.overrides.get(fact.override_id)
+    if override is not None:
+        override.used_by.append(fact.intent_id)
+
+
+def _override_ended(state: State, fact: OverrideEnded, at: Instant, _checks: CheckLimits) -> None:
+    override = state.overrides.get(fact.override_id)
+    if override is None:
+        return
+    if override.loosens and not override.uses_left:
+        override.ended = True  # kept for the orders that used it, until its time is over
+    else:
+        del state.overrides[fact.override_id]
+    _drop_over(state, at)
+    state.generation += 1
+
+
+def _drop_over(state: State, at: Instant) -> None:
+    for name, override in list(state.overrides.items()):
+        if override.ended and not override.holds(at, own=override.used_by[0]):
+            del state.overrides[name]
+
+
 _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes | None]] = {
     ServiceStarted: _started,
     ModeChanged: _mode,
@@ -334,5 +370,8 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes 
     BreakerMoved: _breaker_moved,
     BreakerReset: _reset,
     Stopped: _stopped,
+    OverrideSet: _override_set,
+    OverrideUsed: _override_used,
+    OverrideEnded: _override_ended,
     Resumed: _resumed,
 }

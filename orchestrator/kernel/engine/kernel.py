@@ -16,6 +16,7 @@ from orchestrator.kernel.engine import (
     leverage,
     losses,
     operators,
+    overriding,
     path,
     prices,
     probing,
@@ -43,6 +44,7 @@ from orchestrator.model.events import (
     Drained,
     EmergencyStop,
     EnableAccount,
+    EndOverride,
     Event,
     HistoriesSeen,
     LiquidationSeen,
@@ -54,6 +56,7 @@ from orchestrator.model.events import (
     Resume,
     RoleHealth,
     SendFinished,
+    SetOverride,
     SignalSeen,
     SpecsSeen,
     StageAnswered,
@@ -145,6 +148,8 @@ class Kernel:
             self._viewed_ns = now
         turn = Turn(self._world, now)
         try:
+            if self._world.state.overrides:
+                overriding.end_due(turn)
             self._hear(turn, event)
         except Exception as exc:  # noqa: BLE001 -- K9: a bug here stops trading, with its evidence
             text = f"{type(event).__name__}: {type(exc).__name__}: {exc}"
@@ -230,6 +235,10 @@ class Kernel:
                 operators.on_trip(turn, event)
             case ResetBreaker():
                 operators.on_reset(turn, event)
+            case SetOverride():
+                overriding.on_set(turn, event)
+            case EndOverride():
+                overriding.on_end(turn, event)
             case LiquidationSeen():
                 turn.say(StopStep(
                     stop_id=event.stop_id, account_id=event.account_id, state=event.state,
@@ -308,7 +317,8 @@ class Kernel:
             return f"intent of epoch {intent.epoch}, now {state.epoch}"
         age_ns = now - intent.checked_ns
         fresh = 0 <= age_ns <= self._world.plan.checks.recheck_ms * NS_PER_MS
-        if fresh and intent.generation == state.generation:
+        over = state.overrides and overriding.lapsed(self._world, intent_id, now)
+        if fresh and intent.generation == state.generation and not over:
             return None
         return path.may_send(Turn(self._world, now), intent)
 

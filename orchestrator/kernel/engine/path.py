@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from orchestrator.kernel.engine import flow, integrity, scene
+from orchestrator.kernel.engine import flow, integrity, overriding, scene
 from orchestrator.kernel.engine.state import SignalRecord
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.body import order_request
 from orchestrator.kernel.orders.identity import intent_id
 from orchestrator.kernel.safety.checks import ALL_CHECKS, evaluate, id_of
 from orchestrator.kernel.safety.checks.c07_collar import bound_of
+from orchestrator.kernel.safety.overrides import Override
 from orchestrator.kernel.safety.view import View, reservation_of
 from orchestrator.kernel.signals.answers import judge
 from orchestrator.kernel.signals.intake import defect_of, well_named
@@ -280,6 +281,14 @@ def decide(turn: Turn, order: Proposal) -> None:
     name = intent_id(order.signal_id, order.account_id, order.leg)
     view = scene.view_of(turn.world, order, turn.now, name)
     objections = evaluate(order, view, ALL_CHECKS)
+    used: list[Override] = []
+    ready = overriding.loosening(turn.world, order) if objections else []
+    if ready:
+        wide = scene.view_of(turn.world, order, turn.now, name, loosened=True)
+        left = evaluate(order, wide, ALL_CHECKS)
+        if not left:
+            used = overriding.needed(ready, objections)
+            view, objections = wide, left
     request = None
     if not objections:
         request, problem = _words(turn, order, view, name)
@@ -295,6 +304,7 @@ def decide(turn: Turn, order: Proposal) -> None:
         end(turn, order.signal_id, order.account_id, Outcome.REJECTED, CHECKS, reason)
         return
     turn.live.paths.forget(order.signal_id, order.account_id)
+    overriding.use(turn, used, order, name)
     turn.say(IntentWritten(intent=Intent(
         intent_id=name, proposal=order, body=request.body, watermark=record.book.last_id,
         epoch=turn.state.epoch, generation=turn.state.generation, checked_ns=turn.now,
@@ -322,6 +332,12 @@ def may_send(turn: Turn, intent: Intent) -> str | None:
         turn.world, intent.proposal, turn.now, intent.intent_id, own=intent.intent_id
     )
     objections = evaluate(intent.proposal, view, ALL_CHECKS)
+    if objections and turn.state.overrides:
+        wide = scene.view_of(
+            turn.world, intent.proposal, turn.now, intent.intent_id, own=intent.intent_id,
+            loosened=True,
+        )  # fmt: skip
+        objections = evaluate(intent.proposal, wide, ALL_CHECKS)
     return objections[0] if objections else None
 
 

@@ -13,6 +13,7 @@ from orchestrator.kernel.engine.exposing import (
     neighbours,
     reservations,
     resting,
+    resting_entries,
 )
 from orchestrator.kernel.engine.probing import busy
 from orchestrator.kernel.engine.state import AccountRecord
@@ -221,10 +222,14 @@ def touched_by(world: World, instrument: InstrumentName) -> tuple[AccountId, ...
 def _touches(world: World) -> dict[InstrumentName, tuple[AccountId, ...]]:
     found: dict[InstrumentName, dict[AccountId, None]] = {}
     for account_id, record in world.state.accounts.items():
-        for trade in record.book.trades.values() if record.book is not None else ():
-            home = record.book.currency if record.book is not None else Currency("")
-            quote = valuation.currencies(trade.instrument)[1]
-            for name in (trade.instrument, *_conversions(world, quote, home)):
+        book = record.book
+        if book is None:
+            continue
+        # Orders of other hands that rest at the venue are worth something, too (C15).
+        waiting = (o.instrument for o in resting_entries(world, book) if o.instrument is not None)
+        for traded in (*(t.instrument for t in book.trades.values()), *waiting):
+            quote = valuation.currencies(traded)[1]
+            for name in (traded, *_conversions(world, quote, book.currency)):
                 found.setdefault(name, {})[account_id] = None
     return {name: tuple(accounts) for name, accounts in found.items()}
 
@@ -240,9 +245,21 @@ def _conversions(world: World, frm: Currency, home: Currency) -> set[InstrumentN
 # -- the checks' view ------------------------------------------------------------------------------
 
 
-def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: str = "") -> View:
-    """`own`: the intent whose reservation and throttle are left out, when it is checked again."""
+def view_of(
+    world: World,
+    order: Proposal,
+    now: Instant,
+    intent_id: str,
+    own: str = "",
+    *,
+    loosened: bool = False,
+) -> View:
+    """`own`: the intent whose reservation and throttle are left out, when it is checked again.
+
+    `loosened`: by the numbers that overrides allow, too.
+    """
     plan, account_id = world.plan, order.account_id
+    force = world.in_force(account_id, order.instrument, now=now, loosened=loosened, own=own)
     record = world.record(account_id) or AccountRecord()
     book = record.book
     spec = record.specs.get(order.instrument)
@@ -250,9 +267,9 @@ def view_of(world: World, order: Proposal, now: Instant, intent_id: str, own: st
     configured = account_id in world.plans
     return View(
         now=now,
-        limits=world.limits(account_id) if configured else plan.total,
-        total_limits=plan.total,
-        checks=plan.checks,
+        limits=force.limits,
+        total_limits=force.total,
+        checks=force.checks,
         breakers=plan.breakers,
         mode=world.state.mode,
         blocks=blocks(world, account_id, order.instrument, own),
@@ -391,7 +408,7 @@ def _account_view(world: World, account_id: AccountId, wish: Wish | None) -> Acc
         margin_used=funds.margin_used + funds.margin_reserved,
         margin_available=max(ZERO, funds.nav - funds.margin_used - funds.margin_reserved),
         risk_per_trade=(
-            world.limits(account_id).risk_per_trade
+            world.limits(account_id, instrument).risk_per_trade
             * world.state.board.scale(account_id, instrument)
         ),
         open_risk=funds.open_risk,
@@ -417,12 +434,12 @@ def room_of(world: World, account_id: AccountId, wish: Wish) -> Headroom:
         return _NO_ROOM
     if wish.side is None or wish.stop_distance is None:
         return _NO_ROOM
-    book = record.book
+    book, force = record.book, world.in_force(account_id, wish.instrument)
     view = View(
         now=0,
-        limits=world.limits(account_id),
-        total_limits=plan.total,
-        checks=plan.checks,
+        limits=force.limits,
+        total_limits=force.total,
+        checks=force.checks,
         breakers=plan.breakers,
         mode=world.state.mode,
         spec=spec,

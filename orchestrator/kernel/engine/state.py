@@ -9,6 +9,7 @@ import msgspec
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.ledger.day import DayBook
 from orchestrator.kernel.safety.board import Board
+from orchestrator.kernel.safety.overrides import Override
 from orchestrator.model.limits import KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec, Side
 from orchestrator.model.orders import Intent, IntentState
@@ -98,6 +99,7 @@ class State(msgspec.Struct, kw_only=True):
     intents: dict[str, IntentRecord] = msgspec.field(default_factory=dict[str, IntentRecord])
     ended: dict[str, IntentRecord] = msgspec.field(default_factory=dict[str, IntentRecord])
     board: Board = msgspec.field(default_factory=Board)
+    overrides: dict[str, Override] = msgspec.field(default_factory=dict[str, Override])
 
     def intent_of(self, intent_id: str) -> Intent | None:
         """Open or watched; None for a name that no intent of ours bears."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.live import Live
 from orchestrator.kernel.engine.state import AccountRecord, State
@@ -11,6 +13,7 @@ from orchestrator.kernel.ledger.book import Changes
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers import TABLE
 from orchestrator.kernel.safety.covariance import Covariance
+from orchestrator.kernel.safety.overrides import moved
 from orchestrator.model.acts import Act, SendAlert
 from orchestrator.model.facts import (
     AlertRaised,
@@ -22,7 +25,7 @@ from orchestrator.model.facts import (
     SignalEnded,
     StageDecided,
 )
-from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
+from orchestrator.model.limits import AccountLimits, AccountPlan, CheckLimits, KernelPlan
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.model.safety import Alert, Effect, Scope, Severity
 from orchestrator.model.signals import AccountView
@@ -30,6 +33,14 @@ from orchestrator.model.time import NS_PER_S, Instant
 
 # Facts of a signal's path that change nothing of an account; any other makes views stale.
 _SHOWN_IN_NO_VIEW = frozenset((SignalAccepted, StageDecided, ChecksDecided, SignalEnded))
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """The numbers by which an account's orders on an instrument are judged."""
+
+    limits: AccountLimits
+    total: AccountLimits
+    checks: CheckLimits
 
 
 class World:
@@ -54,8 +65,42 @@ class World:
             return False
         return plan.enabled if record.enabled is None else record.enabled
 
-    def limits(self, account_id: AccountId) -> AccountLimits:
-        return self.plans[account_id].limits
+    def limits(
+        self, account_id: AccountId, instrument: InstrumentName | None = None
+    ) -> AccountLimits:
+        """In force now, overrides included; KeyError for an account that is not configured."""
+        return self.in_force(account_id, instrument).limits
+
+    def in_force(
+        self,
+        account_id: AccountId,
+        instrument: InstrumentName | None = None,
+        *,
+        now: Instant | None = None,
+        loosened: bool = True,
+        own: str = "",
+    ) -> InForce:
+        """Numbers as people have moved them. `loosened` false: only as they have tightened them.
+
+        `now` where an override may be over that no step has ended yet; `own`: an order that used
+        one already.
+        """
+        plan, account = self.plan, self.plans.get(account_id)
+        limits = plan.total if account is None else account.limits
+        if not self.state.overrides:
+            return InForce(limits, plan.total, plan.checks)
+        standing = [
+            override
+            for override in self.state.overrides.values()
+            if (loosened or not override.loosens)
+            and (now is None or override.holds(now, own))
+            and (not override.ended or (now is not None and own in override.used_by))
+        ]
+        reached = [each for each in standing if each.reaches(account_id, instrument)]
+        everywhere = [each for each in standing if each.scope is Scope.SYSTEM]
+        return InForce(
+            moved(limits, reached), moved(plan.total, everywhere), moved(plan.checks, reached)
+        )
 
     def record(self, account_id: AccountId) -> AccountRecord | None:
         return self.state.accounts.get(account_id)
