@@ -34,6 +34,7 @@ from orchestrator.kernel.ledger.quotes import Quotes
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers.t1_session import session_of, t1_session
 from orchestrator.kernel.safety.checks.c01_state import OPEN_MODES
+from orchestrator.kernel.safety.overrides import Override
 from orchestrator.model.acts import Act
 from orchestrator.model.events import (
     AccountSeen,
@@ -358,6 +359,10 @@ class Kernel:
     def limits_of(self, account_id: AccountId) -> AccountLimits:
         """KeyError for an account that is not configured."""
         return self._world.limits(account_id)
+
+    def overrides(self) -> tuple[Override, ...]:
+        """Those that stand; to be read only."""
+        return tuple(each for each in self._world.state.overrides.values() if not each.ended)
 
     @property
     def stop_id(self) -> str | None:
