@@ -175,8 +175,10 @@ class ExecutionEngine:
             if type(act) is AskStage:
                 # An opinion within the process is a plain call: the path goes on in this turn.
                 self._inbox.appendleft(self._agents.ask(act.role, act.ask_id, act.question))
-            else:
-                acts.append(act)
+                continue
+            if type(act) is CloseGate:
+                self._gate.close()  # first of all: not even the commit stands before it (G3)
+            acts.append(act)
         if type(event) is Tick:
             self._telemetry.tick((mono_ns() - began) / 1000)
             if self.kernel.quotes.tick(event.instrument) is event:

@@ -23,8 +23,8 @@ ACCOUNTS = ("101-001-1000001-001", "101-001-1000001-002")
 _ROOT = Path(__file__).resolve().parents[3]
 _AGENTS = Path(__file__).with_name("agents.py")
 _POLL_S = 0.02
-_ANSWER_S = 10.0
-_UP_S = 60.0
+_ANSWER_S = 30.0
+_UP_S = 120.0
 # Generous limits of risk and pace: asked is what happens to orders, not whether they pass.
 _SETTINGS = {
     "OANDA_ENVIRONMENT": "paper", "PAPER_MARKET_HOURS": "always", "AGENT_DISCOVERY_PORT": "0",

@@ -22,7 +22,7 @@ from orchestrator.research.crash_sweep.scenes import (
 )
 from orchestrator.service.seams import mono_ns
 
-_SETTLE_S = 60.0
+_SETTLE_S = 120.0
 _DIES_S = 10.0
 _KILLED = -9
 
@@ -64,8 +64,11 @@ def kills(only: str = "") -> list[Kill]:
 
 def sweep(chosen: Iterable[Kill], jobs: int) -> Iterator[Result]:
     """As they end."""
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         yield from (each.result() for each in as_completed([pool.submit(run, k) for k in chosen]))
+    finally:
+        pool.shutdown(cancel_futures=True)  # interrupted: those under way end, and tidy up
 
 
 def run(kill: Kill) -> Result:

@@ -11,10 +11,10 @@ from orchestrator.research.crash_sweep.process import ACCOUNTS, Died, Late, Serv
 from orchestrator.service.seams import block_s
 
 _TRADES = 4
-_FLAT_S = 40.0
+_FLAT_S = 90.0
 _SIGNALS_MAX = 12
 _DIES_S = 12.0
-_WARM_S = 40.0
+_WARM_S = 90.0
 _PAUSE_S = 0.1
 
 

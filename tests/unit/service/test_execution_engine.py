@@ -208,6 +208,30 @@ def test_a_stop_between_the_commit_and_the_send_blocks_the_order(bench):
     assert "emergency stop" in (_asked(bench) or "")
 
 
+def test_the_kernels_own_stop_closes_the_gate_before_its_facts_are_written(bench, monkeypatch):
+    """A flush that hangs must not keep the gate open (G3, B3)."""
+    closed: list[bool] = []
+    append = bench.store.append
+
+    def slow(records, facts):
+        closed.append(bench.gate.closed)
+        append(records, facts)
+
+    monkeypatch.setattr(bench.store, "append", slow)
+    bench.say(StartTrading, fact("trip"), acts=(CloseGate(actor="S2", reason="r"),))
+    bench.engine.handle(START)
+    assert closed == [True]
+
+
+def test_a_gate_that_the_guard_holds_says_so(bench):
+    bench.say(StartTrading, fact("intent"), acts=(send(),))
+    bench.engine.handle(START)
+    bench.gate.hold()
+    assert "loop was blocked" in (_asked(bench) or "")
+    bench.gate.release()
+    assert _asked(bench) is None
+
+
 def test_the_kernels_objection_is_the_gates_answer(bench):
     bench.say(StartTrading, fact("intent"), acts=(send(),))
     bench.engine.handle(START)
