@@ -98,7 +98,11 @@ def end_paper(folder: Path) -> None:
 
 
 def run(quick: bool) -> Section:
-    rounds = 2 if quick else 5
+    return measure(2 if quick else 5)
+
+
+def measure(rounds: int) -> Section:
+    """So many kills, one after another, on one state folder."""
     with tempfile.TemporaryDirectory(prefix="tso-bench-") as name:
         folder = Path(name)
         try:

@@ -171,7 +171,16 @@ class ExecutionEngine:
             self._watched_facts = step.facts
         if type(event) is StageAnswered and event.answer is not None:
             self._judge_answer(step.facts)
-        for act in step.acts:
+        self._take(step.acts, acts)
+        if type(event) is Tick:
+            self._telemetry.tick((mono_ns() - began) / 1000)
+            if self.kernel.quotes.tick(event.instrument) is event:
+                self._tell(event)
+        elif type(event) is Beat:
+            self._tell(event)
+
+    def _take(self, wanted: Sequence[Act], acts: list[Act]) -> None:
+        for act in wanted:
             if type(act) is AskStage:
                 # An opinion within the process is a plain call: the path goes on in this turn.
                 self._inbox.appendleft(self._agents.ask(act.role, act.ask_id, act.question))
@@ -179,12 +188,6 @@ class ExecutionEngine:
             if type(act) is CloseGate:
                 self._gate.close()  # first of all: not even the commit stands before it (G3)
             acts.append(act)
-        if type(event) is Tick:
-            self._telemetry.tick((mono_ns() - began) / 1000)
-            if self.kernel.quotes.tick(event.instrument) is event:
-                self._tell(event)
-        elif type(event) is Beat:
-            self._tell(event)
 
     def _judge_answer(self, facts: tuple[Fact, ...]) -> None:
         """An answer that the kernel could not even keep was nonsense (SAFETY 12)."""

@@ -67,9 +67,11 @@ def eventually(what: str, look: Callable[[], T | None], within_s: float) -> T:
 
 
 class Service:
-    """`armed`: what ORCHESTRATOR_FAILPOINT says while the file `fuse` is there."""
+    """`armed`: what ORCHESTRATOR_FAILPOINT says while the file `fuse` is there; `settings`: more
+    of the environment.
+    """
 
-    def __init__(self, folder: Path, armed: str) -> None:
+    def __init__(self, folder: Path, armed: str = "", **settings: str) -> None:
         self.folder = folder
         self.state = folder / "state"
         self.fuse = folder / "fuse"
@@ -83,7 +85,7 @@ class Service:
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         self._environment = {
             **kept, **_SETTINGS, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT),
-            "STATE_DIR": str(self.state), "ORCHESTRATOR_CONFIG": str(config),
+            "STATE_DIR": str(self.state), "ORCHESTRATOR_CONFIG": str(config), **settings,
         }  # fmt: skip
 
     # -- life and death ---------------------------------------------------------------------------
@@ -122,6 +124,10 @@ class Service:
         with contextlib.suppress(Died):
             return self.mode() in {"running", "ready", "stopped"}
         return False
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
