@@ -27,7 +27,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--restarts", type=int, default=20,
                         help="kills, and liquidations of each kind (20)")  # fmt: skip
     parser.add_argument("--only", action="append", metavar="NAME",
-                        help="noise, stop, liquidation, guard, recovery; may be repeated")  # fmt: skip
+                        help="noise, stop, liquidation, guard or recovery; repeatable")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser.parse_args(words)
 
