@@ -80,24 +80,43 @@ class Client:
         match tx["type"]:
             case "CLIENT_CONFIGURE":
                 account |= {k: tx[k] for k in ("alias", "marginRate") if k in tx}
-            case "MARGIN_CALL_ENTER":
-                account["marginCallEnterTime"] = tx["time"]
-            case "MARGIN_CALL_EXIT":
-                account.pop("marginCallEnterTime")
+            case "RESET_RESETTABLE_PL":
+                account["resettablePLTime"] = tx["time"]
+            case kind if kind.startswith("MARGIN_CALL"):
+                self.hear_margin_call(tx)
             case "ORDER_CLIENT_EXTENSIONS_MODIFY" if tx["orderID"] in account["orders"]:
                 order = account["orders"][tx["orderID"]]
                 order["clientExtensions"] = tx["clientExtensionsModify"]
             case "TRADE_CLIENT_EXTENSIONS_MODIFY" if tx["tradeID"] in trades:
                 trades[tx["tradeID"]]["clientExtensions"] = tx["tradeClientExtensionsModify"]
-            case "DAILY_FINANCING":
-                parts = [x for p in tx["positionFinancings"] for x in p["openTradeFinancings"]]
-                for part in parts:
-                    self.finance(part["tradeID"], part["financing"], fresh)
+            case "DELAYED_TRADE_CLOSURE":
+                for trade_id in {*tx["tradeIDs"].split(",")} & {*trades}:
+                    trades[trade_id]["state"] = "CLOSE_WHEN_TRADEABLE"
+            case _:
+                self.hear_money(tx, fresh)
 
-    def finance(self, trade_id, amount, fresh):
+    def hear_margin_call(self, tx):
+        count, time = "marginCallExtensionCount", "lastMarginCallExtensionTime"
+        match tx["type"]:
+            case "MARGIN_CALL_ENTER":
+                self.account["marginCallEnterTime"] = tx["time"]
+            case "MARGIN_CALL_EXTEND":
+                self.account |= {count: tx["extensionNumber"], time: tx["time"]}
+            case _:
+                for key in ("marginCallEnterTime", count, time):
+                    self.account.pop(key, None)
+
+    def hear_money(self, tx, fresh):
+        for position in tx.get("positionFinancings", ()):
+            for part in position["openTradeFinancings"]:
+                self.pay(part["tradeID"], "financing", part["financing"], fresh)
+        for part in tx.get("openTradeDividendAdjustments", ()):
+            self.pay(part["tradeID"], "dividendAdjustment", part["dividendAdjustment"], fresh)
+
+    def pay(self, trade_id, what, amount, fresh):
         trade = self.account["trades"].get(trade_id)
         if trade is not None and trade_id not in fresh:  # a fresh summary has it already
-            trade["financing"] = f"{float(trade['financing']) + float(amount):.4f}"
+            trade[what] = f"{float(trade[what]) + float(amount):.4f}"
 
     def unlink(self, order_id):
         for trade in self.account["trades"].values():
@@ -156,3 +175,18 @@ def test_snapshot_and_changes_make_the_new_snapshot(played, cut, terms, balance)
     assert [t["id"] for t in changes["transactions"]] == [
         str(n) for n in range(since + 1, desk.books.last_id + 1)
     ]
+
+
+def test_a_night_changes_the_positions_that_paid_for_it():
+    desk = Desk()
+    desk.price("EUR_USD", "1.10000", "1.10010")
+    desk.order("10000")
+    client, since = Client(snapshot(desk)), desk.books.last_id
+    play(desk, ("night",))
+    made = read_transactions(desk.books.history[since:])
+    assert [tx.type for tx in made] == ["DAILY_FINANCING"]
+    changes = json.loads(encode(changes_of(desk.exchange, desk.books, made)))
+    [position] = changes["positions"]
+    assert float(position["financing"]) < 0
+    client.apply(changes, json.loads(encode(state_of(desk.exchange, desk.books))), str(since + 1))
+    assert plain(client.account) == plain(keyed(snapshot(desk)))

@@ -95,8 +95,10 @@ def _positions(
 ) -> tuple[Position, ...]:
     touched: dict[InstrumentName, None] = {}
     for tx in made:
-        if tx.type == "ORDER_FILL" and tx.instrument is not None:
+        if tx.type in {"ORDER_FILL", "DIVIDEND_ADJUSTMENT"} and tx.instrument is not None:
             touched[tx.instrument] = None
+        if tx.type == "RESET_RESETTABLE_PL":
+            touched |= dict.fromkeys(books.positions)
         for part in tx.position_financings or ():
             touched[part.instrument] = None
     value = account_value(books, exchange.specs, exchange.quotes)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from orchestrator.model.money import InstrumentName
 from orchestrator.paper.exchange.config import Commission
 from orchestrator.paper.exchange.depth import Depth, Level
 from orchestrator.paper.instruments import SPECS
@@ -29,11 +30,11 @@ prices = st.tuples(
 orders = st.tuples(
     st.just("order"),
     st.sampled_from(sorted(PAIRS)),
-    st.sampled_from(["MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED"]),
-    st.integers(-60_000, 60_000),
+    st.sampled_from(["MARKET", "MARKET", "MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED"]),
+    st.sampled_from([500, -500, 3000, -3000, 3000, -3000, 9500, -9500, 60_000, -60_000]),
     st.integers(-800, 800),
-    st.sampled_from(["DEFAULT", "REDUCE_ONLY", "REDUCE_FIRST", "OPEN_ONLY"]),
-    st.sampled_from([None, "stop", "both", "trailing", "guaranteed"]),
+    st.sampled_from(["DEFAULT"] * 5 + ["REDUCE_ONLY", "REDUCE_FIRST", "OPEN_ONLY"]),
+    st.sampled_from([None, "stop", "both", "both", "trailing", "guaranteed"]),
 )
 others = st.sampled_from(
     [
@@ -42,13 +43,21 @@ others = st.sampled_from(
         ("position",),
         ("cancel",),
         ("night",),
+        ("night",),
+        ("night",),
         ("protect",),
         ("replace",),
         ("rename",),
         ("configure",),
+        ("dividend",),
+        ("reset",),
+        ("delay",),
+        ("moved",),
+        ("halt",),
     ]
 )
-acts = st.lists(st.one_of(prices, orders, others), min_size=1, max_size=30)
+# Long enough that trades are opened, protected, and closed in every way.
+acts = st.lists(st.one_of(prices, orders, orders, others), min_size=12, max_size=45)
 
 
 def away(name: str, steps: int) -> D:
@@ -103,13 +112,34 @@ def play(desk: Desk, act: tuple) -> None:
 def play_rarer(desk: Desk, act: tuple, trades: list, pending: list) -> None:
     match act:
         case ("rename",) if trades:
-            desk.rename_trade(trades[-1], {"tag": f"t{desk.books.last_id}"})
+            number = desk.books.last_id
+            named = {"id": f"n{number}"} if number % 2 else {}
+            desk.rename_trade(trades[-1], {"tag": f"t{number}", **named})
             for old in pending[:1]:
-                desk.rename_order(old.id, {"comment": f"c{desk.books.last_id}"})
+                desk.rename_order(old.id, {"comment": f"c{number}", **named})
         case ("configure",):
             desk.configure(marginRate="0.05", alias="mine")
         case ("night",):
             desk.later(13 * 3600)
             desk.clockwork.on_time(desk.now)
+        case ("halt",):
+            tick = desk.exchange.quotes.get(InstrumentName("EUR_USD"))
+            desk.price("EUR_USD", str(tick.bid), str(tick.ask), tradeable=not tick.tradeable)
         case _:
-            pass
+            administer(desk, act[0])
+
+
+def administer(desk: Desk, what: str) -> None:
+    """What only the venue does."""
+    admin, books, now = desk.exchange.admin, desk.books, desk.later()
+    name = next(iter(books.trades_in), None)
+    late = [i for i in books.trades if i not in books.delayed]
+    if what == "reset":
+        admin.reset_pl(books, now)
+    elif what == "moved":
+        price = D("1.09000")
+        admin.fixed_price(books, InstrumentName("EUR_USD"), D(70), price, "OPEN", now)
+    elif what == "dividend" and name is not None:
+        admin.dividend(books, name, D("0.012"), now)
+    elif what == "delay" and late:
+        admin.delay_closure(books, (late[0],), "TRADE_CLOSE", now)

@@ -26,8 +26,23 @@ def known(desk_exchange, books) -> object:
     return (
         msgspec.structs.replace(account, orders=None), bare, books.closed_trades,
         books.order_by_client_id, books.trade_by_client_id, books.expiries, books.financed_ns,
+        books.delayed, books.closed,
         sorted(books.orders_in), sorted(books.trades_in), books.history,
     )  # fmt: skip
+
+
+def check_links(books) -> None:
+    """Dependent orders belong to open trades, both ways; client ids name what stands now."""
+
+    def by_client_id(things) -> dict[str, str]:
+        named = [t for t in things if t.client_extensions and t.client_extensions.id]
+        return {t.client_extensions.id: t.id for t in named}
+
+    assert books.order_by_client_id == by_client_id(books.pending.values())
+    assert books.trade_by_client_id == by_client_id(books.trades.values())
+    of_trades = [o for t in books.trades.values() for o in books.dependents(t)]
+    assert {o.id for o in of_trades} == {o.id for o in books.pending.values() if o.trade_id}
+    assert not books.pending.keys() & books.finished_orders.keys()
 
 
 @given(
@@ -52,6 +67,7 @@ def test_replaying_the_transactions_rebuilds_the_account(played, terms, balance)
     total = D(0)
     for t in log:
         total += D(t.get("amount", 0)) + D(t.get("pl", 0)) + D(t.get("financing", 0))
+        total += D(t.get("dividendAdjustment", 0))
         total -= D(t.get("commission", 0)) + D(t.get("guaranteedExecutionFee", 0))
         if "accountBalance" in t:
             assert D(t["accountBalance"]) == total
@@ -59,12 +75,15 @@ def test_replaying_the_transactions_rebuilds_the_account(played, terms, balance)
     sides = [side for p in desk.books.positions.values() for side in (p.long, p.short)]
     assert sum(side.pl for side in sides) == desk.books.pl
     assert sum(side.financing for side in sides) == desk.books.financing
+    assert sum(side.dividends for side in sides) == desk.books.dividends
     assert sum(side.guaranteed_fees for side in sides) == desk.books.guaranteed_fees
     paid = sum(p.commission for p in desk.books.positions.values())
     assert paid == desk.books.commission
     if not terms.get("hedging"):
         for trades in desk.books.trades_in.values():
             assert len({t.current_units > 0 for t in trades.values()}) == 1
+
+    check_links(desk.books)
 
     again = Exchange(desk.exchange.specs)
     again.quotes = desk.exchange.quotes
