@@ -181,10 +181,6 @@ class _Desk:
                 self._unlink(tx.order_id)
             case "CLIENT_CONFIGURE":
                 self._configure(tx)
-            case "MARGIN_CALL_ENTER":
-                self._fields["margin_call_enter_time"] = tx.time
-            case "MARGIN_CALL_EXIT":
-                self._fields["margin_call_enter_time"] = None
             case "ORDER_CLIENT_EXTENSIONS_MODIFY" | "TRADE_CLIENT_EXTENSIONS_MODIFY":
                 self._rename(tx)
             case "DAILY_FINANCING":
@@ -192,7 +188,37 @@ class _Desk:
             case kind if kind in _LINKS and tx.trade_id:
                 _change(self._trades, tx.trade_id, **{_LINKS[kind]: tx.id})
             case _:
-                pass  # changes nothing but money, which the state tells
+                self._hear_of_the_venue(tx, fresh)
+
+    def _hear_of_the_venue(self, tx: Transaction, fresh: dict[str, Trade]) -> None:
+        """What nobody asked for; anything else changes only money, which the state tells."""
+        match tx.type:
+            case "MARGIN_CALL_ENTER":
+                self._fields["margin_call_enter_time"] = tx.time
+            case "MARGIN_CALL_EXTEND":
+                self._fields["margin_call_extension_count"] = tx.extension_number
+                self._fields["last_margin_call_extension_time"] = tx.time
+            case "MARGIN_CALL_EXIT":
+                self._fields["margin_call_enter_time"] = None
+                self._fields["margin_call_extension_count"] = None
+                self._fields["last_margin_call_extension_time"] = None
+            case "RESET_RESETTABLE_PL":
+                self._fields["resettable_pl_time"] = tx.time
+            case "DELAYED_TRADE_CLOSURE":
+                ids = tx.trade_ids or ()
+                for trade_id in ids.split(",") if isinstance(ids, str) else ids:
+                    _change(self._trades, trade_id, state="CLOSE_WHEN_TRADEABLE")
+            case "DIVIDEND_ADJUSTMENT":
+                self._pay_dividend(tx, fresh)
+            case _:
+                pass
+
+    def _pay_dividend(self, tx: Transaction, fresh: dict[str, Trade]) -> None:
+        for part in tx.open_trade_dividend_adjustments or ():
+            trade = self._trades.get(part.trade_id)
+            if trade is not None and trade.id not in fresh:
+                paid = (trade.dividend_adjustment or ZERO) + part.dividend_adjustment
+                _change(self._trades, trade.id, dividend_adjustment=paid)
 
     def _unlink(self, order_id: str | None) -> None:
         order = self._orders.get(order_id or "")
