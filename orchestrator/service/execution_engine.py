@@ -33,7 +33,7 @@ from orchestrator.model.events import (
     TransactionsSeen,
 )
 from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
-from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
 from orchestrator.model.outcomes import AnomalySeen, ChangeProposed, PatternSeen, TradeOutcome
@@ -57,6 +57,8 @@ _FACTS_A_TURN = 256
 _BEGUN_MAX = 10_000
 # So much may agents say to what follows from one delivery, before they are taken for a flood.
 _SAID_MAX = 1_000
+# So many prices wait for agents while the candles of an outage are read.
+_HELD_MAX = 10_000
 
 LiquidateHook: TypeAlias = Callable[[Liquidate], None]
 StopHook: TypeAlias = Callable[[CloseGate], None]
@@ -107,6 +109,8 @@ class ExecutionEngine:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._said_left = _SAID_MAX
+        self._held: list[Tick] | None = None  # prices that agents hear after what they missed
+        self._past = 0
         self._signal_began: dict[str, int] = {}
         self._last_first_byte_ns: Instant = 0
         self._last_first_byte_wall_ns: Instant = 0
@@ -175,7 +179,7 @@ class ExecutionEngine:
         if type(event) is Tick:
             self._telemetry.tick((mono_ns() - began) / 1000)
             if self.kernel.quotes.tick(event.instrument) is event:
-                self._tell(event)
+                self._tell_price(event)
         elif type(event) is Beat:
             self._tell(event)
 
@@ -261,6 +265,39 @@ class ExecutionEngine:
             return
         for seat, said in self._agents.tell(message):
             self._hear_said(seat, said)
+
+    def _tell_price(self, tick: Tick) -> None:
+        if self._held is None:
+            self._tell(tick)
+        elif len(self._held) < _HELD_MAX:
+            self._held.append(tick)
+        else:
+            self._past += 1  # the candles of these moments are in the agents' history anyway
+
+    def hold_prices(self) -> None:
+        """From now on agents hear no price until `release_prices`; the kernel hears all."""
+        self._held = [] if self._held is None else self._held
+
+    def release_prices(self, past: Sequence[History] = ()) -> None:
+        """Agents hear what they missed, then the prices that were held, then go on."""
+        held, self._held = self._held or [], None
+        if self._past:
+            log.warning("prices.not_told", count=self._past)
+            self._past = 0
+        assert not self._busy, "prices are released from a task of their own"
+        self._busy, self._now = True, self._clock.now()
+        self._said_left = _SAID_MAX + len(held)
+        try:
+            self._publish_past(past, held)
+        finally:
+            self._busy = False
+        self.handle()
+
+    def _publish_past(self, past: Sequence[History], held: Sequence[Tick]) -> None:
+        for message in (*past, *held):
+            self._tell(message)
+        self._commit(())
+        self._announce()
 
     def _hear_said(self, seat: Seat, said: Message) -> None:
         self._said_left -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -15,6 +16,7 @@ from orchestrator.model.ports import Clock, StreamItem, VenueReader
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.venue import Transaction
 from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.price_gap import PriceGap
 
 log = structlog.get_logger()
 
@@ -43,10 +45,17 @@ class Feeds:
         self._drain_mono_ns = 0
 
     async def prices(self, account_id: AccountId) -> None:
-        """Runs until cancelled. All accounts of an owner see the same book, so one stream does."""
+        """Runs until cancelled. All accounts of an owner see the same book, so one stream does.
+
+        After an outage agents are given its candles before they hear on.
+        """
         wanted = self._wanted()
+        gap = PriceGap(self._engine, self._reader, self._instruments)
 
         def sink(items: tuple[StreamItem, ...]) -> None:
+            minutes = gap.begins(items)
+            if minutes:
+                tasks.create_task(gap.fill(minutes), name="price gap")
             self._engine.handle(*(i for i in items if not isinstance(i, Transaction)))
             ticks = tuple(i for i in items if type(i) is Tick)
             if ticks:
@@ -54,7 +63,8 @@ class Feeds:
                 self._keep_ticks(ticks)
             _log_stream(items)
 
-        await self._reader.stream_prices(account_id, wanted, sink)
+        async with asyncio.TaskGroup() as tasks:
+            await self._reader.stream_prices(account_id, wanted, sink)
 
     def _wanted(self) -> tuple[InstrumentName, ...]:
         """What we trade, and what converts its currencies into the accounts' home currencies."""

@@ -161,6 +161,8 @@ class Candles:
             return _NO_BARS
         if minute is not None and part.start_ns == minute.start_ns:
             _widen(minute, part)
+            if candle.complete:  # it saw the end of a minute of which we missed the rest
+                minute.bc, minute.ac = part.bc, part.ac
             return _NO_BARS
         return self._roll(part)
 
