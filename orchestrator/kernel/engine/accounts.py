@@ -255,6 +255,8 @@ def on_stream_beat(turn: Turn, beat: StreamBeat) -> None:
     number = int(told) if told.isascii() and told.isdigit() else 0
     if number <= record.book.last_id:
         live.ahead = None
+        if not live.door.held:
+            live.behind_ns = None  # what an earlier line said of more was not so
     elif live.ahead is None:
         live.ahead = Ahead(number, turn.now)
     else:

@@ -20,6 +20,7 @@ from orchestrator.model.facts import (
     TradeOpened,
     TransactionApplied,
 )
+from orchestrator.model.market import StreamBeat
 from orchestrator.model.orders import Answered, IntentState, NotSent, Rejected, Unknown, WriteKind
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S
@@ -554,3 +555,24 @@ def test_a_bug_in_the_kernel_stops_trading_and_does_not_raise(monkeypatch):
     (act,) = bench.done(CloseGate)
     assert act.reason == "Beat: AssertionError: two and two are five"
     assert "S4" in bench.kernel.account_blocks(A, bench.now)[0]
+
+
+def test_one_heartbeat_that_was_senselessly_ahead_blocks_until_the_next_true_one():
+    """A read that finds nothing more leaves us behind what was told; the next beat takes it back."""
+    bench = Bench()
+    wrong = StreamBeat(
+        stream="transactions", account_id=A, venue_ns=bench.now, seen_ns=bench.now,
+        last_transaction_id="1010",
+    )  # fmt: skip
+    bench.feed(wrong)
+    for _ in range(15):
+        bench.now += NS_PER_S
+        bench.tick_all()
+        bench.beat()
+        if bench.done(FetchTransactions):
+            bench.acts.clear()
+            bench.read(A, 10)
+    assert "A7" in bench.kernel.account_blocks(A, bench.now)[0]
+    bench.hearts()
+    bench.beat()
+    assert bench.kernel.account_blocks(A, bench.now) == ()
