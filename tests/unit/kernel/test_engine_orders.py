@@ -558,7 +558,7 @@ def test_a_bug_in_the_kernel_stops_trading_and_does_not_raise(monkeypatch):
 
 
 def test_one_heartbeat_that_was_senselessly_ahead_blocks_until_the_next_true_one():
-    """A read that finds nothing more leaves us behind what was told; the next beat takes it back."""
+    """A read that finds nothing more leaves us behind; the next beat takes it back."""
     bench = Bench()
     wrong = StreamBeat(
         stream="transactions", account_id=A, venue_ns=bench.now, seen_ns=bench.now,
