@@ -70,6 +70,11 @@ class Backend:
 
         return main(arguments)
 
+    def drill(self, arguments: list[str]) -> int:
+        from orchestrator.main.drills import main
+
+        return main(arguments)
+
     def doctor(self) -> Sequence[Check]:
         try:
             settings = load_settings()

@@ -79,6 +79,10 @@ class Backend(Protocol):
         """The crash sweep's own command line; the exit code."""
         ...
 
+    def drill(self, arguments: list[str]) -> int:
+        """The drills' own command line; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def trail(self) -> TrailDesk:

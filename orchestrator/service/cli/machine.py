@@ -179,6 +179,18 @@ def failpoints(json: Json = False) -> None:
     terminal().table((Column("place"), Column("what stands there", fold=True)), rows, "none")
 
 
+def drill(ctx: typer.Context) -> None:
+    """A bad day on your own settings, in virtual time, with a report: drill --help.
+
+    \b
+    Examples:
+      orchestrator drill flash-crash
+      orchestrator drill --all --report drills.html
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.drill, ctx)
+
+
 def _hand_over(program: Callable[[list[str]], int], ctx: typer.Context) -> NoReturn:
     """All words go to a program with a command line of its own."""
     try:

@@ -44,10 +44,10 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     _MACHINE: {"run": machine.run, "doctor": machine.doctor, "failpoints": machine.failpoints},
 }  # fmt: skip
 
-
 # Programs with a command line of their own.
 _PROGRAMS = (
     ("paper", machine.paper), ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
+    ("drill", machine.drill),
 )  # fmt: skip
 
 
