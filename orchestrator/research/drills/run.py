@@ -25,6 +25,7 @@ from orchestrator.research.drills.rules import judge
 from orchestrator.research.drills.stage import Maker, Stage
 from orchestrator.research.drills.stories import STORIES, Story
 from orchestrator.research.simulate.loop import SimLoop, seeded_seams
+from orchestrator.service.nest import Nest
 
 _REFUSALS_SHOWN = 12
 _SETTLE_S = 5.0
@@ -72,19 +73,21 @@ async def _play(
     feed = DrillFeed(story.starts_ns, _quoted(maker), random.Random(f"drill {seed}"))  # noqa: S311
     market = Market(feed, time, calendar="fx")
     open_accounts(market, maker.accounts, None)
-    stage = Stage(maker, market, feed, folder, loop, told, size)
-    trading = loop.create_task(market.run(), name="market")
-    try:
-        await story.play(stage)
-        stage.progress(0.9)
-        await stage.settle()
-        await stage.wait(_SETTLE_S)
-        stage.witness.close_books()
-        judge(stage)
-        last = stage.store.last_record()
-        await stage.end()
-    finally:
-        trading.cancel()
+    async with asyncio.TaskGroup() as group:
+        tasks = Nest(group)
+        stage = Stage(maker, market, feed, folder, loop, tasks, told, size)
+        tasks.create_task(market.run(), name="market")
+        try:
+            await story.play(stage)
+            stage.progress(0.9)
+            await stage.settle()
+            await stage.wait(_SETTLE_S)
+            stage.witness.close_books()
+            judge(stage)
+            last = stage.store.last_record()
+            await stage.end()
+        finally:
+            tasks.cancel()
     stage.progress(1.0)
     return _report(name, story, stage, seed, b"" if last is None else last.hash)
 

@@ -25,6 +25,7 @@ from orchestrator.research.drills.venue import DrillVenue
 from orchestrator.research.drills.witness import Witness
 from orchestrator.service.desk import SignalWish
 from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.nest import Nest
 from orchestrator.service.seams import VirtualClock
 from orchestrator.service.supervisor import System
 from orchestrator.service.views import Refused, SignalTaken
@@ -114,7 +115,7 @@ class Stage:
 
     def __init__(
         self, maker: Maker, market: Market, feed: DrillFeed, folder: Path, loop: VirtualLoop,
-        told: Callable[[float], None], size: float | None,
+        tasks: Nest, told: Callable[[float], None], size: float | None,
     ) -> None:  # fmt: skip
         self.maker = maker
         self.market = market
@@ -128,6 +129,7 @@ class Stage:
         self.figures: list[Figure] = []
         self.lives = 0
         self._loop = loop
+        self._tasks = tasks
         self._told = told
         self._signals = 0
         self.system: System
@@ -148,7 +150,7 @@ class Stage:
             self.witness.limits[account_id] = self.system.kernel.limits_of(
                 account_id
             ).max_daily_loss
-        self._running = self._loop.create_task(self.system.run(), name="life")
+        self._running = self._tasks.create_task(self.system.run(), name="life")
         while not (self.system.up.is_set() or self._running.done()):  # noqa: ASYNC110 -- virtual
             await asyncio.sleep(0.1)
 
