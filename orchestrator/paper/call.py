@@ -37,7 +37,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, str]
     body: bytes
     request_id: str
-    host: str = ""  # as the client called us
+    base: str = ""  # how the client called us: scheme and host
 
     @property
     def exchange(self) -> Exchange:
@@ -101,7 +101,7 @@ def answer_of(call: Call, reply: Reply, *, related: bool = True) -> Answer:
     location = ""
     if reply.status == 201:  # noqa: PLR2004
         path = f"/v3/accounts/{call.account.account_id}/orders/{reply.created_id}"
-        location = f"Location: http://{call.host}{path}\r\n" if call.host else ""
+        location = f"Location: {call.base}{path}\r\n"
     return Answer(reply.status, encode(body), location)
 
 
@@ -143,7 +143,7 @@ def yes(call: Call, name: str, *, default: bool) -> bool:
 def next_page(call: Call, last_id: str) -> str:
     """The Link header of a list that has more: what is older than the last one shown."""
     query = urlencode(call.query | {"beforeID": str(int(last_id) - 1)})
-    return f'Link: <http://{call.host}{call.path}?{query}>; rel="next"\r\n'
+    return f'Link: <{call.base}{call.path}?{query}>; rel="next"\r\n'
 
 
 def moment(call: Call, name: str) -> Instant | None:

@@ -40,6 +40,8 @@ class PaperConfig(msgspec.Struct, frozen=True, kw_only=True):
     state: Path | None = None
     log: Path | None = None
     port_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 class FlagError(ValueError):
@@ -207,6 +209,9 @@ def _where(add: Callable[..., argparse.Action]) -> None:
     add("--port", default="8101", help="port to listen on, 0 for any free one (default 8101)")
     about = "a second port, with the same answers, for clients that want streams on another one"
     add("--stream-port", default=None, help=about)
+    about = "answer over TLS, with this certificate (PEM, its chain behind it)"
+    add("--tls-cert", default=None, metavar="FILE", help=about)
+    add("--tls-key", default=None, metavar="FILE", help="the private key of --tls-cert (PEM)")
     about = "file into which the chosen port is written, the streams' one on a second line"
     add("--port-file", default=None, help=about)
     about = "answer /control/... too: prices, halts, clock, funds, faults, shutdown"
@@ -233,6 +238,8 @@ def parse(argv: Sequence[str]) -> PaperConfig:
             raise FlagError(f"--account {one}: given twice")
     if not given.token or not given.token.isascii() or " " in given.token:
         raise FlagError("--token (or PAPER_TOKEN) is missing, or not plain text without spaces")
+    if (given.tls_cert is None) != (given.tls_key is None):
+        raise FlagError("--tls-cert and --tls-key belong together: one of them is missing")
     if given.hours not in {"always", "fx"}:
         raise FlagError(f"--hours {given.hours!r}: must be always or fx")
     return PaperConfig(
@@ -255,6 +262,8 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         hold=given.hold,
         state=_file("--state", given.state),
         log=_file("--log", given.log),
+        tls_cert=_there("--tls-cert", given.tls_cert),
+        tls_key=_there("--tls-key", given.tls_key),
         port_file=_file("--port-file", given.port_file),
     )
 
@@ -302,6 +311,14 @@ def _speed(text: str) -> float:
     if not 0.001 <= speed <= 1_000_000:  # noqa: PLR2004
         raise FlagError(f"--speed {text!r}: must be a number from 0.001 to 1000000, or max")
     return speed
+
+
+def _there(flag: str, text: str | None) -> Path | None:
+    if text is None:
+        return None
+    if not Path(text).is_file():
+        raise FlagError(f"{flag} {text!r}: no such file")
+    return Path(text)
 
 
 def _file(flag: str, text: str | None) -> Path | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.model.errors import FeedError
@@ -110,13 +112,42 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+@contextmanager
+def _named(flag: str, value: object) -> Generator[None]:
+    """What the machine refuses is told with the flag that asked for it."""
+    try:
+        yield
+    except OSError as error:
+        raise FeedError(f"{flag} {value}: {error.strerror or error}") from error
+
+
+def tls_of(config: PaperConfig) -> ssl.SSLContext | None:
+    """FlagError when the certificate and the key cannot be used."""
+    if config.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key, password=_no_password)
+    except (ssl.SSLError, OSError) as error:
+        what = f"--tls-cert {config.tls_cert} with --tls-key {config.tls_key}"
+        raise FlagError(f"{what}: {error.strerror or error}") from error
+    return context
+
+
+def _no_password() -> str:
+    """A locked key is an error, not a question at a terminal."""
+    return ""
+
+
 async def serve(config: PaperConfig) -> None:
     """Run until SIGTERM, SIGINT or POST /control/shutdown."""
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    state = StateFile(config.state) if config.state is not None else None
-    log = WriteLog(config.log) if config.log is not None else None
+    with _named("--state", config.state):
+        state = StateFile(config.state) if config.state is not None else None
+    with _named("--log", config.log):
+        log = WriteLog(config.log) if config.log is not None else None
     try:
         wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
         feed = make_feed(config, wall_ns)
@@ -144,15 +175,18 @@ async def _listen(
     loop = asyncio.get_running_loop()
     opened: list[asyncio.Server] = []
     try:
-        for asked in (config.port, config.stream_port):
+        tls = tls_of(config)
+        for flag, asked in (("--port", config.port), ("--stream-port", config.stream_port)):
             if asked is not None:
                 made = loop.create_server(
-                    lambda: Connection(server), config.host, asked, backlog=512
+                    lambda: Connection(server), config.host, asked, backlog=512, ssl=tls
                 )
-                opened.append(await made)
+                with _named(f"--host {config.host} {flag}", asked):
+                    opened.append(await made)
         ports = [int(one.sockets[0].getsockname()[1]) for one in opened]
         if config.port_file is not None:
-            write_atomically(config.port_file, "".join(f"{port}\n" for port in ports))
+            with _named("--port-file", config.port_file):
+                write_atomically(config.port_file, "".join(f"{port}\n" for port in ports))
         _announce(config, market, ports)
         await _until_stopped(market, stopping)
     finally:
@@ -172,7 +206,7 @@ def _announce(config: PaperConfig, market: Market, ports: Sequence[int]) -> None
     names = ", ".join(market.feed.instruments)
     what = f"feed={config.feed} speed={config.speed:g} seed={config.seed}"
     when = f"calendar={market.calendar} market time {format_time(market.time.now())}"
-    where = f"http://{config.host}:{ports[0]}"
+    where = f"{'http' if config.tls_cert is None else 'https'}://{config.host}:{ports[0]}"
     if ports[1:]:
         where += f" (streams also on port {ports[1]})"
     lines = [f"paper venue: {where} {what} {when}", f"instruments: {names}"]
@@ -198,7 +232,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except FeedError as error:
         return _fail(1, error)
     except OSError as error:
-        return _fail(1, f"{error} (--host, --port, --state, --log or --port-file)")
+        return _fail(1, error)
     except ExceptionGroup as group:
         feed_error = next((e for e in group.exceptions if isinstance(e, FeedError)), None)
         if feed_error is None:

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._address = ""
+        self._scheme = "http"
         self._admitted = True
         self._parser = httptools.HttpRequestParser(self)
         self._stream: PriceStream | TransactionStream | None = None
@@ -87,6 +88,8 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]  # uvloop's own class
         self._server.connections.add(self)
+        if transport.get_extra_info("sslcontext") is not None:
+            self._scheme = "https"
         if self._server.limits is not None:
             peer = transport.get_extra_info("peername")
             self._address = str(peer[0]) if peer else ""
@@ -298,7 +301,7 @@ class Connection(asyncio.Protocol):
             query=query,
             body=request.body,
             request_id=request_id,
-            host=request.headers.get(b"host", b"").decode("latin-1"),
+            base=f"{self._scheme}://{request.headers.get(b'host', b'').decode('latin-1')}",
         )
         return route(call)
 

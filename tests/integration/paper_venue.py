@@ -64,9 +64,13 @@ class Venue:
         else:
             self.process.stderr.close()
 
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of its own."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
     def ask(self, method: str, path: str, body: object = None, **headers: str):
         """(status, decoded body, headers) over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = self.connect()
         try:
             sent = {"Authorization": f"Bearer {TOKEN}"} | headers
             data = body

@@ -58,8 +58,8 @@ class Wire:
     def is_closing(self):
         return self.closed
 
-    def get_extra_info(self, _name):
-        return ("127.0.0.1", 1)
+    def get_extra_info(self, name):
+        return ("127.0.0.1", 1) if name == "peername" else None
 
     def get_write_buffer_size(self):
         return 0

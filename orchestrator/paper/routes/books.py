@@ -40,4 +40,4 @@ def _book(call: Call, kind: str) -> Answer:
 
 
 def _link(call: Call, at_ns: Instant, rel: str) -> str:
-    return f'<http://{call.host}{call.path}?time={quote(format_time(at_ns))}>; rel="{rel}"'
+    return f'<{call.base}{call.path}?time={quote(format_time(at_ns))}>; rel="{rel}"'

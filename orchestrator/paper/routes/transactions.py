@@ -122,7 +122,7 @@ def pages(call: Call) -> Answer:
     first = bisect.bisect_left(numbers, start, key=lambda n: time_of(books, n)) + 1
     last = bisect.bisect_right(numbers, end, key=lambda n: time_of(books, n))
     kinds = _types(call)
-    url = f"http://{call.host}/v3/accounts/{books.account_id}/transactions/idrange"
+    url = f"{call.base}/v3/accounts/{books.account_id}/transactions/idrange"
     body: dict[str, object] = {
         "from": format_time(start),
         "to": format_time(end),

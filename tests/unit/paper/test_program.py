@@ -1,5 +1,6 @@
 """The program's flags, its clock, and its memory over a crash."""
 
+import socket
 from decimal import Decimal
 
 import pytest
@@ -77,12 +78,29 @@ def test_an_account_has_terms_of_its_own():
         ([*GOOD, "--feed", "oracle"], "--feed"),
         ([*GOOD, "--feed", "replay:none_here.csv"], "none_here.csv"),
         ([*GOOD, "--state", "no/such/folder/x"], "--state"),
+        ([*GOOD, "--tls-cert", "none.pem", "--tls-key", __file__], "--tls-cert 'none.pem'"),
+        ([*GOOD, "--tls-cert", __file__], "--tls-key"),
+        ([*GOOD, "--tls-cert", __file__, "--tls-key", __file__], "test_program.py"),
         ([*GOOD, "--wrong"], "--wrong"),
     ],
 )
 def test_a_bad_flag_is_named(flags, named, capsys):
     assert run(flags) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--state", "--log", "--port-file"])
+def test_what_the_machine_refuses_is_told_with_its_flag(flag, tmp_path, capsys):
+    where = f"/proc/{tmp_path.name}"  # nobody may write there, not even root
+    assert run([*GOOD, "--port", "0", "--feed", "manual", flag, where]) == 1
+    assert f"orchestrator paper: {flag} {where}: " in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_told_with_its_flag(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run([*GOOD, "--feed", "manual", "--port", port]) == 1
+    assert f"--host 127.0.0.1 --port {port}: " in capsys.readouterr().err
 
 
 def test_market_time_runs_at_its_speed_and_never_back():
@@ -204,7 +222,7 @@ def test_help_tells_every_flag_and_every_option_of_an_account(capsys):
     told = capsys.readouterr().out
     assert ended.value.code == 0
     flags = ("account token feed speed seed hours depth hold host port stream-port port-file "
-             "control limits state log")  # fmt: skip
+             "control limits state log tls-cert tls-key")  # fmt: skip
     options = "hedging leverage= charge= financing= commission= guaranteed"
     for word in (*(f"--{flag} " for flag in flags.split()), *options.split()):
         assert word in told.replace("\n", " "), word
