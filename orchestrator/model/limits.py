@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.model.money import AccountId, InstrumentName
-from orchestrator.model.profiles import PLAIN, Profile
+from orchestrator.model.profiles import PLAIN, Profile, Span
 
 D = Decimal
 
@@ -156,6 +156,7 @@ class KernelPlan(msgspec.Struct, frozen=True, kw_only=True):
     total: AccountLimits = AccountLimits()
     reporting_currency: str = "USD"
     calendar: str = "fx"
+    windows: tuple[Span, ...] = ()  # news and holidays of all accounts (T3)
     stage_deadline_ms: int = 2_000
     live: bool = False
     live_allowed: bool = False

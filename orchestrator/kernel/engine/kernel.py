@@ -12,6 +12,7 @@ from orchestrator.kernel.engine import (
     accounts,
     exposing,
     holding,
+    hours,
     house,
     leverage,
     losses,
@@ -31,8 +32,6 @@ from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.ledger.day import DayBook
 from orchestrator.kernel.ledger.quotes import Quotes
-from orchestrator.kernel.safety.board import SYSTEM
-from orchestrator.kernel.safety.breakers.t1_session import session_of, t1_session
 from orchestrator.kernel.safety.checks.c01_state import OPEN_MODES
 from orchestrator.kernel.safety.overrides import Override
 from orchestrator.model.acts import Act
@@ -82,7 +81,7 @@ from orchestrator.model.orders import (
     WriteOutcome,
 )
 from orchestrator.model.outcomes import PatternSeen
-from orchestrator.model.safety import AccountMode, BreakerView, Scope, SystemMode
+from orchestrator.model.safety import AccountMode, BreakerView, SystemMode
 from orchestrator.model.signals import AccountView, Exposure
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
 from orchestrator.model.venue import Transaction
@@ -167,7 +166,9 @@ class Kernel:
             case StreamBeat():
                 accounts.on_stream_beat(turn, event)
             case StreamUp():
-                if event.stream != "prices":
+                if event.stream == "prices":
+                    prices.on_stream_up(turn)
+                else:
                     accounts.on_stream_up(turn, event.account_id)
             case StreamDown():
                 pass  # its silence is what counts: M1 and A7 judge that
@@ -251,7 +252,7 @@ class Kernel:
     def _beat(self, turn: Turn) -> None:
         """Each second of market time: what time alone brings about."""
         path.keep_signals(turn)
-        _keep_session(turn)
+        hours.keep_hours(turn)
         losses.keep_day(turn)
         prices.keep_prices(turn)
         accounts.keep_accounts(turn)
@@ -497,13 +498,3 @@ def _told_by(outcome: WriteOutcome) -> tuple[tuple[Transaction, ...], int]:
     if isinstance(outcome, (Answered, Rejected)):
         return outcome.transactions, outcome.last_transaction_id
     return (), 0
-
-
-def _keep_session(turn: Turn) -> None:
-    """T1: FX hours, where the market keeps them."""
-    evidence = t1_session(session_of(turn.world.plan.calendar, turn.now))
-    trip = turn.state.board.get("T1")
-    if evidence is not None and (trip is None or (trip.evidence != evidence and not trip.latched)):
-        turn.trip("T1", Scope.SYSTEM, evidence)
-    elif evidence is None and trip is not None and not trip.latched:
-        turn.reset("T1", Scope.SYSTEM, SYSTEM, "session is open")

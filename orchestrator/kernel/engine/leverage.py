@@ -32,9 +32,7 @@ def judge_margins(turn: Turn, accounts: Iterable[AccountId], *, moved: bool) -> 
 
 def _margin_matters(turn: Turn, account_id: AccountId, nav: Decimal) -> bool:
     live = turn.live.account(account_id)
-    if turn.now - live.margin_ns >= _AGAIN_NS:
-        return True
-    return live.margin * _NEAR >= turn.world.plan.breakers.margin_block * nav
+    return nav <= live.margin_near or turn.now - live.margin_ns >= _AGAIN_NS
 
 
 def judge_margin(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
@@ -43,8 +41,9 @@ def judge_margin(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
     if record is None or margin is None:
         return  # unknown is A7's
     live = turn.live.account(account_id)
-    live.margin, live.margin_ns = margin, turn.now
-    found = a6_margin(margin, nav, turn.world.plan.breakers)
+    limits = turn.world.plan.breakers
+    live.margin_ns, live.margin_near = turn.now, margin * _NEAR / limits.margin_block
+    found = a6_margin(margin, nav, limits)
     effect, evidence = found if found is not None else (Effect.BLOCK, None)
     hold(turn, "A6", evidence, account_id, effect=effect)
 

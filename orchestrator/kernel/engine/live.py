@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from orchestrator.kernel.engine.pulse import Pulse
 from orchestrator.kernel.ledger.door import Door
 from orchestrator.kernel.ledger.quotes import Quotes
 from orchestrator.kernel.orders.reading import Settling
@@ -15,6 +16,7 @@ from orchestrator.kernel.safety.breakers.m5_bad_ticks import BadTicks
 from orchestrator.kernel.safety.covariance import Covariance
 from orchestrator.kernel.safety.exposure import Leg
 from orchestrator.kernel.signals.path import Paths
+from orchestrator.model.limits import BreakerLimits
 from orchestrator.model.money import ZERO, AccountId, InstrumentName
 from orchestrator.model.signals import Role
 from orchestrator.model.time import Instant
@@ -62,8 +64,8 @@ class AccountLive:
         self.load_known = False
         self.legs: tuple[Leg, ...] | None = None  # of trades and of orders at the venue
         self.legs_known = False
-        self.margin: Decimal = ZERO  # as A6 last saw it, and when
-        self.margin_ns: Instant = -(10**18)
+        self.margin_ns: Instant = -(10**18)  # when A6 last looked,
+        self.margin_near: Decimal = ZERO  # and the NAV from which it looks at each price
         self.rejects = Rejects()
         self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
 
@@ -76,7 +78,8 @@ class Live:
         self.covariance = covariance  # of currencies, for C16
         self.prices_ns: Instant = 0  # last sign of life of the pricing stream
         self.accounts: dict[AccountId, AccountLive] = {}
-        self.rings: dict[InstrumentName, SpreadRing] = {}
+        self.pulses: dict[InstrumentName, Pulse] = {}
+        self.rings: dict[InstrumentName, SpreadRing] = {}  # the pulses' own
         self.bad: dict[InstrumentName, BadTicks] = {}
         self.calm_ns: dict[str, Instant] = {}  # breaker key -> its condition is false since
         self.touches: dict[InstrumentName, tuple[AccountId, ...]] | None = None
@@ -104,6 +107,13 @@ class Live:
         found = self.accounts.get(account_id)
         if found is None:
             found = self.accounts[account_id] = AccountLive()
+        return found
+
+    def pulse(self, name: InstrumentName, limits: BreakerLimits) -> Pulse:
+        found = self.pulses.get(name)
+        if found is None:
+            ring = self.rings[name] = SpreadRing(limits.spread_caps.get(name))
+            found = self.pulses[name] = Pulse(ring, limits)
         return found
 
     def books_moved(self, account_id: AccountId) -> None:

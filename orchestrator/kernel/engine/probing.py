@@ -8,6 +8,7 @@ from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.safety.board import SYSTEM, Trip
 from orchestrator.kernel.safety.breakers import TABLE, stronger
 from orchestrator.kernel.safety.breakers.m2_spread import m2_spread
+from orchestrator.kernel.safety.breakers.m3_volatility import m3_volatility
 from orchestrator.model.facts import BreakerMoved, BreakerTripped
 from orchestrator.model.limits import BreakerLimits
 from orchestrator.model.money import AccountId, InstrumentName
@@ -41,7 +42,8 @@ def cool(
     """Trip for a time. What trips again while it probes waits twice as long, up to 30 min."""
     limits, trip = turn.world.plan.breakers, turn.state.board.get(breaker, subject)
     cooldown_s = COOLDOWNS[breaker](limits)
-    if trip is not None and not trip.probing and not stronger(effect, trip.effect):
+    standing = trip is not None and (not trip.probing or effect is Effect.SCALE)
+    if trip is not None and standing and not stronger(effect, trip.effect):
         return
     if trip is not None and trip.probing:
         cooldown_s = longer(trip.cooldown_s, cooldown_s, limits)
@@ -147,9 +149,16 @@ def _still_wide(turn: Turn, name: InstrumentName) -> bool:
     return m2_spread(tick.ask - tick.bid, ring, turn.world.plan.breakers) is not None
 
 
+def _still_wild(turn: Turn, name: InstrumentName) -> bool:
+    pulse = turn.live.pulses.get(name)
+    wild = pulse is None or m3_volatility(pulse.volatility, turn.world.plan.breakers) is not None
+    return wild or _no_fresh_price(turn, name)
+
+
 # Of the others nothing can be said while they block: their next trip comes with the next trouble.
 _STILL: dict[str, Callable[[Turn, InstrumentName], bool]] = {
     "M2": _still_wide,
+    "M3": _still_wild,
     "M4": _no_fresh_price,
     "M5": _no_fresh_price,
 }

@@ -29,10 +29,12 @@ from orchestrator.model.limits import AccountLimits, AccountPlan, CheckLimits, K
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.model.safety import Alert, Effect, Scope, Severity
 from orchestrator.model.signals import AccountView
-from orchestrator.model.time import NS_PER_S, Instant
+from orchestrator.model.time import NS_PER_S, Instant, seconds
 
 # Facts of a signal's path that change nothing of an account; any other makes views stale.
 _SHOWN_IN_NO_VIEW = frozenset((SignalAccepted, StageDecided, ChecksDecided, SignalEnded))
+
+_QUARTER = Decimal("0.25")
 
 
 class InForce(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ class World:
         self.views: dict[tuple[object, ...], AccountView | None] = {}
         self.plans: dict[AccountId, AccountPlan] = {a.account_id: a for a in plan.accounts}
         self.account_ids: tuple[AccountId, ...] = tuple(self.plans)
+        self.outage_ns: Instant = seconds(plan.breakers.warm_outage_s)  # T4: longer is an outage
         self.instruments: frozenset[InstrumentName] = frozenset(plan.instruments)
 
     def enabled(self, account_id: AccountId) -> bool:
@@ -159,10 +162,13 @@ class Turn:
                 cooldown_s=cooldown_s,
             )
         )  # fmt: skip
+        severity = TABLE[breaker].severity
         if effect is Effect.SCALE:
-            return
-        severe = effect is not Effect.BLOCK or latched
-        severity = Severity.CRITICAL if severe else TABLE[breaker].severity
+            # Half size is news, a quarter is a warning (A1, A2).
+            half = scale is not None and scale > _QUARTER
+            severity = Severity.INFO if half else Severity.WARNING
+        elif effect is not Effect.BLOCK or latched:
+            severity = Severity.CRITICAL
         where = "" if subject == SYSTEM else f" for {subject}"
         self.alert(
             f"breaker:{breaker}:{subject}", severity, f"{breaker} tripped{where}", evidence, subject

@@ -203,6 +203,7 @@ class Bench:
         for account in self.known():
             self.feed(account.seen())
         self.tick_all()
+        self.tick_all()
         self.beat()
         if run:
             self.feed(StartTrading(actor="ann"))
@@ -257,6 +258,15 @@ class Bench:
                 self.hearts()
             self.beat()
         self.now += rest
+
+    def rest(self, seconds: int) -> None:
+        """As `wait`, in strides of ten seconds: for long times in which nothing happens."""
+        for _ in range(seconds // 10):
+            self.now += 10 * NS_PER_S
+            self.tick_all()
+            self.hearts()
+            self.beat()
+        self.wait(seconds % 10)
 
     # -- signals ---------------------------------------------------------------------------------
 

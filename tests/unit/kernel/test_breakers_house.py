@@ -115,9 +115,9 @@ def test_a_slow_or_full_store_heals_only_by_good_writes_after_its_last_trouble()
     bench.now += 10_000_000_000
     for _ in range(9):
         bench.feed(StorageTrouble(ok=True))
-    assert bench.said(BreakerReset) == []
+    assert "S5" not in [f.breaker for f in bench.said(BreakerReset)]
     bench.feed(StorageTrouble(ok=True))
-    assert [f.breaker for f in bench.said(BreakerReset)] == ["S5"]
+    assert bench.said(BreakerReset)[-1].breaker == "S5"
 
 
 def test_refused_credentials_halt_their_account_alone_until_they_work_again():

@@ -101,6 +101,9 @@ def test_prices_that_stop_are_stale_and_need_ten_good_seconds():
     bench.wait(10)
     assert "M1" in blocked(bench)
     bench.wait(1)
+    assert "M1" not in blocked(bench)
+    assert "M7" in blocked(bench)  # three were stale at once
+    bench.wait(60)
     assert blocked(bench) == ""
 
 
@@ -115,12 +118,13 @@ def test_a_living_stream_keeps_a_quiet_price_for_a_minute():
         assert ("M1" in blocked(bench)) is (second >= 60), second
 
 
-def test_a_price_that_is_not_tradeable_is_refused_by_the_checks():
+def test_a_price_that_is_not_tradeable_is_refused_until_it_is():
     bench = Bench()
     bench.tick("EUR_USD", "1.1", tradeable=False)
-    signal = bench.send_signal(accounts=(A,))
-    end = bench.ends(signal.signal_id)[A]
-    assert (end.stage, end.reason) == ("checks", "C02 EUR_USD is not tradeable now")
+    assert "M6 halted: the venue says that it is not tradeable" in blocked(bench)
+    assert blocked(bench, "GBP_USD") == ""
+    bench.tick("EUR_USD", "1.1")
+    assert blocked(bench) == ""
 
 
 # -- losses ----------------------------------------------------------------------------

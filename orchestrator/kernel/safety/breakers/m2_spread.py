@@ -16,20 +16,27 @@ _EARLY_FACTOR = Decimal(10)
 
 
 class SpreadRing:
-    """One sample of an instrument's spread every 10 s for an hour; bounded, live view only."""
+    """One sample of an instrument's spread every 10 s for an hour; bounded, live view only.
 
-    __slots__ = ("_due_ns", "_samples", "median", "smallest")
+    `cap`: the instrument's widest spread by the settings. `suspect`: a spread above it may be too
+    wide; below it nothing has to be worked out.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_due_ns", "_samples", "cap", "median", "smallest", "suspect")
+
+    def __init__(self, cap: Decimal | None = None) -> None:
         self._samples: deque[Decimal] = deque(maxlen=_SAMPLES_MAX)
         self._due_ns: Instant = 0
+        self.cap = cap
         self.median: Decimal | None = None
         self.smallest: Decimal | None = None
+        self.suspect = Decimal(0)
 
     def add(self, spread: Decimal, at: Instant) -> None:
         """Cheap but for one tick in 10 s, which sorts at most 360 numbers."""
         if self.smallest is None or spread < self.smallest:
             self.smallest = spread
+            self._suspect()
         if at < self._due_ns:
             return
         self._due_ns = at + _SAMPLE_NS
@@ -37,10 +44,21 @@ class SpreadRing:
         if len(self._samples) >= _SAMPLES_MIN:
             ordered = sorted(self._samples)
             self.median = ordered[len(ordered) // 2]
+            self._suspect()
+
+    def _suspect(self) -> None:
+        """No factor is below 1: what is not wider than the median, or the smallest, is fine."""
+        usual = self.smallest if self.median is None else self.median
+        if usual is not None:
+            self.suspect = usual if self.cap is None else min(usual, self.cap)
 
 
 def m2_spread(spread: Decimal, ring: SpreadRing, limits: BreakerLimits) -> str | None:
-    """> 4 x the 1 h median; with fewer than 30 samples, > 10 x the smallest seen."""
+    """> 4 x the 1 h median, or the instrument's cap; with < 30 samples > 10 x the smallest seen."""
+    if spread <= ring.suspect:
+        return None
+    if ring.cap is not None and spread > ring.cap:
+        return f"spread {spread} is over its cap {ring.cap}"
     if ring.median is not None:
         if spread > limits.spread_factor * ring.median:
             return f"spread {spread} is over {limits.spread_factor} x its median {ring.median}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from orchestrator.kernel.safety.breakers.m4_gap import Band
 from orchestrator.model.limits import BreakerLimits
 from orchestrator.model.market import Tick
 from orchestrator.model.time import NS_PER_S, Instant, seconds
@@ -14,9 +15,12 @@ _MEMORY_NS = 60 * NS_PER_S
 
 
 def defect(  # noqa: PLR0911 -- a list of what can be wrong
-    tick: Tick, last: Tick | None, limits: BreakerLimits
+    tick: Tick, last: Tick | None, limits: BreakerLimits, band: Band | None = None
 ) -> str | None:
-    """What is wrong with a tick, or None. `last` is the last good one of the instrument."""
+    """What is wrong with a tick, or None. `last` is the last good one of the instrument.
+
+    `band`: its last minute; what is near it need not be compared with the last tick (M4's file).
+    """
     bid, ask = tick.bid, tick.ask
     if not (bid.is_finite() and ask.is_finite()):
         return f"{bid}/{ask} is not finite"
@@ -24,10 +28,13 @@ def defect(  # noqa: PLR0911 -- a list of what can be wrong
         return f"{bid}/{ask} is not above zero"
     if bid >= ask:
         return f"bid {bid} is not below ask {ask}"
+    near = band is not None and band.is_near(bid, ask, tick.seen_ns)
     if last is None:
         return None
     if tick.venue_ns < last.venue_ns:
         return "older than the last tick"
+    if near:
+        return None
     if tick.seen_ns - last.seen_ns > _MEMORY_NS:
         return None
     # Off in sides, not in mids: one multiplication less, and no looser.
