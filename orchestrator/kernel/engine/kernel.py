@@ -256,7 +256,7 @@ class Kernel:
         losses.keep_day(turn)
         prices.keep_prices(turn)
         accounts.keep_accounts(turn)
-        leverage.judge_margins(turn, turn.world.account_ids, moved=False)
+        leverage.judge_margins(turn, turn.world.account_ids)
         leverage.keep_correlations(turn)
         sending.keep_orders(turn)
         holding.keep_calm(turn)

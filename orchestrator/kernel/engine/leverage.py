@@ -14,25 +14,18 @@ from orchestrator.kernel.safety.breakers.a6_margin import a6_margin
 from orchestrator.kernel.safety.breakers.s3_exposure import s3_correlation, s3_gross
 from orchestrator.model.money import ZERO, AccountId
 from orchestrator.model.safety import Effect
-from orchestrator.model.time import HOUR_NS, NS_PER_S
+from orchestrator.model.time import HOUR_NS
 
-# Margin and gross move with the price as slowly as it does: within a second, and as long as NAV is
-# this far from the limit, the last figures will do. What changes the books asks at once.
-_AGAIN_NS = NS_PER_S
+# NAV this much above the limit is near: then A6 looks at each price.
 _NEAR = Decimal("1.10")
 
 
-def judge_margins(turn: Turn, accounts: Iterable[AccountId], *, moved: bool) -> None:
-    """A6 of these accounts; `moved`: their books changed, not only a price."""
+def judge_margins(turn: Turn, accounts: Iterable[AccountId]) -> None:
+    """A6 of these accounts."""
     for account_id in accounts:
         nav = scene.nav_of(turn.world, account_id)
-        if nav is not None and (moved or _margin_matters(turn, account_id, nav)):
+        if nav is not None:
             judge_margin(turn, account_id, nav)
-
-
-def _margin_matters(turn: Turn, account_id: AccountId, nav: Decimal) -> bool:
-    live = turn.live.account(account_id)
-    return nav <= live.margin_near or turn.now - live.margin_ns >= _AGAIN_NS
 
 
 def judge_margin(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
@@ -42,7 +35,7 @@ def judge_margin(turn: Turn, account_id: AccountId, nav: Decimal) -> None:
         return  # unknown is A7's
     live = turn.live.account(account_id)
     limits = turn.world.plan.breakers
-    live.margin_ns, live.margin_near = turn.now, margin * _NEAR / limits.margin_block
+    live.margin_near = margin * _NEAR / limits.margin_block
     found = a6_margin(margin, nav, limits)
     effect, evidence = found if found is not None else (Effect.BLOCK, None)
     hold(turn, "A6", evidence, account_id, effect=effect)
@@ -56,11 +49,9 @@ def judge_told(turn: Turn, account_id: AccountId, percent: Decimal | None) -> No
         hold(turn, "A6", told, account_id, effect=Effect.FLATTEN)
 
 
-def judge_exposure(turn: Turn, *, moved: bool) -> None:
-    """S3, gross: at once when books moved, else at most once a second."""
+def judge_exposure(turn: Turn) -> None:
+    """S3: gross exposure, and what was last found of the returns."""
     live = turn.live
-    if not moved and turn.now - live.gross_ns < _AGAIN_NS:
-        return
     live.gross_ns = turn.now
     gross = nav = ZERO
     for account_id in scene.counted(turn.world):
@@ -100,7 +91,7 @@ def keep_correlations(turn: Turn) -> None:
         return
     live.returns_hour = hour
     live.correlated = next(_pairs(turn), None)
-    judge_exposure(turn, moved=True)
+    judge_exposure(turn)
 
 
 def _pairs(turn: Turn) -> Iterator[str]:

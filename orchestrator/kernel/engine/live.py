@@ -64,8 +64,7 @@ class AccountLive:
         self.load_known = False
         self.legs: tuple[Leg, ...] | None = None  # of trades and of orders at the venue
         self.legs_known = False
-        self.margin_ns: Instant = -(10**18)  # when A6 last looked,
-        self.margin_near: Decimal = ZERO  # and the NAV from which it looks at each price
+        self.margin_near: Decimal = ZERO  # the NAV from which A6 looks at each price
         self.rejects = Rejects()
         self.naked: dict[str, list[Instant]] = {}  # trade -> [first seen, last tried]
 

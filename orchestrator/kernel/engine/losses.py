@@ -64,11 +64,15 @@ def judge(turn: Turn, accounts: Collection[AccountId], witness: Witness) -> None
         if nav is not None:
             moved = True
             judge_account(turn, account_id, nav, witness)
+            if nav <= turn.live.account(account_id).margin_near:
+                leverage.judge_margin(turn, account_id, nav)
     if moved:
         judge_totals(turn, {}, witness)
-        booked = witness.tick is None
-        leverage.judge_margins(turn, accounts, moved=booked)
-        leverage.judge_exposure(turn, moved=booked)
+        # Margin and gross exposure move no faster than the price: unless the books changed, or NAV
+        # is near the limit, the figures of a second ago will do.
+        if witness.tick is None or turn.now - turn.live.gross_ns >= NS_PER_S:
+            leverage.judge_margins(turn, accounts)
+            leverage.judge_exposure(turn)
 
 
 def judge_account(turn: Turn, account_id: AccountId, nav: Decimal, witness: Witness) -> None:

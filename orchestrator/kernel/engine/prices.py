@@ -33,7 +33,7 @@ def on_tick(turn: Turn, tick: Tick) -> None:
         if silent_ns > turn.world.outage_ns and live.prices_ns:
             warm_up(turn, "the stream was silent", silent_ns)
         live.prices_ns = tick.seen_ns
-    pulse, last = live.pulse(name, limits), live.quotes.tick(name)
+    pulse, last = live.pulses.get(name) or live.pulse(name, limits), live.quotes.tick(name)
     wrong = defect(tick, last, limits, pulse.band)
     if wrong is not None or not live.quotes.put(tick):
         _drop(turn, tick, wrong or "it is no price")
@@ -49,17 +49,20 @@ def on_tick(turn: Turn, tick: Tick) -> None:
 
 def _feel(turn: Turn, tick: Tick, last: Tick | None, pulse: Pulse) -> None:
     """M2, M3, M4, M6 and T4 of one good tick; on most ticks a handful of comparisons."""
-    limits, name, at = turn.world.plan.breakers, tick.instrument, tick.seen_ns
-    spread, before = tick.ask - tick.bid, len(turn.facts)
-    wide = m2_spread(spread, pulse.ring, limits)
-    pulse.ring.add(spread, at)
-    if wide is not None:
-        cool(turn, "M2", wide, name)
-    moved = ZERO if last is None else abs(tick.bid - last.bid)
-    if not pulse.band.near or moved > pulse.spread:
+    name, bid, at, ring, band = tick.instrument, tick.bid, tick.seen_ns, pulse.ring, pulse.band
+    spread, before = tick.ask - bid, len(turn.facts)
+    if spread > ring.suspect:
+        wide = m2_spread(spread, ring, turn.world.plan.breakers)
+        if wide is not None:
+            cool(turn, "M2", wide, name)
+    if at >= ring.due_ns or ring.smallest is None or spread < ring.smallest:
+        ring.add(spread, at)
+    moved = ZERO if last is None else abs(bid - last.bid)
+    if moved > pulse.spread or not band.near:
         _perhaps_jumped(turn, tick, last, moved, pulse)
     pulse.spread = spread
-    pulse.band.add(tick.bid)
+    if not band.lowest <= bid <= band.highest:
+        band.add(bid)
     if at >= pulse.minute_end_ns:
         pulse.minute_end_ns = (at // MINUTE_NS + 1) * MINUTE_NS
         pulse.volatility.minute_over(tick.bid, at)
@@ -67,7 +70,7 @@ def _feel(turn: Turn, tick: Tick, last: Tick | None, pulse: Pulse) -> None:
     if pulse.halted is not (not tick.tradeable):
         pulse.halted = not tick.tradeable
         hold(turn, "M6", m6_halted(tradeable=tick.tradeable), name)
-    if pulse.warmth.going_on:
+    if pulse.cold:
         pulse.warmth.tick(tick.venue_ns, at)
         keep_warm(turn, name, pulse)
     if len(turn.facts) > before:
@@ -110,7 +113,9 @@ def warm_up(turn: Turn, why: str, outage_ns: Instant) -> None:
     """T4: every instrument shows anew that its price lives; one alert for all of them."""
     limits, cold = turn.world.plan.breakers, list[str]()
     for name in turn.world.plan.instruments:
-        turn.live.pulse(name, limits).warmth.begin(limits, outage_ns=outage_ns)
+        pulse = turn.live.pulse(name, limits)
+        pulse.warmth.begin(limits, outage_ns=outage_ns)
+        pulse.cold = True
         if turn.state.board.get("T4", name) is None:
             cold.append(name)
             turn.say(
@@ -126,6 +131,7 @@ def warm_up(turn: Turn, why: str, outage_ns: Instant) -> None:
 def keep_warm(turn: Turn, name: InstrumentName, pulse: Pulse) -> None:
     if pulse.warmth.is_over(turn.now):
         pulse.warmth.end()
+        pulse.cold = False
         hold(turn, "T4", None, name)
 
 
@@ -165,6 +171,6 @@ def keep_prices(turn: Turn) -> None:
         if stale is not None or seen is not None:
             hold(turn, "M1", stale, name)
         pulse = live.pulses.get(name)
-        if pulse is not None and pulse.warmth.going_on:
+        if pulse is not None and pulse.cold:
             keep_warm(turn, name, pulse)
     keep_market_wide(turn)

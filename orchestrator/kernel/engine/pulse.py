@@ -16,13 +16,23 @@ from orchestrator.model.time import Instant
 class Pulse:
     """One instrument: the memories of M2, M3, M4 and T4, and whether M6 was judged."""
 
-    __slots__ = ("band", "halted", "minute_end_ns", "ring", "spread", "volatility", "warmth")
+    __slots__ = (
+        "band",
+        "cold",
+        "halted",
+        "minute_end_ns",
+        "ring",
+        "spread",
+        "volatility",
+        "warmth",
+    )
 
     def __init__(self, ring: SpreadRing, limits: BreakerLimits) -> None:
         self.ring = ring
         self.band = Band(limits)
         self.volatility = Volatility()
         self.warmth = Warmth()
+        self.cold = False  # it warms up
         self.spread: Decimal = ZERO  # of the last good tick
         self.minute_end_ns: Instant = 0
         self.halted: bool | None = None  # None: a trip of an earlier life may stand

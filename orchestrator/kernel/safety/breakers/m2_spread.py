@@ -22,24 +22,26 @@ class SpreadRing:
     wide; below it nothing has to be worked out.
     """
 
-    __slots__ = ("_due_ns", "_samples", "cap", "median", "smallest", "suspect")
+    __slots__ = ("_samples", "cap", "due_ns", "median", "smallest", "suspect")
 
     def __init__(self, cap: Decimal | None = None) -> None:
         self._samples: deque[Decimal] = deque(maxlen=_SAMPLES_MAX)
-        self._due_ns: Instant = 0
+        self.due_ns: Instant = 0  # of the next sample
         self.cap = cap
         self.median: Decimal | None = None
         self.smallest: Decimal | None = None
         self.suspect = Decimal(0)
 
     def add(self, spread: Decimal, at: Instant) -> None:
-        """Cheap but for one tick in 10 s, which sorts at most 360 numbers."""
+        """One tick in 10 s sorts at most 360 numbers; one that is not due and not smaller than
+        `smallest` changes nothing and need not be given.
+        """
         if self.smallest is None or spread < self.smallest:
             self.smallest = spread
             self._suspect()
-        if at < self._due_ns:
+        if at < self.due_ns:
             return
-        self._due_ns = at + _SAMPLE_NS
+        self.due_ns = at + _SAMPLE_NS
         self._samples.append(spread)
         if len(self._samples) >= _SAMPLES_MIN:
             ordered = sorted(self._samples)

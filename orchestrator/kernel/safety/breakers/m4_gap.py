@@ -13,6 +13,7 @@ from orchestrator.model.time import NS_PER_S, Instant
 _BUCKET_NS = 10 * NS_PER_S
 _BUCKETS = 6  # a minute, and the bucket that is being filled
 _FAR = Decimal("1.03")
+_HIGHER_THAN_ALL = Decimal("Infinity")
 
 
 class Band:
@@ -23,24 +24,16 @@ class Band:
     """
 
     __slots__ = (
-        "_buckets",
-        "_down",
-        "_far",
-        "_fraction",
-        "_highest",
-        "_lowest",
-        "_until",
-        "_up",
-        "near",
-    )
+        "_buckets", "_down", "_far", "_fraction", "_until", "_up", "highest", "lowest", "near",
+    )  # fmt: skip
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._fraction = limits.flash_fraction
-        self._buckets: deque[tuple[Instant, Price, Price]] = deque(maxlen=_BUCKETS)
+        self._buckets: deque[tuple[Instant, Decimal, Decimal]] = deque(maxlen=_BUCKETS)
         self._until: Instant = 0
         self.near = False  # as last asked
-        self._lowest: Price | None = None
-        self._highest: Price | None = None
+        self.lowest: Decimal = _HIGHER_THAN_ALL
+        self.highest: Decimal = ZERO
         self._up = self._down = self._far = ZERO  # nothing is near nothing
 
     def is_near(self, bid: Price, ask: Price, at: Instant) -> bool:
@@ -54,37 +47,30 @@ class Band:
         return self._up > 0 and not self._down < bid < self._up
 
     def add(self, bid: Price) -> None:
-        """Take in a good bid, after `is_near`; cheap unless it is an extreme."""
-        if self._lowest is None or self._highest is None:
-            self._lowest = self._highest = bid
-        elif bid < self._lowest:
-            self._lowest = bid
-        elif bid > self._highest:
-            self._highest = bid
-        else:
-            return
+        """Take in a good bid, after `is_near`. What is between `lowest` and `highest` changes
+        nothing and need not be given.
+        """
+        self.lowest, self.highest = min(self.lowest, bid), max(self.highest, bid)
         self._measure()
 
     def _turn_over(self, at: Instant) -> None:
-        if self._lowest is not None and self._highest is not None:
-            self._buckets.append((self._until, self._lowest, self._highest))
+        if self.highest > 0:
+            self._buckets.append((self._until, self.lowest, self.highest))
         while self._buckets and at - self._buckets[0][0] >= _BUCKETS * _BUCKET_NS:
             self._buckets.popleft()
         self._until = at + _BUCKET_NS
-        self._lowest = self._highest = None
+        self.lowest, self.highest = _HIGHER_THAN_ALL, ZERO
         self._measure()
 
     def _measure(self) -> None:
-        lows = [low for _, low, _ in self._buckets]
-        highs = [high for _, _, high in self._buckets]
-        if self._lowest is not None and self._highest is not None:
-            lows.append(self._lowest)
-            highs.append(self._highest)
-        if not lows:
+        lowest = min((low for _, low, _ in self._buckets), default=self.lowest)
+        highest = max((high for _, _, high in self._buckets), default=self.highest)
+        lowest, highest = min(lowest, self.lowest), max(highest, self.highest)
+        if highest == 0:
             self._up = self._down = self._far = ZERO
             return
-        self._up = min(lows) * (ONE + self._fraction)
-        self._down = max(highs) * (ONE - self._fraction)
+        self._up = lowest * (ONE + self._fraction)
+        self._down = highest * (ONE - self._fraction)
         self._far = self._up * _FAR
 
 

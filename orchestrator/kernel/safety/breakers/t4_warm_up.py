@@ -18,10 +18,6 @@ class Warmth:
         self._more_ns: Instant = 0
         self.over_ns: Instant | None = None  # fresh ticks have come; over from then on
 
-    @property
-    def going_on(self) -> bool:
-        return self._needed > 0 or self.over_ns is not None
-
     def begin(self, limits: BreakerLimits, *, outage_ns: Instant) -> None:
         """2 fresh ticks; after an outage > 60 s 30 s more. An outage is never made shorter."""
         self._needed, self.over_ns = limits.warm_ticks, None
