@@ -18,7 +18,7 @@ from orchestrator.agents.pattern_detection import PatternDetection
 from orchestrator.agents.strategy_analysis import StrategyAnalysis
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
-from orchestrator.model.limits import AccountPlan, KernelPlan
+from orchestrator.model.limits import AccountPlan, BreakerLimits, KernelPlan
 from orchestrator.research.simulate.agents import haunted
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.feed import INSTRUMENTS
@@ -39,7 +39,10 @@ from orchestrator.service.telemetry import Telemetry
 
 _NODE = "simulation"
 _VERSION = "simulated"
+# Lives here are short: at three unclean starts in ten minutes most seeds would be blocked for good.
+_BREAKERS = BreakerLimits(unclean_starts=12)
 PLAN = KernelPlan(
+    breakers=_BREAKERS,
     accounts=tuple(AccountPlan(account_id=account_id, limits=LIMITS) for account_id in ACCOUNTS),
     instruments=INSTRUMENTS, calendar="always",
 )  # fmt: skip
