@@ -161,6 +161,8 @@ class Outbox:
 
     def ready(self) -> None:
         """A connection came free, or was lost: let who waits go, urgent first, in turns."""
+        if not any(self._queues):
+            return
         while self._next_of(Rank.URGENT):
             pass
         if self._alarm is None:

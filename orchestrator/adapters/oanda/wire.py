@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ W = TypeVar("W")
 # What decoding raises for bytes that are no JSON of the wanted shape, nested without end included.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+_ID_DIGITS = 18  # as many as 64 bits hold
 _PRICE_EXPONENT_MAX = 9  # no price has ten digits before its point
 
 
@@ -185,7 +187,7 @@ def read(body: bytes, shape: type[W]) -> W:
 
 def whole_number(text: str) -> int:
     """A transaction id as the integer that it is; ValueError for anything else."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:  # noqa: PLR2004 - 64 bits
+    if not (text.isascii() and text.isdigit()) or len(text) > _ID_DIGITS:
         raise ValueError(f"not a transaction id: {text[:20]!r}")
     return int(text)
 
@@ -200,10 +202,14 @@ def transaction_of(raw: bytes | msgspec.Raw) -> Transaction:
         found = _transaction.decode(raw)
     except UNREADABLE as error:
         found = _unknown_type(raw, ValueError(f"unreadable transaction: {error}"))
-    whole_number(found.id)
-    if not parse_time(found.time):
-        raise ValueError(f"transaction {found.id} without a time")
+    if len(found.id) > _ID_DIGITS or not _is_time(found.time):
+        raise ValueError(f"transaction {found.id[:20]} at {found.time[:20]!r}")
     return found
+
+
+@lru_cache(maxsize=256)  # the transactions of a batch have one time
+def _is_time(text: str) -> bool:
+    return parse_time(text) > 0
 
 
 def _unknown_type(raw: bytes | msgspec.Raw, problem: ValueError) -> Transaction:

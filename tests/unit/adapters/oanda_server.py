@@ -208,10 +208,11 @@ async def venue_at(
     url: str,
     limits: ClientLimits = QUICK,
     accounts: tuple[AccountId, ...] = (ACCOUNT, OTHER),
+    stream_url: str | None = None,
     **more,
 ) -> AsyncIterator[OandaVenue]:
     venue = OandaVenue(
-        accounts, TOKEN, rest_url=url, stream_url=url, now=market_ns, mono=mono_ns,
+        accounts, TOKEN, rest_url=url, stream_url=stream_url or url, now=market_ns, mono=mono_ns,
         dice=random.Random(1).random, limits=limits, **more,
     )  # fmt: skip
     try:
