@@ -199,11 +199,12 @@ async def test_rest_and_streams_may_live_on_hosts_of_their_own():
     rest, stream = Script(), Script()
     rest.answer = saying(answer(200, account()))
     stream.answer = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    async with serving(rest), serving(stream):
-        async with venue_at(rest.url, stream_url=stream.url) as venue:
-            assert (await venue.account(ACCOUNT)).id == ACCOUNT
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await venue.stream_prices(ACCOUNT, [EUR_USD], lambda _: None)
+    async with (
+        serving(rest), serving(stream), venue_at(rest.url, stream_url=stream.url) as venue,
+    ):  # fmt: skip
+        assert (await venue.account(ACCOUNT)).id == ACCOUNT
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await venue.stream_prices(ACCOUNT, [EUR_USD], lambda _: None)
     assert [one.path.rpartition("/")[2][:6] for one in stream.requests] == ["stream"]
     assert len(rest.requests) == 1
