@@ -56,7 +56,7 @@ class Backend:
             return OTHERS_LIVE if options.until_flat and isinstance(exc, StoreLocked) else 1
 
     def paper(self, arguments: list[str]) -> int:
-        from orchestrator.paper.main import run
+        from orchestrator.main.paper import run
 
         return run(arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,13 +15,14 @@ import msgspec
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.paper.exchange.config import AccountConfig, Commission
 from orchestrator.paper.exchange.depth import DEEP, Depth, Level
+from orchestrator.paper.feeds.live import Source
 from orchestrator.paper.instruments import SPECS, USUAL
 
 EXAMPLE = "101-001-1000001-001:USD:100000"
 
 
 class PaperConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the venue is started with. `feed`: synthetic, manual, or replay files."""
+    """Everything that the venue is started with. `feed`: synthetic, manual, replay or live."""
 
     token: str
     accounts: tuple[AccountConfig, ...]
@@ -31,7 +33,9 @@ class PaperConfig(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 1.0
     seed: int = 1
     hours: str = "always"
-    instruments: tuple[InstrumentName, ...] = USUAL  # of the synthetic market
+    instruments: tuple[InstrumentName, ...] = USUAL  # synthetic and live; none: all of the source
+    named: bool = False  # one by one, so that none of them may be missing
+    source: Source | None = None
     control: bool = False
     limits: bool = False
     stream_port: int | None = None
@@ -191,14 +195,19 @@ def _who(add: Callable[..., argparse.Action]) -> None:
 
 
 def _prices(add: Callable[..., argparse.Action]) -> None:
-    about = "synthetic (default), manual, or replay:FILE [FILE...]; replay may be repeated"
+    about = "synthetic (default), manual, live, or replay:FILE [FILE...]; replay may be repeated"
     add("--feed", action="append", nargs="+", default=[], metavar="FEED", help=about)
     add("--speed", default="1", help="market seconds per second, or max (default 1)")
     about = "seed of the synthetic market, and of the dice of faults (default 1)"
     add("--seed", default="1", help=about)
     add("--hours", default="always", help="always, or fx: the synthetic market keeps FX hours")
-    about = f"of the synthetic market: usual (default, {len(USUAL)}), all, or NAME,NAME,..."
+    about = f"synthetic and live: usual (default, {len(USUAL)}), all, or NAME,NAME,..."
     add("--instruments", default="usual", help=about)
+    about = "of live prices: practice (default), live, or an address; token in PAPER_SOURCE_TOKEN"
+    add("--source", default=None, metavar="WHERE", help=about)
+    add("--source-stream", default=None, metavar="URL", help="the source's streams' own address")
+    about = "account of the source to read with (default: the first that the token may use)"
+    add("--source-account", default=None, metavar="ID", help=about)
     about = "what the book offers: UNITS:PIPS,... for each level (default: any size at one price)"
     add("--depth", default=None, help=about)
     add("--hold", action="store_true", help="hold market time until the first price stream")
@@ -242,6 +251,7 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         raise FlagError("--tls-cert and --tls-key belong together: one of them is missing")
     if given.hours not in {"always", "fx"}:
         raise FlagError(f"--hours {given.hours!r}: must be always or fx")
+    source = _source(given, feed)
     return PaperConfig(
         token=given.token,
         accounts=accounts,
@@ -252,7 +262,9 @@ def parse(argv: Sequence[str]) -> PaperConfig:
         speed=_speed(given.speed),
         seed=_whole("--seed", given.seed, 0, 2**63),
         hours=given.hours,
-        instruments=_instruments(given.instruments),
+        instruments=_instruments(given.instruments, feed),
+        named=given.instruments not in {"usual", "all"},
+        source=source,
         control=given.control,
         limits=given.limits,
         depth=DEEP if given.depth is None else parse_depth(given.depth),
@@ -271,10 +283,10 @@ def parse(argv: Sequence[str]) -> PaperConfig:
 def _feed(words: list[str]) -> tuple[str, tuple[Path, ...]]:
     if words in ([], ["synthetic"]):
         return "synthetic", ()
-    if words == ["manual"]:
-        return "manual", ()
+    if words in (["manual"], ["live"]):
+        return words[0], ()
     if not words[0].startswith("replay:"):
-        raise FlagError(f"--feed {words[0]!r}: must be synthetic, manual or replay:FILE")
+        raise FlagError(f"--feed {words[0]!r}: must be synthetic, manual, live or replay:FILE")
     files = tuple(Path(word.removeprefix("replay:")) for word in words)
     for file in files:
         if not file.is_file():
@@ -282,12 +294,43 @@ def _feed(words: list[str]) -> tuple[str, tuple[Path, ...]]:
     return "replay", files
 
 
-def _instruments(text: str) -> tuple[InstrumentName, ...]:
+def _source(given: argparse.Namespace, feed: str) -> Source | None:
+    """The token comes from the environment alone: a command line is everybody's to read."""
+    if feed != "live":
+        for flag in ("source", "source_stream", "source_account"):
+            if getattr(given, flag) is not None:
+                raise FlagError(f"--{flag.replace('_', '-')}: only with --feed live")
+        return None
+    if given.speed != "1" or given.hold:
+        raise FlagError("--feed live: runs at the market's own pace, without --speed and --hold")
+    token = os.environ.get("PAPER_SOURCE_TOKEN") or os.environ.get("OANDA_API_KEY") or ""
+    if not token or not token.isascii() or any(c.isspace() for c in token):
+        raise FlagError(
+            "--feed live: the token of the source is missing, or not plain text without spaces; "
+            "put it into PAPER_SOURCE_TOKEN (or OANDA_API_KEY)"
+        )
+    return Source(
+        where=given.source or "practice",
+        token=token,
+        stream=given.source_stream or "",
+        account=given.source_account or "",
+    )
+
+
+_NAME = re.compile(r"[A-Z0-9]{2,12}_[A-Z0-9]{2,12}")
+
+
+def _instruments(text: str, feed: str) -> tuple[InstrumentName, ...]:
     if text in {"usual", "all"}:
-        return USUAL if text == "usual" else tuple(SPECS)
+        everything = () if feed == "live" else tuple(SPECS)
+        return USUAL if text == "usual" else everything
+    if feed not in {"synthetic", "live"}:
+        raise FlagError("--instruments: only with --feed synthetic or live")
     names = tuple(InstrumentName(name) for name in text.split(","))
     for name in names:
-        if name not in SPECS:
+        if _NAME.fullmatch(name) is None:
+            raise FlagError(f"--instruments: {name!r} is no instrument, for example EUR_USD")
+        if feed == "synthetic" and name not in SPECS:
             known = ", ".join(SPECS)
             raise FlagError(f"--instruments: {name!r} is not known; usual, all, or some of {known}")
         if names.count(name) > 1:

@@ -19,6 +19,7 @@ from orchestrator.model.time import format_time
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.feeds.base import Feed
+from orchestrator.paper.feeds.live import Connect, LiveFeed, open_live
 from orchestrator.paper.feeds.manual import ManualFeed
 from orchestrator.paper.feeds.replay import ReplayFeed
 from orchestrator.paper.feeds.synthetic import SyntheticFeed
@@ -60,6 +61,10 @@ def make_market(
     venue_time = VenueTime(
         feed.start_ns, config.speed, mono, held=config.hold, mono_start=mono_start
     )
+    if isinstance(feed, LiveFeed):
+        return Market(
+            feed, venue_time, calendar=feed.calendar, depth=config.depth, specs=feed.specs
+        )
     calendar = "fx" if config.feed == "replay" or config.hours == "fx" else "always"
     return Market(feed, venue_time, calendar=calendar, depth=config.depth)
 
@@ -139,8 +144,23 @@ def _no_password() -> str:
     return ""
 
 
-async def serve(config: PaperConfig) -> None:
-    """Run until SIGTERM, SIGINT or POST /control/shutdown."""
+async def _feed_of(config: PaperConfig, wall_ns: int, connect: Connect | None) -> Feed:
+    if config.source is None:
+        return make_feed(config, wall_ns)
+    if connect is None:
+        raise FlagError("--feed live: only as `orchestrator paper`")
+    return await open_live(
+        connect, config.source, config.instruments,
+        [account.currency for account in config.accounts],
+        named=config.named, wall_ns=time.time_ns, mono=time.monotonic_ns, say=_say,
+    )  # fmt: skip
+
+
+async def serve(config: PaperConfig, connect: Connect | None = None) -> None:
+    """Run until SIGTERM, SIGINT or POST /control/shutdown. `connect`: to the source of live prices.
+
+    FeedError when prices cannot be read, FlagError when an account cannot be opened so.
+    """
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
@@ -148,13 +168,19 @@ async def serve(config: PaperConfig) -> None:
         state = StateFile(config.state) if config.state is not None else None
     with _named("--log", config.log):
         log = WriteLog(config.log) if config.log is not None else None
+    feed: Feed | None = None
     try:
         wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
-        feed = make_feed(config, wall_ns)
+        feed = await _feed_of(config, wall_ns, connect)
         # A market of today starts when we did, not when its history was made.
-        mono_start = None if config.feed == "replay" else mono_ns
+        mono_start = mono_ns if config.feed in {"synthetic", "manual"} else None
         market = make_market(config, feed, time.monotonic_ns, mono_start)
         open_accounts(market, config.accounts, state)
+        if config.feed == "live" and market.exchange.now_ns > market.time.now():
+            lived = format_time(market.exchange.now_ns)
+            raise FeedError(
+                f"--state: its accounts have lived until {lived}, later than the source"
+            )
         market.go_on_from_accounts(catch_up=config.feed != "replay")
         server = Server(
             market, config.token, with_control=config.control, with_limits=config.limits,
@@ -163,6 +189,8 @@ async def serve(config: PaperConfig) -> None:
         )  # fmt: skip
         await _listen(config, market, server, stopping)
     finally:
+        if isinstance(feed, LiveFeed):
+            await feed.reader.close()
         if state is not None:
             state.close()
         if log is not None:
@@ -196,10 +224,15 @@ async def _listen(
 
 
 async def _until_stopped(market: Market, stopping: asyncio.Event) -> None:
+    feed = market.feed
     async with asyncio.TaskGroup() as tasks:
-        feed = tasks.create_task(market.run(), name="feed")
+        running = [tasks.create_task(market.run(), name="feed")]
+        if isinstance(feed, LiveFeed):
+            feed.tell(market.publish, market.time.now)
+            running.append(tasks.create_task(feed.run(), name="source"))
         await stopping.wait()
-        feed.cancel()
+        for one in running:
+            one.cancel()
 
 
 def _announce(config: PaperConfig, market: Market, ports: Sequence[int]) -> None:
@@ -221,12 +254,20 @@ def _announce(config: PaperConfig, market: Market, ports: Sequence[int]) -> None
     sys.stderr.flush()
 
 
-def run(argv: Sequence[str] | None = None) -> int:
-    """The program: 0 after an ordered end, 2 for a bad flag, 1 when it cannot start or go on."""
+def _say(text: str) -> None:
+    sys.stderr.write(f"paper venue: {text}\n")
+    sys.stderr.flush()
+
+
+def run(argv: Sequence[str] | None = None, connect: Connect | None = None) -> int:
+    """The program: 0 after an ordered end, 2 for a bad flag, 1 when it cannot start or go on.
+
+    `connect` reaches the source of live prices; without it `--feed live` is refused.
+    """
     try:
         config = parse(sys.argv[1:] if argv is None else argv)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(config))
+            runner.run(serve(config, connect))
     except FlagError as error:
         return _fail(2, error)
     except FeedError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -44,7 +44,13 @@ class Market:
     """One venue. `references`: constant quotes, published once, for conversions alone."""
 
     def __init__(
-        self, feed: Feed, time: VenueTime, *, calendar: str = "fx", depth: Depth = DEEP
+        self,
+        feed: Feed,
+        time: VenueTime,
+        *,
+        calendar: str = "fx",
+        depth: Depth = DEEP,
+        specs: Mapping[InstrumentName, InstrumentSpec] | None = None,
     ) -> None:
         self.feed = feed
         self.time = time
@@ -54,11 +60,12 @@ class Market:
         self.instruments = feed.instruments
         self.references: tuple[InstrumentName, ...] = ()
         self.fixed: set[InstrumentName] = set()  # priced by hand: the feed's prices are ignored
+        self._unheard: dict[InstrumentName, Tick] = {}  # what it said last of those
         self.halted: set[InstrumentName] = set()  # by hand: prices go on, trading does not
         self.candles = CandleStore()
-        specs = dict(SPECS) | {name: spec_of(name) for name in feed.instruments}
+        known = dict(SPECS) | {name: spec_of(name) for name in feed.instruments}
         self.depth = depth
-        self.exchange = Exchange(specs, depth)
+        self.exchange = Exchange(known | dict(specs or {}), depth)
         self._clockwork = Clockwork(self.exchange, time.now())
         self._sinks: list[TickSink] = []
         self._released = asyncio.Event()
@@ -171,6 +178,7 @@ class Market:
     def publish(self, ticks: Sequence[Tick]) -> None:
         """Into the books and candles first, then to whoever listens."""
         if self.fixed:
+            self._unheard |= {t.instrument: t for t in ticks if t.instrument in self.fixed}
             ticks = [tick for tick in ticks if tick.instrument not in self.fixed]
         if self.halted:
             ticks = [self._as_halted(tick) for tick in ticks]
@@ -239,8 +247,12 @@ class Market:
         return tick
 
     def let_go(self, name: InstrumentName) -> None:
-        """The feed prices this instrument again."""
+        """The feed prices this instrument again: at once, if it said anything meanwhile."""
         self.fixed.discard(name)
+        last = self._unheard.pop(name, None)
+        if last is not None:
+            now = self.time.now()
+            self.publish([msgspec.structs.replace(last, venue_ns=now, seen_ns=now)])
 
     def listen(self, sink: TickSink) -> None:
         self._sinks.append(sink)

@@ -26,12 +26,15 @@ def decoded(answer: http.client.HTTPResponse) -> object:
 class Venue:
     """Started with `flags`; `with` ends it."""
 
-    def __init__(self, folder: Path, *flags: str, feed: tuple[str, ...] = ("manual",)) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, feed: tuple[str, ...] = ("manual",),
+        program: tuple[str, ...] = ("orchestrator.paper",),
+    ) -> None:  # fmt: skip
         self.port_file = folder / "port"
         self.port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "orchestrator.paper", "--port", "0", "--token", TOKEN,
+                sys.executable, "-m", *program, "--port", "0", "--token", TOKEN,
                 "--account", f"{USD}:USD:100000", "--account", f"{EUR}:EUR:50000",
                 "--account", f"{HEDGING}:USD:100000:hedging", "--control",
                 "--port-file", str(self.port_file), "--feed", *feed, *flags,

@@ -13,6 +13,7 @@ from orchestrator.paper.call import Answer, Call, Refused, answer_of, bad, encod
 from orchestrator.paper.exchange.requests import read_body
 from orchestrator.paper.exchange.restrictions import SIDES
 from orchestrator.paper.faults import Fault, Faults
+from orchestrator.paper.feeds.live import LiveFeed
 
 _PRICE_MAX = Decimal(10_000_000)  # keeps what an account can win or lose within its books
 _SPEEDS = (0.001, 1_000_000.0)
@@ -57,6 +58,8 @@ def clock(call: Call) -> Answer:
     """VenueClock, with the constant quotes that are no prices of the feed."""
     told: dict[str, object] = msgspec.to_builtins(call.market.clock())
     told["references"] = call.market.references
+    if isinstance(call.market.feed, LiveFeed):
+        told["source"] = call.market.feed.state()
     return Answer(200, encode(told))
 
 
@@ -67,6 +70,8 @@ def set_clock(call: Call) -> Answer:
         raise bad("jump_s")
     if body.speed is not None and not _SPEEDS[0] <= body.speed <= _SPEEDS[1]:
         raise bad("speed")
+    if isinstance(market.feed, LiveFeed):
+        raise Refused(400, "The clock follows the source of live prices")
     if market.time.held or market.time.speed == 0:
         raise Refused(400, "The clock is held, or runs as fast as it can")
     if body.jump_s:
