@@ -133,7 +133,8 @@ class Service:
     def _taste(self) -> str:
         if self.wishes.replay is not None:
             return "replay"
-        return "demo" if self.connection is not None and self.connection.paper is not None else ""
+        made_up = self.connection is not None and self.connection.paper is not None
+        return "demo" if made_up and self.settings.paper_feed == "synthetic" else ""
 
     def _until_replay_ends(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         return (self._end_with_replay,) if self.wishes.exit_at_end else ()
@@ -216,7 +217,8 @@ def banner(service: Service, url: str) -> str:
     if wishes.replay is not None:
         what += f", replay of {len(wishes.replay.files)} files at {wishes.replay.speed:g} x"
     elif settings.on_paper and settings.base_url is None:
-        what += ", synthetic market"
+        live = settings.paper_feed == "live"
+        what += f", live prices of {settings.paper_source}" if live else ", synthetic market"
     command = _command()
     lines = [
         f"Trading System Orchestrator {__version__} ({what})",

@@ -93,7 +93,12 @@ def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> 
              "--log", str(folder / "paper-requests.log")]  # fmt: skip
     for account in settings.paper_accounts:
         words += ["--account", f"{account.account_id}:{account.currency}:{account.balance}"]
-    if replay is None:
+    if replay is None and settings.paper_feed == "live":
+        words += ["--feed", "live", "--source", settings.paper_source]
+        words += ["--instruments", ",".join(settings.instruments)]
+        account = settings.paper_source_account
+        words += ["--source-account", account] if account is not None else []
+    elif replay is None:
         words += ["--feed", "synthetic"]
         names = dict.fromkeys((*USUAL, *settings.instruments))
         words += ["--instruments", ",".join(names)] if len(names) > len(USUAL) else []
@@ -124,9 +129,7 @@ async def look_at(settings: Settings) -> Connection:
     if not (settings.on_paper and settings.base_url is None):
         return await connect(settings, None)
     folder = settings.state_dir.resolve()
-    arguments = paper_arguments(settings, folder, None)
-    fingerprint = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
-    paper = PaperProcess(folder, arguments, new_token(), fingerprint)
+    paper = _process(settings, folder, None)
     if not paper.find():
         raise VenueUnreachable("the embedded paper venue does not run; start the service first")
     url = f"http://127.0.0.1:{paper.port}"
@@ -142,12 +145,24 @@ def _token_source(settings: Settings) -> Callable[[str], str]:
 
 
 async def _paper(settings: Settings, folder: Path, replay: Replay | None) -> PaperProcess:
-    arguments = paper_arguments(settings, folder, replay)
-    fingerprint = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
-    paper = PaperProcess(folder, arguments, new_token(), fingerprint)
+    paper = _process(settings, folder, replay)
     if not paper.find():
         await paper.start(port=settings.paper_port)
     return paper
+
+
+def _process(settings: Settings, folder: Path, replay: Replay | None) -> PaperProcess:
+    """The paper venue with the settings' words; with a client of its own where prices are live."""
+    arguments = paper_arguments(settings, folder, replay)
+    fingerprint = hashlib.sha256("\0".join(arguments).encode()).hexdigest()
+    live = settings.paper_feed == "live" and replay is None
+    if not live or settings.oanda_api_key is None:
+        return PaperProcess(folder, arguments, new_token(), fingerprint)
+    secrets = {"PAPER_SOURCE_TOKEN": settings.oanda_api_key.get_secret_value()}
+    return PaperProcess(
+        folder, arguments, new_token(), fingerprint, module="orchestrator.main.paper",
+        secrets=secrets,
+    )  # fmt: skip
 
 
 async def _meet(

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,8 +45,18 @@ class PaperProcess:
     """
 
     def __init__(
-        self, folder: Path, arguments: Sequence[str], token: str, fingerprint: str
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        token: str,
+        fingerprint: str,
+        *,
+        module: str = "orchestrator.paper",
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
+        """`module`: what is run. `secrets`: variables for it, which no list of processes shows."""
+        self._module = module
+        self._secrets = dict(secrets or {})
         self._folder = folder
         self._arguments = tuple(arguments)
         self._token = token
@@ -93,10 +103,11 @@ class PaperProcess:
         output = self._folder / "paper.out"
         with output.open("ab") as sink:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 -- our own module, our own words
-                (sys.executable, "-m", "orchestrator.paper", *self._arguments,
+                (sys.executable, "-m", self._module, *self._arguments,
                  "--port", str(port), "--port-file", str(port_file)),
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": import_path(), "PAPER_TOKEN": self._token},
+                env={**os.environ, **self._secrets, "PYTHONPATH": import_path(),
+                     "PAPER_TOKEN": self._token},
             )  # fmt: skip
         listening = await self._port_of(port_file, output)
         self._record = ChildRecord(
@@ -111,7 +122,7 @@ class PaperProcess:
 
         Nobody knows its token, and its books are in the file, so it may go.
         """
-        for pid in _pids_with(self._arguments):
+        for pid in _pids_with(self._module, self._arguments):
             log.warning("paper.orphan_ended", pid=pid)
             _signal(pid, signal.SIGTERM)
             for _ in range(int(_STOP_S / _POLL_S)):
@@ -173,7 +184,7 @@ class PaperProcess:
         failpoints.after("paper.record")
 
 
-def _pids_with(arguments: Sequence[str]) -> list[int]:
+def _pids_with(module: str, arguments: Sequence[str]) -> list[int]:
     """Processes of this user that run the paper venue with exactly these words."""
     wanted = "\0".join(arguments).encode()
     found: list[int] = []
@@ -183,7 +194,7 @@ def _pids_with(arguments: Sequence[str]) -> list[int]:
             ours = folder.stat().st_uid == os.geteuid()
         except OSError:
             continue  # it has ended in the meantime
-        if ours and b"orchestrator.paper" in line and wanted in line:
+        if ours and module.encode() in line and wanted in line:
             found.append(int(folder.name))
     return found
 

@@ -32,6 +32,7 @@ def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
             _real_venue,
             _live,
             _hosts,
+            _live_prices,
             _known,
         )
         for problem in rule(settings)
@@ -136,6 +137,16 @@ def _real_venue(settings: Fields) -> Iterator[Contradiction]:
             ("oanda_account_ids", "oanda_environment"),
             f"{where}: the accounts to trade",
             "101-001-1000001-001,101-001-1000001-002",
+        )
+
+
+def _live_prices(settings: Fields) -> Iterator[Contradiction]:
+    embedded = settings.on_paper and not settings.oanda_base_url
+    if embedded and settings.paper_feed == "live" and not settings.oanda_api_key:
+        yield Contradiction(
+            ("oanda_api_key", "oanda_environment", "oanda_base_url", "paper_feed"),
+            "needed with PAPER_FEED=live: the token that OANDA's prices are read with",
+            "your-token",
         )
 
 

@@ -107,6 +107,12 @@ class Fields(Frozen):
     # The paper venue.
     paper_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     paper_market_hours: Literal["always", "fx"] = "always"
+    paper_feed: Literal["synthetic", "live"] = "synthetic"
+    paper_source: Literal["practice", "live"] = "practice"
+    paper_source_account: Annotated[
+        str | None,
+        Field(pattern=r"^\d{1,9}-\d{1,9}-\d{1,12}-\d{1,9}$", examples=["101-001-1000001-001"]),
+    ] = None
     paper_accounts: PaperAccounts = (
         PaperAccount(account_id="101-001-1000001-001", currency="USD", balance=D(100_000)),
         PaperAccount(account_id="101-001-1000001-002", currency="EUR", balance=D(50_000)),

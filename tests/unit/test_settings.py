@@ -172,6 +172,9 @@ BAD = {
     "EVENT_RETENTION_HOURS": ["0", "1.5"],
     "PAPER_PORT": ["70000"],
     "PAPER_MARKET_HOURS": ["never"],
+    "PAPER_FEED": ["manual"],
+    "PAPER_SOURCE": ["paper"],
+    "PAPER_SOURCE_ACCOUNT": ["7", "101-001-1000001-001; x"],
     "PAPER_ACCOUNTS": [
         ACCOUNT,
         f"{ACCOUNT}:USD:-1",
@@ -230,6 +233,11 @@ def test_all_errors_are_told_at_once_contradictions_included():
     for name in ("SEED", "LOG_LEVEL", "ALLOW_LIVE_TRADING", "OANDA_API_KEY", "MAX_DAILY_LOSS"):
         assert f"\n  {name}: " in said
     assert said.startswith("6 settings are wrong:")
+
+
+def test_live_prices_on_paper_need_a_token():
+    assert "OANDA_API_KEY: needed with PAPER_FEED=live" in refusal(PAPER_FEED="live")
+    assert load(PAPER_FEED="live", OANDA_API_KEY="x").paper_source == "practice"
 
 
 def test_a_value_that_is_wrong_alone_brings_no_contradiction_of_its_default():
