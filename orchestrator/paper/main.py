@@ -156,14 +156,20 @@ async def _feed_of(config: PaperConfig, wall_ns: int, connect: Connect | None) -
     )  # fmt: skip
 
 
+def _end_in_order(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+
 async def serve(config: PaperConfig, connect: Connect | None = None) -> None:
     """Run until SIGTERM, SIGINT or POST /control/shutdown. `connect`: to the source of live prices.
 
     FeedError when prices cannot be read, FlagError when an account cannot be opened so.
     """
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    if config.source is None:
+        _end_in_order(stopping)
     with _named("--state", config.state):
         state = StateFile(config.state) if config.state is not None else None
     with _named("--log", config.log):
@@ -172,6 +178,7 @@ async def serve(config: PaperConfig, connect: Connect | None = None) -> None:
     try:
         wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
         feed = await _feed_of(config, wall_ns, connect)
+        _end_in_order(stopping)  # while a source is waited for, a signal ends us at once
         # A market of today starts when we did, not when its history was made.
         mono_start = mono_ns if config.feed in {"synthetic", "manual"} else None
         market = make_market(config, feed, time.monotonic_ns, mono_start)
