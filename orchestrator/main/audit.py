@@ -43,7 +43,15 @@ _TOLD_EVERY = 5_000
 
 
 class Trail:
-    """Meets `service.cli.trail.TrailDesk`."""
+    """Meets `service.cli.trail.TrailDesk`. Without `settings`, those of the environment."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._given = settings
+
+    def _settings(self, state: Path | None) -> Settings:
+        settings = self._given or load_settings()
+        folder = state or current_folder(settings.state_dir)
+        return settings.model_copy(update={"state_dir": folder})
 
     # -- verify -----------------------------------------------------------------------------------
 
@@ -52,7 +60,7 @@ class Trail:
         began = mono_ns()
         source = str(wishes.jsonl or "")
         try:
-            settings = _settings(wishes.state)
+            settings = self._settings(wishes.state)
             source = source or str(settings.database_path)
             report = _verified(settings, wishes, source)
         except (OrchestratorError, OSError, ValueError) as exc:
@@ -66,7 +74,7 @@ class Trail:
 
     def export(self, wishes: ExportWishes) -> ExportReport:
         """What is exported holds, or StoreError names the record that does not."""
-        settings = _settings(wishes.state)
+        settings = self._settings(wishes.state)
         with closing(TrailReader(settings.database_path)) as trail:
             last = trail.last()
             upto = min(wishes.to_seq or 2**62, 0 if last is None else last.seq)
@@ -92,7 +100,7 @@ class Trail:
 
         Killed anywhere: the export is whole or not there, and the store has all or none of it gone.
         """
-        settings = _settings(wishes.state)
+        settings = self._settings(wishes.state)
         report = self.verify(VerifyWishes(state=wishes.state, quiet=wishes.quiet))
         if report.state != GOOD:
             raise StoreError(f"nothing is pruned from a trail that does not verify: {report.text}")
@@ -112,7 +120,7 @@ class Trail:
     # -- checkpoint and key -----------------------------------------------------------------------
 
     def checkpoint(self, state: Path | None) -> CheckpointReport:
-        settings = _settings(state)
+        settings = self._settings(state)
         report = self.verify(VerifyWishes(state=state))
         if report.state != GOOD:
             raise StoreError(f"a trail that does not verify is not signed: {report.text}")
@@ -131,7 +139,7 @@ class Trail:
         )  # fmt: skip
 
     def key(self, state: Path | None) -> KeyReport:
-        settings = _settings(state)
+        settings = self._settings(state)
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = CheckpointFile(settings.state_dir).key
         return KeyReport(public=key.public, file=str(settings.state_dir / PUBLIC))
@@ -478,9 +486,3 @@ class _Progress:  # the terminal's library is only loaded for a command
             yield record
             if count % _TOLD_EVERY == 0:
                 self.at(count)
-
-
-def _settings(state: Path | None) -> Settings:
-    settings = load_settings()
-    folder = state or current_folder(settings.state_dir)
-    return settings.model_copy(update={"state_dir": folder})

@@ -62,29 +62,28 @@ def _disk(folder: Path) -> Check:
 
 
 def _store(settings: Settings) -> Check:
+    """Opened as a service would, where none works on it; and its trail verified in any case."""
     from orchestrator.adapters.store.sqlite import SqliteStore
-    from orchestrator.kernel.audit import verify
+    from orchestrator.main.audit import Trail
+    from orchestrator.service.cli.trail import GOOD, VerifyWishes
 
     path = settings.database_path
     if not path.exists():
         return Check(name="store", ok=True, text=f"{path} will be made at the first start", hint="")
+    in_use = ""
     try:
-        store = SqliteStore(path, sync=settings.store_sync)
+        SqliteStore(path, sync=settings.store_sync).close()
     except StoreLocked:
-        text = "in use by a running service; ask it with `orchestrator audit verify`"
-        return Check(name="store", ok=True, text=text, hint="")
+        in_use = ", in use by a running service"
     except StoreError as exc:
         return Check(name="store", ok=False, text=str(exc), hint="restore it from a backup")
-    try:
-        records = (record for record, _ in store.facts_after(0))
-        broken = verify(records, store.installation_id())
-        count = store.last_record()
-    finally:
-        store.close()
-    if broken is not None:
-        return Check(name="store", ok=False, text=f"the audit chain is broken: {broken}", hint="")
-    total = 0 if count is None else count.seq
-    return Check(name="store", ok=True, text=f"{total:,} records, the audit chain holds", hint="")
+    report = Trail(settings).verify(VerifyWishes(quiet=True))
+    if report.state != GOOD:
+        text = f"the audit trail is {report.state}: {report.text}"
+        return Check(name="store", ok=False, text=text, hint="orchestrator audit verify")
+    vouched = f"{report.checkpoints:,} checkpoints" if report.checkpoints else "no checkpoint yet"
+    text = f"{report.last:,} records, the audit chain holds, {vouched}{in_use}"
+    return Check(name="store", ok=True, text=text, hint="")
 
 
 def _stop(folder: Path) -> Check:

@@ -273,6 +273,11 @@ class SafetyMonitor:
     # -- the receipt ----------------------------------------------------------------------------
 
     @property
+    def latch(self) -> Latch | None:
+        """Of the stop in force; None when there is none."""
+        return self._latch
+
+    @property
     def stopped(self) -> bool:
         return self._latch is not None
 

@@ -11,6 +11,7 @@ import structlog
 
 from orchestrator.kernel.audit import AuditChain, Links
 from orchestrator.kernel.engine import Kernel
+from orchestrator.kernel.orders.identity import epoch_of
 from orchestrator.model.base import Message
 from orchestrator.model.errors import OrchestratorError, VenueError
 from orchestrator.model.events import (
@@ -29,6 +30,7 @@ from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.ports import Clock, Store, VenueReader
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.time import NS_PER_S
+from orchestrator.model.venue import Account, ClientExtensions, Order, Trade
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.checkpoints import Checkpoints
 from orchestrator.service.execution_engine import ExecutionEngine
@@ -144,19 +146,21 @@ class System:
         latch = self._standing_stop()
         unclean = last is not None and last.type != "service.stopped"
         self._first_life = last is None
-        self.engine.handle(
-            Started(
-                version=self.plan.version, node=self.plan.node, epoch=epoch, unclean=unclean,
-                config_digest=self.plan.config_digest,
-                latched_stop_id=latch.stop_id if latch and not latch.accounts else None,
-            )
-        )  # fmt: skip
+        self.engine.handle(self._started(epoch, unclean=unclean))
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
         self._record_settings()
         if broken:
             self.engine.handle(AuditTrouble(ok=False, reason=broken))
         if self.checkpoints is not None:
             self.checkpoints.compare(self._store)
+
+    def _started(self, epoch: int, *, unclean: bool) -> Started:
+        latch = self.safety.latch
+        return Started(
+            version=self.plan.version, node=self.plan.node, epoch=epoch, unclean=unclean,
+            config_digest=self.plan.config_digest,
+            latched_stop_id=latch.stop_id if latch and not latch.accounts else None,
+        )  # fmt: skip
 
     def _record_settings(self) -> None:
         """When they are not those that stand in the record already (D2)."""
@@ -277,6 +281,7 @@ class System:
                 if book is not None:
                     await self._fill_gap(account_id, book.last_id)
                 account = await self._reader.account(account_id)
+                self._outgrow(each.client_extensions for each in _named(account))
                 self.engine.handle(AccountSeen(account=account))
             except VenueError as exc:
                 wait_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
@@ -298,12 +303,24 @@ class System:
 
     async def _fill_gap(self, account_id: AccountId, since: int) -> None:
         found, last = await self._reader.transactions_since(account_id, since)
+        self._outgrow(tx.client_extensions for tx in found)
         self.engine.handle(
             TransactionsSeen(
                 account_id=account_id, transactions=found, last_transaction_id=last,
                 source="gap_fill", complete_to=last,
             )
         )  # fmt: skip
+
+    def _outgrow(self, seen: Iterable[ClientExtensions | None]) -> None:
+        """A store that was restored from an older copy begins above the epochs that its lost
+        lives have used (R6): what the venue's tags tell is read before anything is sent.
+        """
+        highest = max(map(epoch_of, seen), default=0)
+        if highest < self.kernel.epoch:
+            return  # an account that is being met has no order of this life yet
+        epoch = self._store.next_epoch(highest)
+        log.warning("epoch.raised", seen=highest, epoch=epoch)
+        self.engine.handle(self._started(epoch, unclean=False))
 
     async def _read_histories(self) -> None:
         """A venue without candles only makes agents start cold; they warm from ticks."""
@@ -371,6 +388,10 @@ class System:
     @property
     def mode(self) -> SystemMode:
         return self.kernel.mode
+
+
+def _named(account: Account) -> tuple[Trade | Order, ...]:
+    return (*(account.trades or ()), *(account.orders or ()))
 
 
 def _wider(one: tuple[str, ...], other: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ import hashlib
 import re
 
 from orchestrator.model.money import AccountId
+from orchestrator.model.venue import ClientExtensions
 
 _FORM = re.compile(r"tso-[0-9a-f]{32}")
+_EPOCH = re.compile(r"e([0-9]{1,15})")
 
 
 def intent_id(signal_id: str, account_id: AccountId, leg: str) -> str:
@@ -20,3 +22,11 @@ def intent_id(signal_id: str, account_id: AccountId, leg: str) -> str:
 def is_ours(client_id: str) -> bool:
     """Whether a client id has our form; whether we know its intent is another question (R6)."""
     return _FORM.fullmatch(client_id) is not None
+
+
+def epoch_of(names: ClientExtensions | None) -> int:
+    """The epoch in the tag of an order or trade of ours; 0 where there is none."""
+    if names is None or not is_ours(names.id or ""):
+        return 0
+    found = _EPOCH.fullmatch(names.tag or "")
+    return int(found[1]) if found is not None else 0
