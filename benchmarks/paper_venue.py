@@ -16,6 +16,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from multiprocessing.connection import Connection as Pipe
 
+import httptools
 import uvloop
 
 from benchmarks.children import Child, resident_mb
@@ -25,7 +26,7 @@ from orchestrator.model.money import AccountId, Currency, InstrumentName, Price
 from orchestrator.paper.clock import VenueTime
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.feeds.manual import ManualFeed
-from orchestrator.paper.instruments import SPECS
+from orchestrator.paper.instruments import USUAL
 from orchestrator.paper.main import open_accounts
 from orchestrator.paper.market import Market
 from orchestrator.paper.server import Connection, Server
@@ -38,6 +39,11 @@ CONNECTIONS = 8
 _SLICE_S = 0.01
 _MUST, _GOAL = 1000, 3000
 _BALANCE = Decimal(1_000_000)
+_BARE_BODY = b'{"orderFillTransaction":{"x":"%b"}}' % (b"y" * 1500)  # as long as an order's
+_BARE_ANSWER = (
+    b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_BARE_BODY), _BARE_BODY)
+)
 _HELD = 4  # instruments that each account has a trade and two resting orders in
 
 
@@ -45,7 +51,7 @@ def names() -> tuple[InstrumentName, ...]:
     """The venue's own instruments, and pairs of made-up currencies against the dollar."""
     letters = ("".join(pair) for pair in itertools.product("ABCDEFGH", repeat=2))
     made = (InstrumentName(f"X{two}_USD") for two in letters)
-    return (*SPECS, *itertools.islice(made, INSTRUMENTS - len(SPECS)))
+    return (*USUAL, *itertools.islice(made, INSTRUMENTS - len(USUAL)))
 
 
 class _Ticker:
@@ -97,6 +103,34 @@ async def _venue(pipe: Pipe) -> None:
         while await loop.run_in_executor(None, pipe.recv) != ("end",):
             pipe.send((time.process_time(), market.ticks, resident_mb()))
         ticking.cancel()
+    listening.close()
+
+
+class _Bare(asyncio.Protocol):
+    """The floor: reads a whole request, and answers what it always answers."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._transport.write(_BARE_ANSWER)
+
+
+def floor(pipe: Pipe) -> None:
+    """The child: a server that does nothing; tells its port, then its CPU time when asked."""
+    uvloop.run(_floor(pipe))
+
+
+async def _floor(pipe: Pipe) -> None:
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(_Bare, "127.0.0.1", 0)
+    pipe.send(listening.sockets[0].getsockname()[1])
+    while await loop.run_in_executor(None, pipe.recv) != ("end",):
+        pipe.send((time.process_time(), 0, resident_mb()))
     listening.close()
 
 
@@ -205,7 +239,17 @@ async def _load(port: int, requests: list[bytes], seconds: float) -> _Run:
     return run
 
 
-def _row(child: Child, port: int, name: str, requests: list[bytes], seconds: float) -> Row:
+def _per_request(child: Child, port: int, requests: list[bytes], seconds: float) -> float:
+    """CPU seconds of the server for each request."""
+    before, _, _ = child.ask("figures")
+    run = uvloop.run(_load(port, requests, seconds))
+    after, _, _ = child.ask("figures")
+    return (after - before) / len(run.took)
+
+
+def _row(
+    child: Child, port: int, name: str, requests: list[bytes], seconds: float, bare: float
+) -> Row:
     cpu_before, ticks_before, _ = child.ask("figures")
     began = time.monotonic()
     run = uvloop.run(_load(port, requests, seconds))
@@ -217,7 +261,8 @@ def _row(child: Child, port: int, name: str, requests: list[bytes], seconds: flo
     return Row(
         name=f"{name}: {rate:,.0f}/s, {(ticks - ticks_before) / took_s:.0f} ticks/s beside",
         spread=spread(run.took),
-        floor=f"{busy:.0%} of a core, {rate / busy:,.0f}/s of a whole one",
+        floor=f"x {(cpu - cpu_before) / len(run.took) / bare:.1f} of a bare server's CPU, "
+        f"{rate / busy:,.0f}/s of a whole core",
         must=f"{_MUST:,}/s",
         must_met=rate / busy >= _MUST,
         goal=f"{_GOAL:,}/s",
@@ -232,7 +277,10 @@ def run(quick: bool) -> Section:
         port = child.hear()
         holdings = _holdings()
         uvloop.run(_once(port, holdings))
-        rows = [_row(child, port, name, asked, seconds) for name, asked in _kinds().items()]
+        with Child(floor) as bare:
+            least = _per_request(bare, bare.hear(), next(iter(_kinds().values())), seconds / 2)
+            bare.pipe.send(("end",))
+        rows = [_row(child, port, name, asked, seconds, least) for name, asked in _kinds().items()]
         cpu_before, ticks_before, _ = child.ask("figures")
         time.sleep(seconds)
         cpu, ticks, memory = child.ask("figures")
@@ -246,6 +294,7 @@ def run(quick: bool) -> Section:
         rows=tuple(rows),
         notes=(
             f"{told:.0f} ticks/s alone take {idle:.0%} of a core; {memory:.0f} MB at the end",
+            f"bare server (asyncio, httptools, a constant answer): {least * 1e6:.0f} us a request",
             "must and goal are of one core: requests for each second of the venue's own CPU time",
         ),
     )

@@ -72,6 +72,8 @@ def with_unix_times(body: bytes) -> bytes:
 def query_of(text: str) -> dict[str, str]:
     """Names and values; a name given twice joins with a comma, as lists are sent."""
     found: dict[str, str] = {}
+    if not text:
+        return found
     for name, value in parse_qsl(text, keep_blank_values=True):
         found[name] = f"{found[name]},{value}" if name in found else value
     return found

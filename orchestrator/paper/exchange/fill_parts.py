@@ -30,6 +30,19 @@ from orchestrator.paper.exchange.valuation import in_home
 _QUOTE_PL = Decimal("0.00001")
 
 
+_NO_MONEY = round_money(ZERO)
+_NO_QUOTE = ZERO.quantize(_QUOTE_PL)
+_NOTHING_CLOSED: dict[str, Decimal] = {
+    "pl_home_conversion_cost": _NO_MONEY,
+    "base_financing_home_conversion_cost": _NO_MONEY,
+    "guaranteed_execution_fee_home_conversion_cost": _NO_MONEY,
+    "home_conversion_cost": _NO_MONEY,
+    "base_financing": _NO_QUOTE,
+    "quote_financing": _NO_QUOTE,
+    "quote_guaranteed_execution_fee": _NO_QUOTE,
+}
+
+
 def spread_cost(units: Decimal, fill: Fill) -> Decimal:
     return round_money(abs(units) * fill.half_spread * fill.factors.value)
 
@@ -70,6 +83,8 @@ def quote_side(books: Books, plan: Plan, fill: Fill) -> dict[str, Decimal]:
 
     Undocumented; the costs are taken against the mid's factor (docs/paper-choices.md).
     """
+    if not plan.closes:
+        return _NOTHING_CLOSED
     paid = [accrued(books, trade, units, fill) for trade, units in plan.closes]
     fee = sum((quote_fee(units, fill) for _, units in plan.closes), ZERO)
     costs = {

@@ -71,7 +71,9 @@ def test_vector_3_margin_and_closeout_figures_of_a_short():
     assert account.position_value == D("198978.0000")
     assert account.margin_used == D("9948.9000")
     assert account.margin_available == D("39428.7580")
-    assert account.margin_closeout_percent == D("0.10072")
+    assert account.margin_closeout_margin_used == D("9949.8000")
+    assert account.margin_call_margin_used == D("9949.8000")
+    assert str(account.margin_closeout_percent) == "0.10072"
     assert account.margin_call_percent == D("0.20144")
 
 
