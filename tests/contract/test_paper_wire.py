@@ -248,3 +248,47 @@ def test_accounts_are_locked_and_sides_halted_by_control(venue):
     assert "orderFillTransaction" in venue.ask("POST", orders, MARKET)[1]
     for wrong in (halt | {"ask": "shut"}, {"instrument": "EUR_USD"}):
         assert venue.ask("POST", "/control/instruments", wrong)[0] == 400
+
+
+def test_what_could_only_be_inferred_is_as_the_page_of_choices_says(venue):
+    account = f"/v3/accounts/{EUR}"
+    first = venue.get(f"{account}/transactions/idrange?from=1&to=3")["transactions"]
+    assert [t["type"] for t in first] == ["CREATE", "CLIENT_CONFIGURE", "TRANSFER_FUNDS"]
+    assert [t["batchID"] for t in first] == ["1", "2", "3"]
+
+    guarded = {
+        "takeProfitOnFill": {"price": "1.2"}, "stopLossOnFill": {"price": "1.0"},
+        "trailingStopLossOnFill": {"distance": "0.05"},
+    }  # fmt: skip
+    made = venue.ask("POST", f"{account}/orders", {"order": MARKET["order"] | guarded})[1]
+    start = int(made["orderCreateTransaction"]["id"])
+    assert made["relatedTransactionIDs"] == [str(n) for n in range(start, start + 5)]
+    assert made["lastTransactionID"] == str(start + 4)
+    kinds = [t["type"] for t in venue.get(f"{account}/transactions/sinceid?id={start + 1}")[
+        "transactions"]]  # fmt: skip
+    assert kinds == ["TAKE_PROFIT_ORDER", "STOP_LOSS_ORDER", "TRAILING_STOP_LOSS_ORDER"]
+
+    limit = {"type": "LIMIT", "instrument": "EUR_USD", "units": "1", "price": "0.5"}
+    rich = limit | guarded | {"timeInForce": "GFD", "clientExtensions": {"id": "kept"}}
+    old = venue.ask("POST", f"{account}/orders", {"order": rich})[1]["orderCreateTransaction"]["id"]
+    new = venue.ask("PUT", f"{account}/orders/{old}", {"order": limit})[1]["orderCreateTransaction"]
+    assert new["timeInForce"] == "GTC"
+    assert not {"takeProfitOnFill", "stopLossOnFill", "trailingStopLossOnFill"} & set(new)
+    assert new["clientExtensions"] == {"id": "kept"}
+
+    reduce = MARKET["order"] | {"units": "-500", "positionFill": "REDUCE_ONLY"}
+    cut = venue.ask("POST", f"{account}/orders", {"order": reduce})[1]["orderFillTransaction"]
+    assert (cut["units"], cut["requestedUnits"]) == ("-10", "-500")
+
+    summary = venue.get(f"{account}/summary")["account"]
+    assert summary["withdrawalLimit"] == min(
+        summary["balance"], summary["marginAvailable"], key=float
+    )
+    venue.price("EUR_GBP", "0.85000", "0.85010")
+    venue.price("GBP_USD", "1.27000", "1.27010")
+    [price] = venue.get(f"{A}/pricing?instruments=EUR_GBP")["prices"]
+    used = price["quoteHomeConversionFactors"]
+    assert used == {"positiveUnits": "1.27000000", "negativeUnits": "1.27010000"}
+    text = {"Content-Type": "application/xml"}
+    assert venue.ask("POST", f"{account}/orders", {"order": limit}, **text)[0] == 415
+    assert venue.ask("GET", f"{account}/summary", **text)[0] == 200
