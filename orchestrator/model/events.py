@@ -9,7 +9,7 @@ from orchestrator.model.base import Message
 from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentSpec
 from orchestrator.model.orders import WriteOutcome
-from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.outcomes import PatternSeen, RiskAdvice
 from orchestrator.model.safety import Scope
 from orchestrator.model.signals import Answer, Role, Signal
 from orchestrator.model.time import Instant
@@ -280,7 +280,7 @@ Event: TypeAlias = (
     | HistoriesSeen | Started | SpecsSeen | AccountSeen | TransactionsSeen | SignalSeen
     | StageAnswered | SendFinished | StorageTrouble | StorageSeen | BusSeen | ClockSeen
     | LoopSeen | MemorySeen | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth
-    | PatternSeen
+    | PatternSeen | RiskAdvice
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
     | EnableAccount | TripBreaker | ResetBreaker | SetOverride | EndOverride | Noted
 )  # fmt: skip

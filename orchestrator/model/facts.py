@@ -15,6 +15,7 @@ from orchestrator.model.outcomes import (
     AnomalySeen,
     ChangeProposed,
     PatternSeen,
+    RiskAdvice,
     TradeClosed,
     TradeOpened,
     TradeOutcome,
@@ -98,10 +99,30 @@ class DayStarted(Message, frozen=True, kw_only=True, gc=False, tag="day.started"
 
 
 class PeakRaised(Message, frozen=True, kw_only=True, gc=False, tag="peak.raised"):
-    """The highest NAV so far; said in steps of at least 0.01 % so that ticks write nothing."""
+    """P has moved; said in steps of at least 0.01 % so that ticks write nothing.
+
+    `high`: the highest NAV so far, where the account's profile measures P otherwise.
+    """
 
     account_id: AccountId
     peak: Decimal
+    high: Decimal | None = None
+
+
+class ProfileTaken(Message, frozen=True, kw_only=True, gc=False, tag="profile.taken"):
+    """An account has a (new) profile: from where its drawdown and its target are measured."""
+
+    account_id: AccountId
+    profile: str
+    start: Decimal
+    peak: Decimal
+    high: Decimal
+
+
+class RiskAdvised(Message, frozen=True, kw_only=True, gc=False, tag="risk.advised"):
+    """An agent's advice to risk less was taken (SAFETY B6)."""
+
+    advice: RiskAdvice
 
 
 class SignalAccepted(Message, frozen=True, kw_only=True, gc=False, tag="signal.accepted"):
@@ -321,7 +342,7 @@ Fact: TypeAlias = (
     | AccountSwitched | TransactionApplied | TransactionHole | DayStarted | PeakRaised
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerMoved | BreakerReset | TickDropped | Stopped | StopStep | Resumed
-    | OverrideSet | OverrideUsed | OverrideEnded
+    | ProfileTaken | RiskAdvised | OverrideSet | OverrideUsed | OverrideEnded
     | OperatorActed | AlertRaised | AlertSent | ConfigurationUsed | AgentChanged
     | TradeOpened | TradeClosed | TradeOutcome
     | AnomalySeen | PatternSeen | ChangeProposed

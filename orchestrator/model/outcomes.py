@@ -102,6 +102,22 @@ class PatternSeen(Message, frozen=True, kw_only=True, gc=False, tag="pattern.see
     strategy: str = ""
 
 
+class RiskAdvice(Message, frozen=True, kw_only=True, gc=False, tag="risk_advice"):
+    """An agent advises to risk less for a while; it can only tighten (SAFETY B6).
+
+    Empty account, instrument, strategy: all of them. `source`: the agent's role. A newer word of
+    the same source on the same replaces the older one.
+    """
+
+    source: str
+    scale: Decimal  # above 0, at most 1
+    until_ns: Instant
+    text: str
+    account_id: AccountId = AccountId("")
+    instrument: InstrumentName = InstrumentName("")
+    strategy: str = ""
+
+
 class ChangeProposed(Message, frozen=True, kw_only=True, gc=False, tag="change.proposed"):
     """Continuous Improvement proposes to change a strategy's share of risk; a person decides."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.kernel.engine import flow, leverage, losses, scene, sending
+from orchestrator.kernel.engine import flow, leverage, losses, profiling, scene, sending
 from orchestrator.kernel.engine.holding import hold
 from orchestrator.kernel.engine.live import AccountLive, Ahead
 from orchestrator.kernel.engine.losses import Witness
@@ -126,6 +126,7 @@ def _reconciled(
         losses.begin_day(turn, account.id, nav)
     elif record.day.day != losses.know_day(turn):
         losses.begin_day(turn, account.id, max(account.balance, nav))
+    profiling.take(turn, account.id)  # the settings may have changed since the last life
 
 
 def diverged(turn: Turn, account_id: AccountId, evidence: str | None) -> None:

@@ -41,7 +41,9 @@ from orchestrator.model.facts import (
     OverrideSet,
     OverrideUsed,
     PeakRaised,
+    ProfileTaken,
     Resumed,
+    RiskAdvised,
     ServiceStarted,
     SignalAccepted,
     SignalEnded,
@@ -185,6 +187,25 @@ def _peak(state: State, fact: PeakRaised, _at: Instant, _checks: CheckLimits) ->
     if day is not None:
         # Set, not raised: a person who resets A2 may have rebased it.
         day.peak = fact.peak
+        day.high = fact.peak if fact.high is None else fact.high
+
+
+def _profile(state: State, fact: ProfileTaken, _at: Instant, _checks: CheckLimits) -> None:
+    day = account_of(state, fact.account_id).day
+    if day is not None:
+        day.profile, day.start = fact.profile, fact.start
+        day.peak, day.high = fact.peak, fact.high
+    state.generation += 1
+
+
+def _advised(state: State, fact: RiskAdvised, at: Instant, _checks: CheckLimits) -> None:
+    advice = fact.advice
+    for key in [key for key, old in state.advice.items() if old.until_ns <= at]:
+        del state.advice[key]
+    state.advice[
+        "|".join((advice.source, advice.account_id, advice.instrument, advice.strategy))
+    ] = advice
+    state.generation += 1
 
 
 def _accepted(state: State, fact: SignalAccepted, at: Instant, _checks: CheckLimits) -> None:
@@ -370,6 +391,8 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes 
     BreakerMoved: _breaker_moved,
     BreakerReset: _reset,
     Stopped: _stopped,
+    ProfileTaken: _profile,
+    RiskAdvised: _advised,
     OverrideSet: _override_set,
     OverrideUsed: _override_used,
     OverrideEnded: _override_ended,

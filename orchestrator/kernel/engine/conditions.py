@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel.engine import flow, scene, sending
+from orchestrator.kernel.engine import flow, profiling, scene, sending
 from orchestrator.kernel.engine.probing import still_troubled
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.safety.breakers.a2_drawdown import a2_drawdown
@@ -23,6 +23,8 @@ def still(turn: Turn, breaker: str, subject: str) -> str | None:
         return None if record is None else flow.still_repeating(turn, record)
     if breaker == "A8":
         return _divergence(turn, account_id)
+    if breaker == "A11":
+        return profiling.still(turn, account_id)
     if breaker == "S12":
         return turn.live.audit_trouble or None
     return still_troubled(turn, breaker, InstrumentName(subject))

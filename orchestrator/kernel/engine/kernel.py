@@ -21,12 +21,15 @@ from orchestrator.kernel.engine import (
     path,
     prices,
     probing,
+    profiling,
     scene,
     sending,
+    tightening,
 )
 from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.integrity import broken
 from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
+from orchestrator.kernel.engine.tightening import Tightening
 from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
@@ -80,7 +83,7 @@ from orchestrator.model.orders import (
     Reservation,
     WriteOutcome,
 )
-from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.outcomes import PatternSeen, RiskAdvice
 from orchestrator.model.safety import AccountMode, BreakerView, SystemMode
 from orchestrator.model.signals import AccountView, Exposure
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
@@ -220,6 +223,8 @@ class Kernel:
                 house.on_role(turn, event)
             case PatternSeen():
                 operators.on_pattern(turn, event)
+            case RiskAdvice():
+                tightening.on_advice(turn, event)
             case Drained():
                 operators.on_drained(turn)
             # People.
@@ -254,6 +259,7 @@ class Kernel:
         path.keep_signals(turn)
         hours.keep_hours(turn)
         losses.keep_day(turn)
+        profiling.keep(turn)
         prices.keep_prices(turn)
         accounts.keep_accounts(turn)
         leverage.judge_margins(turn, turn.world.account_ids)
@@ -360,6 +366,11 @@ class Kernel:
     def limits_of(self, account_id: AccountId) -> AccountLimits:
         """KeyError for an account that is not configured."""
         return self._world.limits(account_id)
+
+    def tightenings(self, account_id: AccountId, now: Instant) -> tuple[Tightening, ...]:
+        """What tightens the account's limits just now, by whom and why."""
+        self._world.now_ns = now
+        return tightening.tightenings(self._world, account_id)
 
     def overrides(self) -> tuple[Override, ...]:
         """Those that stand; to be read only."""

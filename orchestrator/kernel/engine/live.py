@@ -45,6 +45,16 @@ class Sent(msgspec.Struct, frozen=True):
     latency_us: int
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """How Learning Safety left the last order of a strategy on an instrument."""
+
+    account_id: AccountId
+    strategy: str
+    instrument: InstrumentName
+    scale: Decimal
+    why: str
+
+
 class AccountLive:
     """The volatile side of one account."""
 
@@ -84,6 +94,7 @@ class Live:
         self.touches: dict[InstrumentName, tuple[AccountId, ...]] | None = None
         self.crossings: dict[str, Crossing] = {}
         self.paths = Paths()
+        self.verdicts: dict[str, Said] = {}  # the last one of each kind of order, for people
         self.settling: dict[str, Settling] = {}
         self.sent: dict[str, Sent] = {}
         self.orders_of: dict[str, str] = {}  # intent -> the one order that the venue has of it

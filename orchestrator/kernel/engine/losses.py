@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from orchestrator.kernel.engine import leverage, scene
+from orchestrator.kernel.engine import leverage, profiling, scene
 from orchestrator.kernel.engine.live import Crossing
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.safety.board import SYSTEM, key_of
@@ -17,7 +17,7 @@ from orchestrator.kernel.safety.breakers.losses import Level
 from orchestrator.kernel.safety.breakers.s1_total_daily_loss import s1_total_daily_loss
 from orchestrator.kernel.safety.breakers.s2_total_drawdown import s2_total_drawdown
 from orchestrator.model.acts import CloseGate, FetchAccount, Liquidate
-from orchestrator.model.facts import DayStarted, PeakRaised
+from orchestrator.model.facts import DayStarted
 from orchestrator.model.market import Tick
 from orchestrator.model.money import ZERO, AccountId
 from orchestrator.model.safety import Effect, Scope
@@ -80,9 +80,9 @@ def judge_account(turn: Turn, account_id: AccountId, nav: Decimal, witness: Witn
     if record is None or record.day is None or account_id not in turn.world.plans:
         return
     day, limits, breakers = record.day, turn.world.limits(account_id), turn.world.plan.breakers
-    peak = day.new_peak(nav)
-    if peak is not None and not turn.live.rolling:
-        turn.say(PeakRaised(account_id=account_id, peak=peak))
+    if not turn.live.rolling:
+        profiling.raise_peak(turn, account_id, day, nav)
+        profiling.judge(turn, account_id, nav, witness.tick, sure=witness.sure)
     _weigh(
         turn,
         Case("A1", Scope.ACCOUNT, account_id, Effect.FLATTEN, True, limits.max_daily_loss),
@@ -110,7 +110,7 @@ def judge_totals(turn: Turn, told: dict[AccountId, Decimal], witness: Witness) -
             return
         nav += own * rate
         start += day.equity_start * rate
-        peak += day.peak * rate
+        peak += day.highest * rate
         loss += day.loss(own) * rate
     if start <= 0:
         return
@@ -334,6 +334,8 @@ def keep_day(turn: Turn) -> None:
 def begin_day(turn: Turn, account_id: AccountId, equity: Decimal) -> None:
     """E0 is set; the daily breakers of the account, and the system's once all have begun, end."""
     turn.say(DayStarted(account_id=account_id, day=know_day(turn), equity=equity))
+    profiling.take(turn, account_id)
+    profiling.end_of_day(turn, account_id)
     _end_daily(turn, "A1", Scope.ACCOUNT, account_id)
     days = {
         record.day.day

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable
 
 from orchestrator.kernel.engine import flow, integrity, overriding, scene
+from orchestrator.kernel.engine.live import Said
 from orchestrator.kernel.engine.state import SignalRecord
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.body import order_request
@@ -57,6 +58,7 @@ from orchestrator.model.time import NS_PER_MS
 
 GATE = "gate"
 CHECKS = "checks"
+_VERDICTS_MAX = 200
 _SIGNALS_MAX = 5_000  # on their way at once; beyond, new ones are refused (K8)
 _CHECK_IDS = tuple(id_of(check) for check in ALL_CHECKS)
 
@@ -149,7 +151,7 @@ def _ask_allocation(turn: Turn, signal: Signal, accounts: list[AccountId]) -> No
 def _wish(signal: Signal) -> scene.Wish:
     return scene.Wish(
         instrument=signal.instrument, side=signal.side, stop_distance=signal.stop_distance,
-        strategy=signal.strategy,
+        strategy=signal.strategy, regime=signal.regime,
     )  # fmt: skip
 
 
@@ -264,6 +266,7 @@ def _judged(turn: Turn, ask: Ask, signal: Signal, verdict: Verdict) -> None:
     account_id = ask.account_id
     progress = turn.live.paths.progress[signal.signal_id, account_id]
     assert progress.sizing is not None, "the verdict was asked with the sizing"
+    _remember(turn, signal, account_id, verdict)
     record = turn.world.record(account_id)
     spec = record.specs.get(signal.instrument) if record is not None else None
     if spec is None:
@@ -275,6 +278,18 @@ def _judged(turn: Turn, ask: Ask, signal: Signal, verdict: Verdict) -> None:
         end(turn, signal.signal_id, account_id, Outcome.REJECTED, ask.role, reason)
         return
     decide(turn, proposal_of(signal, account_id, progress, progress.sizing, units))
+
+
+def _remember(turn: Turn, signal: Signal, account_id: AccountId, verdict: Verdict) -> None:
+    """What Learning Safety left of it, for who looks at the limits."""
+    verdicts, key = turn.live.verdicts, f"{account_id}|{signal.strategy}|{signal.instrument}"
+    verdicts.pop(key, None)
+    verdicts[key] = Said(
+        account_id=account_id, strategy=signal.strategy, instrument=signal.instrument,
+        scale=verdict.scale, why="; ".join(verdict.reasons)[:200],
+    )  # fmt: skip
+    while len(verdicts) > _VERDICTS_MAX:
+        del verdicts[next(iter(verdicts))]
 
 
 def decide(turn: Turn, order: Proposal) -> None:

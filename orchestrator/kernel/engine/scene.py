@@ -17,6 +17,7 @@ from orchestrator.kernel.engine.exposing import (
 )
 from orchestrator.kernel.engine.probing import busy
 from orchestrator.kernel.engine.state import AccountRecord
+from orchestrator.kernel.engine.tightening import scale_of
 from orchestrator.kernel.engine.turn import World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book, OpenTrade
@@ -181,7 +182,7 @@ def totals_of(world: World, account_id: AccountId, exclude: str = "") -> Totals 
             return None
         nav += funds.nav * rate
         start += funds.equity_start * rate
-        peak += funds.peak * rate
+        peak += highest_of(world, name, funds) * rate
         loss += funds.day_loss * rate
         risk += funds.open_risk * rate
         count += funds.open_count
@@ -189,6 +190,12 @@ def totals_of(world: World, account_id: AccountId, exclude: str = "") -> Totals 
         rate=own, nav=nav, equity_start=start, peak=peak, day_loss=loss, open_risk=risk,
         open_count=count, accounts=len(accounts),
     )  # fmt: skip
+
+
+def highest_of(world: World, account_id: AccountId, funds: Funds) -> Decimal:
+    """What an account adds to the total peak: its highest NAV, however its own P is measured."""
+    record = world.record(account_id)
+    return funds.peak if record is None or record.day is None else record.day.highest
 
 
 # -- the market ----------------------------------------------------------------------------------
@@ -283,7 +290,9 @@ def view_of(
         factors=None if book is None else factors_of(world, book, order.instrument),
         funds=funds_of(world, account_id, own),
         totals=totals_of(world, account_id, own),
-        scale=world.state.board.scale(account_id, order.instrument),
+        scale=scale_of(
+            world, account_id, order.instrument, strategy=order.strategy, regime=order.regime
+        ),
         margin_rate=(ONE if book is None or spec is None else valuation.margin_rate_of(book, spec)),
         position_units=_position(world, account_id, order.instrument, order.side, own),
         seen_before=intent_id != own and world.state.intent_of(intent_id) is not None,
@@ -379,6 +388,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     side: Side | None = None
     stop_distance: Price | None = None
     strategy: str = ""
+    regime: str = ""
 
 
 def account_view(
@@ -399,6 +409,7 @@ def _account_view(world: World, account_id: AccountId, wish: Wish | None) -> Acc
     factors = None if instrument is None else factors_of(world, book, instrument)
     spec = record.specs.get(instrument) if instrument is not None else None
     worth = factors or _NO_FACTORS
+    strategy, regime = ("", "") if wish is None else (wish.strategy, wish.regime)
     room = _NO_ROOM if wish is None else room_of(world, account_id, wish)
     return AccountView(
         account_id=account_id,
@@ -409,7 +420,7 @@ def _account_view(world: World, account_id: AccountId, wish: Wish | None) -> Acc
         margin_available=max(ZERO, funds.nav - funds.margin_used - funds.margin_reserved),
         risk_per_trade=(
             world.limits(account_id, instrument).risk_per_trade
-            * world.state.board.scale(account_id, instrument)
+            * scale_of(world, account_id, instrument, strategy=strategy, regime=regime)
         ),
         open_risk=funds.open_risk,
         open_trades=tuple(_trade_view(world, book, trade) for trade in book.trades.values()),
@@ -447,7 +458,9 @@ def room_of(world: World, account_id: AccountId, wish: Wish) -> Headroom:
         factors=factors_of(world, book, wish.instrument),
         funds=funds_of(world, account_id),
         totals=totals_of(world, account_id),
-        scale=world.state.board.scale(account_id, wish.instrument),
+        scale=scale_of(
+            world, account_id, wish.instrument, strategy=wish.strategy, regime=wish.regime
+        ),
         margin_rate=valuation.margin_rate_of(book, spec),
         position_units=_position(world, account_id, wish.instrument, wish.side, ""),
         median_units=_median(record, wish.strategy, wish.instrument),

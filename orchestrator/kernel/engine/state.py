@@ -13,6 +13,7 @@ from orchestrator.kernel.safety.overrides import Override
 from orchestrator.model.limits import KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec, Side
 from orchestrator.model.orders import Intent, IntentState
+from orchestrator.model.outcomes import RiskAdvice
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
@@ -99,6 +100,7 @@ class State(msgspec.Struct, kw_only=True):
     intents: dict[str, IntentRecord] = msgspec.field(default_factory=dict[str, IntentRecord])
     ended: dict[str, IntentRecord] = msgspec.field(default_factory=dict[str, IntentRecord])
     board: Board = msgspec.field(default_factory=Board)
+    advice: dict[str, RiskAdvice] = msgspec.field(default_factory=dict[str, RiskAdvice])
     overrides: dict[str, Override] = msgspec.field(default_factory=dict[str, Override])
 
     def intent_of(self, intent_id: str) -> Intent | None:

@@ -55,6 +55,7 @@ class World:
         self.live = Live(Covariance(plan.instruments, reporting))
         # Account views made for questions, as long as nothing that they show has changed: the
         # stages of one signal are asked about the same account at the same moment.
+        self.now_ns: Instant = 0  # of the step under way
         self.views: dict[tuple[object, ...], AccountView | None] = {}
         self.plans: dict[AccountId, AccountPlan] = {a.account_id: a for a in plan.accounts}
         self.account_ids: tuple[AccountId, ...] = tuple(self.plans)
@@ -116,6 +117,7 @@ class Turn:
 
     def __init__(self, world: World, now: Instant) -> None:
         self.world = world
+        world.now_ns = now
         self.state = world.state
         self.live = world.live
         self.now = now

@@ -22,6 +22,14 @@ class DayBook(msgspec.Struct, kw_only=True):
     orders: int = 0  # intents written on this day
     traded: bool = False  # whether a trade was opened on this day
     days: int = 0  # earlier trading days on which one was
+    profile: str = ""  # by which rules P is measured
+    start: Decimal = ZERO  # start balance: base of a static drawdown and of a target; 0: unknown
+    high: Decimal = ZERO  # highest NAV so far, where P is another
+
+    @property
+    def highest(self) -> Decimal:
+        """The highest NAV so far: what the totals' peak is made of."""
+        return max(self.high, self.peak)
 
     @property
     def trading_days(self) -> int:
@@ -38,11 +46,14 @@ class DayBook(msgspec.Struct, kw_only=True):
         """A fund movement is neither profit nor loss: E0 and P move with it."""
         self.equity_start += amount
         self.peak += amount
+        self.high += amount if self.high else ZERO
+        self.start += amount if self.start else ZERO
         self.transfers += amount
 
     def new_peak(self, nav: Decimal) -> Decimal | None:
-        """The peak that is worth a record, or None."""
-        return nav if nav > self.peak and nav - self.peak >= PEAK_STEP * self.peak else None
+        """A highest NAV that is worth a record, or None."""
+        high = self.highest
+        return nav if nav > high and nav - high >= PEAK_STEP * high else None
 
     def loss(self, nav: Decimal) -> Decimal:
         """L = max(0, E0 - NAV)."""

@@ -567,7 +567,7 @@ def test_breakers_whose_state_is_lost_are_all_tripped_and_end_each_by_its_own_ru
         v.breaker for v in armed if v.breaker not in ("S5", "S6", "S7", "S8", "S9", "S11")
     ] == []
     assert {v.breaker for v in views if v.state is BreakerState.LATCHED} == {
-        "A2", "A4", "A8", "S2", "S4", "S10", "S12",
+        "A11", "A2", "A4", "A8", "S2", "S4", "S10", "S12",
     }  # fmt: skip
     assert alerts(bench)["breakers:lost"].severity is Severity.CRITICAL
 

@@ -49,6 +49,7 @@ TABLE: dict[str, Row] = {
     "A8": _row("divergence", _A, _BLOCK, "manual", "operator"),
     "A9": _row("foreign", _A, _BLOCK, "auto", "operator"),
     "A10": _row("credentials", _A, Effect.HALT, "auto"),
+    "A11": _row("profile", _A, _BLOCK, "manual", "admin"),
     "S1": _row("total daily loss", _S, _FLATTEN, "day"),
     "S2": _row("total drawdown", _S, _STOP, "manual", "admin"),
     "S3": _row("exposure", _S, _BLOCK, "auto"),
