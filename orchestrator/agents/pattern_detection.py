@@ -18,9 +18,9 @@ from orchestrator.model.facts import (
     TransactionApplied,
 )
 from orchestrator.model.market import Beat
-from orchestrator.model.money import AccountId, InstrumentName, Side
+from orchestrator.model.money import ONE, AccountId, InstrumentName, Side, ratio
 from orchestrator.model.orders import Intent, IntentState
-from orchestrator.model.outcomes import PatternSeen, TradeOpened
+from orchestrator.model.outcomes import PatternSeen, RiskAdvice, TradeOpened
 from orchestrator.model.safety import Severity
 from orchestrator.model.time import MINUTE_NS, NS_PER_S, Instant, parse_time
 from orchestrator.model.venue import Transaction
@@ -80,6 +80,10 @@ class _Windows(Generic[K, V]):
         self._events.pop(key)
 
 
+# Patterns after which the account had better risk less for a while.
+_CAUTIOUS = frozenset(("rejects", "churn", "loss_cluster"))
+
+
 class _Shape(msgspec.Struct, frozen=True):
     """What makes two orders the same."""
 
@@ -105,7 +109,7 @@ class PatternDetection(Agent):
 
     role: ClassVar[Role] = Role.PATTERN_DETECTION
     name: ClassVar[str] = "pattern_detection"
-    says: ClassVar[tuple[type[Message], ...]] = (PatternSeen,)
+    says: ClassVar[tuple[type[Message], ...]] = (PatternSeen, RiskAdvice)
 
     def __init__(
         self,
@@ -125,12 +129,18 @@ class PatternDetection(Agent):
         losses: int = 5,
         losses_s: float = 1800.0,
         cooldown_s: float = 300.0,
+        caution_scale: float = 0.5,
+        caution_s: float = 900.0,
     ) -> None:
         """Each count is the first that is too many, within its seconds of market time.
         `herd_accounts`: so many accounts at least, and more than `herd_part` of those that the
         signals were offered to. `fill_ratio_min`, `reject_ratio_max`: of an account's latest
         `ratio_orders` finished orders. `cooldown_s`: until the same pattern is said again.
+        `caution_scale`: what the account may risk for `caution_s` seconds after `rejects`, `churn`
+        or `loss_cluster`, as a part of the usual; 1 advises nothing.
         """
+        self._caution_scale = ratio(caution_scale)
+        self._caution_ns = round(caution_s * NS_PER_S)
         self._limits = FlowLimits(
             account_orders=account_orders,
             account_orders_s=account_orders_s,
@@ -352,15 +362,28 @@ class PatternDetection(Agent):
         if before is not None and self._now_ns < before + self._cooldown_ns:
             return NOTHING
         self._said.set(key, self._now_ns)
+        seen = PatternSeen(
+            kind=kind,
+            severity=severity,
+            text=text,
+            at_ns=self._now_ns,
+            account_id=account,
+            instrument=instrument,
+            strategy=strategy,
+        )
+        return (seen, *self._advice(seen)) if kind in _CAUTIOUS else (seen,)
+
+    def _advice(self, seen: PatternSeen) -> Says:
+        """Less risk for a while, where the account's own results call for it."""
+        if self._caution_scale >= ONE:
+            return NOTHING
         return (
-            PatternSeen(
-                kind=kind,
-                severity=severity,
-                text=text,
-                at_ns=self._now_ns,
-                account_id=account,
-                instrument=instrument,
-                strategy=strategy,
+            RiskAdvice(
+                source=self.name,
+                scale=self._caution_scale,
+                until_ns=seen.at_ns + self._caution_ns,
+                text=f"{seen.kind}: {seen.text}",
+                account_id=seen.account_id,
             ),
         )
 

@@ -36,7 +36,13 @@ from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecid
 from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
-from orchestrator.model.outcomes import AnomalySeen, ChangeProposed, PatternSeen, TradeOutcome
+from orchestrator.model.outcomes import (
+    AnomalySeen,
+    ChangeProposed,
+    PatternSeen,
+    RiskAdvice,
+    TradeOutcome,
+)
 from orchestrator.model.ports import Bus, Clock, Store, VenueReader, VenueWriter
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Signal
@@ -306,7 +312,7 @@ class ExecutionEngine:
             return
         if isinstance(said, Signal):
             self._inbox.append(SignalSeen(signal=said))
-        elif isinstance(said, PatternSeen):
+        elif isinstance(said, (PatternSeen, RiskAdvice)):
             self._inbox.append(said)
         elif isinstance(said, _SAID_FACTS):
             self.note(said)

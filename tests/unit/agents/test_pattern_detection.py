@@ -14,7 +14,7 @@ from orchestrator.model.facts import (
 from orchestrator.model.market import Beat
 from orchestrator.model.money import AccountId, InstrumentName, Side
 from orchestrator.model.orders import Intent, IntentState, Reservation
-from orchestrator.model.outcomes import PatternSeen
+from orchestrator.model.outcomes import PatternSeen, RiskAdvice
 from orchestrator.model.safety import Severity
 from orchestrator.model.signals import Proposal
 from orchestrator.model.time import format_time
@@ -60,8 +60,8 @@ def written(number: int, second: float, units: int = 0, **more: object) -> Inten
 
 def kinds(agent: PatternDetection, *messages: object) -> list[tuple[str, Severity]]:
     said = [each for message in messages for each in agent.hear(message)]
-    assert all(isinstance(each, PatternSeen) and each.text for each in said)
-    return [(each.kind, each.severity) for each in said]
+    assert all(isinstance(each, (PatternSeen, RiskAdvice)) and each.text for each in said)
+    return [(each.kind, each.severity) for each in said if isinstance(each, PatternSeen)]
 
 
 RUNAWAY = ("runaway", Severity.CRITICAL)
@@ -208,6 +208,18 @@ def test_a_cluster_that_was_told_counts_anew() -> None:
     agent = PatternDetection(cooldown_s=0)
     said = [len(kinds(agent, fill(i, 60 * i, "-1"))) for i in range(1, 11)]
     assert said == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+
+
+def test_a_cluster_of_losses_advises_half_the_risk_for_a_while() -> None:
+    agent = PatternDetection(caution_s=600)
+    said = [each for i in range(1, 6) for each in agent.hear(fill(i, 60 * i, "-1"))]
+    (advice,) = [each for each in said if isinstance(each, RiskAdvice)]
+    assert (advice.source, advice.account_id, advice.scale) == ("pattern_detection", A, D("0.5"))
+    assert advice.until_ns == at(300 + 600)
+    assert advice.text.startswith("loss_cluster: 5 losing closes")
+    quiet = PatternDetection(caution_scale=1)
+    told = [each for i in range(1, 6) for each in quiet.hear(fill(i, 60 * i, "-1"))]
+    assert not any(isinstance(each, RiskAdvice) for each in told)
 
 
 def test_slow_losses_and_gains_are_no_cluster() -> None:
