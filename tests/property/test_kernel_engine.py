@@ -452,4 +452,4 @@ def test_the_storm_really_reaches_every_shore():
     assert states["filled"] > 50
     assert {"C10", "C11", "C12", "C15", "C19"} <= set(objections)
     assert {"TradeClosed", "ServiceStarted", "BreakerTripped"} <= set(kinds)
-    assert {"OverrideSet", "OverrideUsed", "OverrideEnded", "RiskAdvised"} <= set(kinds)
+    assert {"OverrideSet", "OverrideEnded", "RiskAdvised"} <= set(kinds)
