@@ -10,11 +10,11 @@ from orchestrator.agents.learning_safety.drift import Drift
 from orchestrator.agents.learning_safety.market import Finding, InstrumentWatch, MarketLimits
 from orchestrator.agents.quotes import usable
 from orchestrator.agents.statistics import Recent
-from orchestrator.model.facts import BreakerReset, BreakerTripped
+from orchestrator.model.facts import BreakerMoved, BreakerReset, BreakerTripped
 from orchestrator.model.market import Beat, History, Tick
 from orchestrator.model.money import ONE, InstrumentName
 from orchestrator.model.outcomes import AnomalySeen, TradeOutcome
-from orchestrator.model.safety import Effect
+from orchestrator.model.safety import BreakerState, Effect
 from orchestrator.model.signals import AskVerdict, Verdict
 from orchestrator.model.time import HOUR_NS, NS_PER_S, Instant
 
@@ -29,8 +29,9 @@ class LearningSafety(Agent):
 
     An anomaly on an instrument refuses it for `cooldown_s` (gap and flash: `shock_cooldown_s`;
     silence: until a price comes, and `stale_clear_s`), three instruments at once refuse all. A
-    tripped breaker in scope refuses (one that scales does not: the kernel has scaled already);
-    after its reset sizes are halved for `calm_s`. A strategy whose results drifted is halved,
+    tripped breaker in scope refuses (one that scales or probes does not: the kernel has made it
+    small already); after a reset from refusing sizes are halved for `calm_s`, unless it was the
+    clock's (T1 to T4: hours and starts are no danger). A strategy whose results drifted is halved,
     then refused.
     """
 
@@ -131,9 +132,16 @@ class LearningSafety(Agent):
             self._tripped.set((fact.breaker, fact.subject), (fact, self._now_ns))
         return NOTHING
 
+    @hears(BreakerMoved)
+    def on_moved(self, fact: BreakerMoved) -> Says:
+        if fact.state is BreakerState.PROBING:
+            self._tripped.pop((fact.breaker, fact.subject))
+        return NOTHING
+
     @hears(BreakerReset)
     def on_reset(self, fact: BreakerReset) -> Says:
-        if self._tripped.pop((fact.breaker, fact.subject)) is not None:
+        refused = self._tripped.pop((fact.breaker, fact.subject)) is not None
+        if refused and not fact.breaker.startswith("T"):
             self._reset.set((fact.breaker, fact.subject), self._now_ns)
         return NOTHING
 

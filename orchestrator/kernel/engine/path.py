@@ -112,6 +112,11 @@ def _blocked(turn: Turn, signal: Signal, account_id: AccountId) -> bool:
         reasons.append(f"more than {_SIGNALS_MAX} signals are on their way")
     if turn.live.quotes.tick(signal.instrument) is None:
         reasons.append(f"{signal.instrument} has no price")
+    record = turn.world.record(account_id)
+    book = record.book if record is not None else None
+    if book is not None and scene.factors_of(turn.world, book, signal.instrument) is None:
+        quote = signal.instrument.split("_")[1]
+        reasons.append(f"no price converts {quote} into the account's {book.currency}")
     if reasons:
         end(turn, signal.signal_id, account_id, Outcome.REJECTED, GATE, "; ".join(reasons))
     return bool(reasons)

@@ -27,6 +27,7 @@ from orchestrator.model.time import MINUTE_NS, NS_PER_S, Instant
 def on_tick(turn: Turn, tick: Tick) -> None:
     live, limits, name = turn.live, turn.world.plan.breakers, tick.instrument
     if name not in turn.world.instruments:
+        _hear_rate(turn, tick)
         return
     silent_ns = tick.seen_ns - live.prices_ns
     if silent_ns > 0:
@@ -40,10 +41,26 @@ def on_tick(turn: Turn, tick: Tick) -> None:
         return
     live.covariance.hear(name, (tick.bid, tick.ask), turn.now)
     _feel(turn, tick, last, pulse)
-    touched = scene.touched_by(turn.world, name)
+    _value(turn, tick)
+
+
+def _hear_rate(turn: Turn, tick: Tick) -> None:
+    """Not traded here, but known to the venue: it may convert money into an account's own."""
+    live, name = turn.live, tick.instrument
+    if not any(name in record.specs for record in turn.state.accounts.values()):
+        return
+    wrong = defect(tick, live.quotes.tick(name), turn.world.plan.breakers)
+    if wrong is not None or not live.quotes.put(tick):
+        live.ticks_dropped += 1
+        return
+    _value(turn, tick)
+
+
+def _value(turn: Turn, tick: Tick) -> None:
+    touched = scene.touched_by(turn.world, tick.instrument)
     if touched:
         for account_id in touched:
-            live.prices_moved(account_id)
+            turn.live.prices_moved(account_id)
         judge(turn, touched, Witness(tick=tick))
 
 

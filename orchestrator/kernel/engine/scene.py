@@ -244,7 +244,8 @@ def _touches(world: World) -> dict[InstrumentName, tuple[AccountId, ...]]:
 def _conversions(world: World, frm: Currency, home: Currency) -> set[InstrumentName]:
     """All instruments by which it may be converted: the shortest way has not always a price."""
     found: set[InstrumentName] = set()
-    while names := links(frm, home, world.instruments - found):
+    known = world.instruments.union(*(r.specs for r in world.state.accounts.values()))
+    while names := links(frm, home, known - found):
         found.update(names)
     return found
 

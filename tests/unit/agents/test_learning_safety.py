@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from orchestrator.agents.learning_safety import LearningSafety
-from orchestrator.model.facts import BreakerReset, BreakerTripped
+from orchestrator.model.facts import BreakerMoved, BreakerReset, BreakerTripped
 from orchestrator.model.market import Beat
 from orchestrator.model.outcomes import AnomalySeen
-from orchestrator.model.safety import Effect, Scope
+from orchestrator.model.safety import BreakerState, Effect, Scope
 from orchestrator.model.signals import AskVerdict, Verdict
 from tests.unit.agents.makers import (
     D,
@@ -215,6 +216,31 @@ def test_a_breaker_elsewhere_or_one_that_scales_does_not_refuse(
     agent = watched()
     agent.hear(tripped(subject, effect))
     assert verdict(agent).approved
+
+
+def test_a_breaker_that_probes_lets_its_small_orders_through_and_calms_nothing_after() -> None:
+    agent = watched()
+    agent.hear(tripped("001"))
+    assert not verdict(agent).approved
+    agent.hear(
+        BreakerMoved(
+            breaker="M2", scope=Scope.SYSTEM, subject="001", state=BreakerState.PROBING,
+            until_ns=at(QUIET_S + 300), reason="cooled down",
+        )
+    )  # fmt: skip
+    assert verdict(agent).approved
+    agent.hear(BreakerReset(breaker="M2", scope=Scope.SYSTEM, subject="001", actor="x", reason=""))
+    assert verdict(agent).scale == 1
+
+
+def test_the_end_of_a_warm_up_halves_nothing() -> None:
+    agent = watched()
+    agent.hear(msgspec.structs.replace(tripped("EUR_USD"), breaker="T4"))
+    assert not verdict(agent).approved
+    agent.hear(
+        BreakerReset(breaker="T4", scope=Scope.SYSTEM, subject="EUR_USD", actor="x", reason="")
+    )
+    assert verdict(agent).scale == 1
 
 
 def test_what_blocks_the_account_refuses() -> None:

@@ -455,3 +455,47 @@ def test_an_open_trade_that_cannot_be_valued_is_unknown(count):
     bench.tick("EUR_USD", "1.1")
     bench.beat()
     assert not any("conversion rate" in t for t in bench.kernel.account_blocks(B, bench.now))
+
+
+def _with_a_rate_that_is_not_traded() -> Bench:
+    """EUR_USD is known to the venue, converts for B (EUR), and is not among our instruments."""
+    bench = Bench(make_plan(instruments=("GBP_USD",)), begin=False)
+    bench.prices = {"GBP_USD": D("1.30000")}
+    bench.begin()
+    return bench
+
+
+def test_without_a_rate_into_its_money_an_account_takes_nothing_and_says_why():
+    bench = _with_a_rate_that_is_not_traded()
+    signal = bench.send_signal(instrument="GBP_USD", reference_price=D("1.30010"))
+    reason = bench.ends(signal.signal_id)[B].reason
+    assert "no price converts USD into the account's EUR" in reason
+    # Nor does A, whose share of the totals cannot be told without B's.
+    assert bench.orders() == []
+
+
+def test_a_rate_that_is_not_traded_converts():
+    bench = _with_a_rate_that_is_not_traded()
+    bench.tick("EUR_USD", "1.1")
+    bench.send_signal(instrument="GBP_USD", reference_price=D("1.30010"))
+    assert {order.request.account_id for order in bench.orders()} == {A, B}
+
+
+def test_a_senseless_rate_values_nothing_and_a_stranger_is_not_kept():
+    bench = _with_a_rate_that_is_not_traded()
+    bench.tick("EUR_USD", "NaN", "1.1")
+    bench.tick("EUR_USD", "1.2", "1.1")
+    bench.tick("XXX_USD", "1.1")
+    assert bench.kernel.quotes.tick("EUR_USD") is None
+    assert bench.kernel.quotes.tick("XXX_USD") is None
+
+
+def test_a_rate_moves_the_accounts_that_it_values():
+    bench = _with_a_rate_that_is_not_traded()
+    bench.tick("EUR_USD", "1.1")
+    bench.send_signal(instrument="GBP_USD", reference_price=D("1.30010"))
+    assert bench.fill_all() == 2
+    bench.tick("GBP_USD", "1.29900")
+    before = bench.kernel.day_values(B).nav
+    bench.tick("EUR_USD", "1.09")
+    assert bench.kernel.day_values(B).nav < before
