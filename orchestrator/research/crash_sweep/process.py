@@ -25,6 +25,8 @@ _AGENTS = Path(__file__).with_name("agents.py")
 _POLL_S = 0.02
 _ANSWER_S = 30.0
 _UP_S = 120.0
+_LOCKED = "is in use by the service"
+_LOCKED_S = 0.5
 # Generous limits of risk and pace: asked is what happens to orders, not whether they pass.
 _SETTINGS = {
     "OANDA_ENVIRONMENT": "paper", "PAPER_MARKET_HOURS": "always", "AGENT_DISCOVERY_PORT": "0",
@@ -117,12 +119,28 @@ class Service:
         return None if self._process is None else self._process.poll()
 
     def up(self) -> bool:
-        """Waits until it serves, or has died: which of the two."""
-        return eventually("up", lambda: self._is_up() or self.dead, _UP_S) and not self.dead
+        """Waits until it serves, or has died: which of the two.
+
+        A guard may have begun a life of its own that liquidates; that one has the folder until it
+        is done, and whoever starts the service tries again, as a supervisor would.
+        """
+        return eventually("up", lambda: self._is_up() or self._has_died(), _UP_S) and not self.dead
+
+    def _has_died(self) -> bool:
+        if self.code != 1 or _LOCKED not in self.last_words():
+            return self.dead
+        block_s(_LOCKED_S)
+        self.start()
+        return False
+
+    def last_words(self) -> str:
+        """What this life has printed."""
+        said = (self.folder / "out.txt").read_text(errors="replace")
+        return said.rpartition("--- life")[2]
 
     def _is_up(self) -> bool:
         with contextlib.suppress(Died):
-            return self.mode() in {"running", "ready", "stopped"}
+            return not self.dead and self.mode() in {"running", "ready", "stopped"}
         return False
 
     def send(self, number: signal.Signals) -> None:
