@@ -160,7 +160,7 @@ class Guarded:
             if self._gate.held:
                 self._alert("gate-held", "The guard has closed the gate", _HELD, Severity.CRITICAL)
                 await self._mended()
-                self._alert("gate-held", "The guard has opened the gate", _OPENED, Severity.INFO)
+                self._alert("gate-opened", "The guard has opened the gate", _OPENED, Severity.INFO)
 
     async def _mended(self) -> None:
         """Until the guard has let go."""

@@ -139,7 +139,10 @@ class Service:
         return said.rpartition("--- life")[2]
 
     def _is_up(self) -> bool:
-        with contextlib.suppress(Died):
+        with contextlib.suppress(Died, OSError, ValueError):
+            holder = int((self.state / "lock").read_text())
+            if self._process is None or holder != self._process.pid:
+                return False  # a guard's own life, which answers as well
             return not self.dead and self.mode() in {"running", "ready", "stopped"}
         return False
 
