@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator.model.failpoints import PLACES
 from orchestrator.research.crash_sweep.run import kills, sweep
 from orchestrator.research.crash_sweep.scenes import SCENES
@@ -11,11 +13,10 @@ SAMPLE = (
     "stop/latch.write.before:1",
     "liquidation/send.close_position.after:1",
     "recovery/journal.append.before:2",
-    "resume/latch.remove.after:1",
-    "shutdown/journal.append.after:1",
 )
 
 
+@pytest.mark.timeout(600)  # seconds on a quiet machine; four services at once on a busy one
 def test_killed_at_a_sample_of_its_failpoints_the_service_loses_and_doubles_nothing():
     """Goal: R5 with real SIGKILLs at exact lines, each in the recovery again where that passes it.
     Side by side, since most of it is waiting."""
