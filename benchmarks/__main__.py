@@ -23,6 +23,7 @@ BENCHMARKS = {
     "stop": ("benchmarks.stop", "run", 30),
     "recovery": ("benchmarks.recovery", "run", 20),
     "memory": ("benchmarks.memory", "run", 18),
+    "audit": ("benchmarks.audit", "run", 12),
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
 }
 

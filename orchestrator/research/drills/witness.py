@@ -94,8 +94,8 @@ class Witness:
         self.ended: dict[tuple[str, AccountId], list[Outcome]] = {}
         self.refusals: Counter[str] = Counter()
         self.names: Counter[str] = Counter()  # client ids of orders at the venue
-        self.alerts: list[Instant] = []
-        self.causes: list[tuple[Instant, str]] = []
+        self.alerts: list[tuple[Instant, str]] = []
+        self.causes: list[tuple[Instant, str, str]] = []  # when, what, the alert's key begins so
         self.first_bytes: list[Instant] = []
         self.after_block: list[str] = []
         self.without_stop: list[str] = []
@@ -219,7 +219,7 @@ class Witness:
             case Stopped():
                 self._stopped = frozenset(fact.accounts)
                 if not fact.repeated:
-                    self.causes.append((at, "the emergency stop"))
+                    self.causes.append((at, "the emergency stop", "stop"))
                 self.tell("stop", f"emergency stop by {fact.actor}: {fact.reason}", at)
             case StopStep():
                 self.tell("stop", f"{fact.account_id}: {fact.text}", at)
@@ -229,7 +229,7 @@ class Witness:
             case ModeChanged():
                 self.tell("system", f"is {fact.mode.value} ({fact.reason or fact.actor})", at)
             case AlertRaised():
-                self.alerts.append(fact.alert.at_ns)
+                self.alerts.append((fact.alert.at_ns, fact.alert.key))
             case SignalAccepted():
                 self.accepted[fact.signal.signal_id] = fact.accounts
             case SignalEnded():
@@ -256,7 +256,9 @@ class Witness:
         self._standing[fact.breaker, fact.subject] = trip
         self.trips.append(trip)
         if trip.blocks and fact.breaker != _PROBATION:
-            self.causes.append((at, f"{fact.breaker} for {fact.subject}"))
+            self.causes.append(
+                (at, f"{fact.breaker} for {fact.subject}", f"breaker:{fact.breaker}")
+            )
         self.tell(
             "breaker", f"{fact.breaker} {fact.effect} for {fact.subject}: {fact.evidence}", at
         )
