@@ -164,8 +164,10 @@ class Market:
 
     def _halt(self, now: Instant) -> None:
         """The week is over: the last prices stand, and nobody can trade on them."""
-        quotes = self.exchange.quotes
-        last = [tick for name in self.instruments if (tick := quotes.get(name)) is not None]
+        quotes, unheard = self.exchange.quotes, self._unheard
+        said = (unheard if name in self.fixed else quotes for name in self.instruments)
+        found = (each.get(name) for each, name in zip(said, self.instruments, strict=True))
+        last = [tick for tick in found if tick is not None]
         self.publish(
             [
                 msgspec.structs.replace(tick, venue_ns=now, seen_ns=now, tradeable=False)

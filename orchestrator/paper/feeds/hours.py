@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import re
 import zlib
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.model.errors import FeedError
@@ -16,9 +14,35 @@ from orchestrator.model.time import HOUR_NS, NS_PER_S, Instant
 from orchestrator.paper.candles import Bar
 from orchestrator.paper.instruments import spec_of
 
-_NAME = re.compile(r"^([A-Z0-9]+_[A-Z0-9]+)_(\d{4})_(\d{4})\.csv(\.gz)?$")
+_NAME = re.compile(r"^([A-Z0-9]+_[A-Z0-9]+)_([0-9]{4})_([0-9]{4})\.csv(\.gz)?$")
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
+_GZIP = 31  # the format, for zlib
 _FIELDS = 11
 _VOLUME = 100  # the recordings carry no number of prices
+
+
+def read_whole(path: Path) -> bytes:
+    """A file's text, unzipped where it is zipped. FeedError tells how far a cut archive reaches."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FeedError(f"{path}: cannot be read: {error}") from error
+    if path.suffix != ".gz":
+        return data
+    text, left, why = b"", data, ""
+    while left and not why:
+        archive = zlib.decompressobj(wbits=_GZIP)
+        try:
+            text += archive.decompress(left)
+        except zlib.error as error:
+            why = str(error)
+        else:
+            why = "" if archive.eof else "the archive is cut"
+        left = archive.unused_data.lstrip(b"\0")
+    if why:
+        number = text.count(b"\n") + 1
+        raise FeedError(f"{path}: line {number}: cannot be read: {why}")
+    return text
 
 
 def is_hour_file(path: Path) -> bool:
@@ -51,13 +75,12 @@ class HourFile:
             made.append(bar)
         return made
 
-    def _lines(self) -> Iterator[str]:
-        try:
-            data = self.path.read_bytes()
-            text = gzip.decompress(data) if self.path.suffix == ".gz" else data
-            yield from text.decode("ascii").splitlines()
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-            raise FeedError(f"{self.path}: cannot be read: {error}") from error
+    def _lines(self) -> list[str]:
+        text = read_whole(self.path)
+        lines = text.decode("ascii", "replace").splitlines()
+        if not lines:
+            raise FeedError(f"{self.path}: holds no hour")
+        return lines
 
     def _error(self, number: int, why: str, line: str) -> FeedError:
         return FeedError(f"{self.path}: line {number}: {why}: {line[:80]!r}")
@@ -66,13 +89,17 @@ class HourFile:
         parts = line.split(",")
         if len(parts) != _FIELDS:
             raise self._error(number, f"{len(parts)} fields instead of {_FIELDS}", line)
+        if not all(_NUMBER.fullmatch(part) for part in (*parts[1:5], *parts[6:10])):
+            raise self._error(number, "not a time and prices", line)
         try:
             moment = dt.datetime.strptime(parts[0], "%Y%m%d %H:%M").replace(tzinfo=dt.UTC)
-            bid = [Decimal(text).quantize(self._step) for text in parts[1:5]]
-            ask = [Decimal(text).quantize(self._step) for text in parts[6:10]]
-        except (ValueError, InvalidOperation) as error:
+        except ValueError as error:
             raise self._error(number, "not a time and prices", line) from error
+        bid = [Decimal(text).quantize(self._step) for text in parts[1:5]]
+        ask = [Decimal(text).quantize(self._step) for text in parts[6:10]]
         if not all(0 < low <= high for low, high in zip(bid, ask, strict=True)):
             raise self._error(number, "not a bid and an ask", line)
+        if not all(p[2] <= min(p[0], p[3]) and max(p[0], p[3]) <= p[1] for p in (bid, ask)):
+            raise self._error(number, "the high and the low do not hold the others", line)
         mid = [(low + high) / 2 for low, high in zip(bid, ask, strict=True)]
         return Bar(round(moment.timestamp()) * NS_PER_S, _VOLUME, bid, ask, mid)

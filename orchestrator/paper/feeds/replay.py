@@ -7,27 +7,31 @@ import gzip
 import heapq
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
+
+import numpy as np
 
 from orchestrator.model.errors import FeedError
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName, InstrumentSpec, Price
 from orchestrator.model.time import DAY_NS, HOUR_NS, NS_PER_MS, Instant
 from orchestrator.paper.feeds.base import History
-from orchestrator.paper.feeds.hours import HourFile, is_hour_file
+from orchestrator.paper.feeds.hours import HourFile, is_hour_file, read_whole
 from orchestrator.paper.instruments import spec_of
 
-_NAME = re.compile(r"^([A-Z0-9]+_[A-Z0-9]+)_(\d{8})\.csv(\.gz)?$")
+_NAME = re.compile(r"^([A-Z0-9]+_[A-Z0-9]+)_([0-9]{8})\.csv(\.gz)?$")
 _DAY_MS = DAY_NS // NS_PER_MS
 _FIELDS = 3
-_LINES = re.compile(rb"(?:\d+,\d+(?:\.\d+)?,\d+(?:\.\d+)?\r?\n)*")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LINES = re.compile(rb"(?:[0-9]{1,8},[0-9]+(?:\.[0-9]+)?,[0-9]+(?:\.[0-9]+)?\r?\n)*")
+_PRICE_MAX = Decimal(1_000_000_000)
 
 
 class _File:
-    """One file, its instrument and its day; read line by line."""
+    """One file, its instrument and its day; looked over when it is opened, read line by line."""
 
     def __init__(self, path: Path) -> None:
         match = _NAME.match(path.name)
@@ -45,21 +49,34 @@ class _File:
 
     def _look_over(self) -> None:
         """Find what cannot be read before the first price is told, not in the middle of a run."""
-        try:
-            data = self.path.read_bytes()
-            text = gzip.decompress(data) if self.path.suffix == ".gz" else data
-        except (OSError, EOFError, zlib.error) as error:
-            raise FeedError(f"{self.path}: cannot be read: {error}") from error
-        start = 0
+        text = read_whole(self.path)
+        start = number = last_ms = 0
         while start < len(text):
             whole = _LINES.match(text, start)
             assert whole is not None  # it may be empty
-            start = whole.end()
-            if start < len(text):
-                number = text.count(b"\n", 0, start) + 1
-                line = text[start : text.find(b"\n", start) + 1 or len(text)]
-                self._tick(line.decode("ascii", "replace"), number, 0)
-                start += len(line)
+            if whole.end() > start:
+                last_ms = self._look_at(text[start : whole.end()], number, last_ms)
+                number += text.count(b"\n", start, whole.end())
+                start = whole.end()
+            elif start < len(text):
+                ends = text.find(b"\n", start) + 1 or len(text)
+                number += 1
+                line = text[start:ends].decode("ascii", "replace")
+                _, last_ms = self._tick(line, number, last_ms)
+                start = ends
+
+    def _look_at(self, lines: bytes, before: int, last_ms: int) -> int:
+        """Many regular lines at once: their times and prices. Returns the last time."""
+        values = np.array(lines.replace(b"\n", b",").split(b",")[:-1], dtype=np.float64)
+        at_ms, bid, ask = values.reshape(-1, _FIELDS).T
+        wrong = np.diff(at_ms, prepend=last_ms) < 0
+        wrong |= (at_ms >= _DAY_MS) | (bid > ask)
+        wrong |= (bid < float(self.spec.tick)) | (ask >= float(_PRICE_MAX))
+        if wrong.any():
+            place = int(wrong.argmax())
+            line = lines.split(b"\n")[place].decode("ascii")
+            self._tick(line, before + place + 1, int(at_ms[place - 1]) if place else last_ms)
+        return int(at_ms[-1])
 
     def ticks(self) -> Iterator[Tick]:
         """FeedError names the file and line of what cannot be read."""
@@ -70,46 +87,48 @@ class _File:
                     tick, last_ms = self._tick(line, number, last_ms)
                     if tick is not None:
                         yield tick
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise FeedError(f"{self.path}: line {number + 1}: cannot be read: {error}") from error
 
     def _open(self) -> TextIO:
         if self.path.suffix == ".gz":
-            return gzip.open(self.path, "rt", encoding="ascii")
-        return self.path.open(encoding="ascii")
+            return gzip.open(self.path, "rt", encoding="ascii", newline="\n")
+        return self.path.open(encoding="ascii", newline="\n")
 
     def _tick(self, line: str, number: int, last_ms: int) -> tuple[Tick | None, int]:
         if not line.strip():
             return None, last_ms
         parts = line.rstrip("\r\n").split(",")
-        try:
-            if len(parts) != _FIELDS:
-                raise ValueError(f"{len(parts)} fields instead of 3 (ms since midnight,bid,ask)")  # noqa: TRY301
-            at_ms = int(parts[0])
-            bid, ask = Decimal(parts[1]), Decimal(parts[2])
-            self._check(at_ms, last_ms, bid, ask)
-        except (ValueError, InvalidOperation) as error:
-            why = "not a number" if isinstance(error, InvalidOperation) else error
-            shown = line.strip()[:80]
-            raise FeedError(f"{self.path}: line {number}: {why}: {shown!r}") from error
+        why = self._objection(parts, last_ms)
+        if why is not None:
+            raise FeedError(f"{self.path}: line {number}: {why}: {line.strip()[:80]!r}")
+        at_ms, step = int(parts[0]), self.spec.tick
         at_ns = self.midnight_ns + at_ms * NS_PER_MS
-        step = self.spec.tick
         return Tick(
             instrument=self.instrument,
-            bid=Price(bid.quantize(step)),
-            ask=Price(ask.quantize(step)),
+            bid=Price(Decimal(parts[1]).quantize(step)),
+            ask=Price(Decimal(parts[2]).quantize(step)),
             venue_ns=at_ns,
             seen_ns=at_ns,
         ), at_ms
 
-    @staticmethod
-    def _check(at_ms: int, last_ms: int, bid: Decimal, ask: Decimal) -> None:
-        if not 0 <= at_ms < _DAY_MS:
-            raise ValueError("the time is outside the day")
-        if at_ms < last_ms:
-            raise ValueError("earlier than the line before")
-        if not (bid.is_finite() and ask.is_finite() and 0 < bid <= ask):
-            raise ValueError("not a bid and an ask")
+    def _objection(self, parts: list[str], last_ms: int) -> str | None:
+        if len(parts) != _FIELDS:
+            return f"{len(parts)} fields instead of 3 (ms since midnight,bid,ask)"
+        if not all(_NUMBER.fullmatch(part) for part in parts[1:]):
+            return "not a number"
+        bid, ask = Decimal(parts[1]), Decimal(parts[2])
+        if not self.spec.tick <= bid <= ask < _PRICE_MAX:
+            return "not a bid and an ask"
+        return _objection_to_time(parts[0], last_ms)
+
+
+def _objection_to_time(text: str, last_ms: int) -> str | None:
+    if not (text.isascii() and text.isdecimal()):
+        return "the time is not a whole number of milliseconds"
+    if len(text) > len(str(_DAY_MS)) or int(text) >= _DAY_MS:
+        return "the time is outside the day"
+    return "earlier than the line before" if int(text) < last_ms else None
 
 
 class ReplayFeed:
@@ -121,6 +140,7 @@ class ReplayFeed:
         files = [_File(p) for p in given if not is_hour_file(p)]
         if not files:
             raise FeedError("replay: no file of ticks given")
+        self._refuse_doubles(files)
         names = dict.fromkeys(file.instrument for file in files)
         files.sort(key=lambda file: file.midnight_ns)
         self.instruments: tuple[InstrumentName, ...] = tuple(names)
@@ -133,16 +153,23 @@ class ReplayFeed:
         self._next: Tick | None = first
         self.start_ns: Instant = first.venue_ns
 
+    def _refuse_doubles(self, files: Sequence[_File]) -> None:
+        seen: set[tuple[InstrumentName, int]] = set()
+        for file in files:
+            if (file.instrument, file.midnight_ns) in seen:
+                raise FeedError(f"{file.path}: the same instrument and day was given twice")
+            seen.add((file.instrument, file.midnight_ns))
+        hours: set[InstrumentName] = set()
+        for one in self._hours:
+            if one.instrument in hours:
+                raise FeedError(f"{one.path}: hours of the same instrument were given twice")
+            hours.add(one.instrument)
+
     @staticmethod
     def _of(name: InstrumentName, files: list[_File]) -> Iterator[Tick]:
-        seen: set[int] = set()
         for file in files:
-            if file.instrument != name:
-                continue
-            if file.midnight_ns in seen:
-                raise FeedError(f"{file.path}: the same instrument and day was given twice")
-            seen.add(file.midnight_ns)
-            yield from file.ticks()
+            if file.instrument == name:
+                yield from file.ticks()
 
     def history(self) -> Iterable[History]:
         """Hours from before the first tick, where a file of them was given."""

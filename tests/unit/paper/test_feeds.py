@@ -61,9 +61,15 @@ def test_files_are_merged_by_time_and_prices_are_put_on_the_grid(tmp_path):
         ("7,1.1", "2 fields instead of 3"),
         ("x,1.1,1.2", "line 2"),
         ("7,abc,1.2", "not a number"),
-        ("7,NaN,1.2", "not a bid and an ask"),
+        ("7,NaN,1.2", "not a number"),
         ("7,1.3,1.2", "not a bid and an ask"),
-        ("7,-1,1.2", "not a bid and an ask"),
+        ("7,-1,1.2", "not a number"),
+        ("7,0.0000001,1.2", "not a bid and an ask"),
+        ("7,1.1,1000000000", "not a bid and an ask"),
+        ("7,1e0,1.2", "not a number"),
+        ("1_0,1.1,1.2", "whole number"),
+        ("+7,1.1,1.2", "whole number"),
+        ("999999999999999999999,1.1,1.2", "outside the day"),
         ("86400000,1.1,1.2", "outside the day"),
         ("1,1.1,1.2", "earlier than the line before"),
         ("7,1.1,1.2\x00", "line 2"),
@@ -72,16 +78,38 @@ def test_files_are_merged_by_time_and_prices_are_put_on_the_grid(tmp_path):
 def test_an_unreadable_line_is_named(tmp_path, line, why):
     path = write(tmp_path, "EUR_USD_20140502.csv", "5,1.10000,1.10010", line)
     with pytest.raises(FeedError, match=why) as caught:
-        everything(ReplayFeed([path]))
+        ReplayFeed([path])
     assert str(path) in str(caught.value)
     assert "line 2" in str(caught.value)
 
 
-def test_a_cut_archive_is_named(tmp_path):
+def test_a_cut_archive_is_named_with_the_line_that_it_reaches(tmp_path):
     path = write(tmp_path, "EUR_USD_20140502.csv.gz", *(f"{i},1.1,1.2" for i in range(5000)))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(FeedError, match="cannot be read"):
-        everything(ReplayFeed([path]))
+    with pytest.raises(FeedError, match=r"line 4[0-9]{3}: cannot be read: the archive is cut"):
+        ReplayFeed([path])
+    path.write_bytes(b"no archive")
+    with pytest.raises(FeedError, match="line 1: cannot be read"):
+        ReplayFeed([path])
+
+
+def test_an_empty_file_of_hours_and_hours_given_twice_are_refused(tmp_path):
+    ticks = write(tmp_path, "EUR_USD_20140502.csv", "3600001,1.1,1.2")
+    empty = tmp_path / "EUR_USD_2007_2014.csv"
+    empty.write_text("")
+    with pytest.raises(FeedError, match="holds no hour"):
+        list(ReplayFeed([ticks, empty]).history())
+    other = tmp_path / "EUR_USD_2015_2016.csv"
+    other.write_text("")
+    with pytest.raises(FeedError, match=r"2015_2016.csv: hours .* given twice"):
+        ReplayFeed([ticks, empty, other])
+
+
+def test_a_folder_or_a_missing_file_is_named(tmp_path):
+    for name in ("EUR_USD_20140502.csv", "EUR_USD_20140503.csv"):
+        with pytest.raises(FeedError, match=f"{name}: cannot be read"):
+            ReplayFeed([tmp_path / name])
+        (tmp_path / "EUR_USD_20140503.csv").mkdir(exist_ok=True)
 
 
 @pytest.mark.parametrize("name", ["ticks.csv", "EUR_USD_2014.csv", "EUR_USD_20149999.csv"])
@@ -96,7 +124,7 @@ def test_an_empty_file_and_the_same_day_twice_are_refused(tmp_path):
     one = write(tmp_path, "EUR_USD_20140503.csv", "1,1.1,1.2")
     two = write(tmp_path, "EUR_USD_20140503.csv.gz", "2,1.1,1.2")
     with pytest.raises(FeedError, match="given twice"):
-        everything(ReplayFeed([one, two]))
+        ReplayFeed([one, two])
 
 
 @pytest.mark.quotes
@@ -310,6 +338,10 @@ def test_recorded_hours_become_history_up_to_the_first_tick(tmp_path):
         ([hour("20140501 23:00"), "x"], "line 2: 1 fields instead of 11"),
         ([hour("20140501 23h")], "line 1: not a time and prices"),
         ([hour("20140501 23:00", "1.3")], "line 1: not a bid and an ask"),
+        ([hour("20140501 23:00", "NaN")], "line 1: not a time and prices"),
+        ([hour("20140501 23:00", "-1")], "line 1: not a time and prices"),
+        ([hour("20140501 23:00", "0")], "line 1: not a bid and an ask"),
+        (["20140501 23:00,1.1,1.0,1.1,1.1,0,1.2,1.2,1.2,1.2,0"], "line 1: the high and the low"),
         ([hour("20140501 23:00")] * 2, "line 2: not later"),
         ([hour("20140430 21:00"), hour("20140501 21:00")], "line 2: the lines are days"),
     ],
