@@ -65,6 +65,7 @@ class World:
         self.server = Server(self.market, TOKEN, with_control=True, seed=seed)
         self.received: Counter[str] = Counter()
         self.line = RogueLine(seed)
+        self._slowest_s = 0.0  # a request that was held back acts so long after its fault
         self.drivers: dict[AccountId, Driver] = {}
         self.venue: OandaVenue
         self.price(BID)
@@ -73,7 +74,9 @@ class World:
         self.market.put_price(EUR_USD, bid, bid + Decimal("0.00010"))
 
     def fault(self, **fields: object) -> None:
-        assert self.server.faults.add(msgspec.convert(fields, Fault))
+        fault = msgspec.convert(fields, Fault)
+        self._slowest_s = max(self._slowest_s, fault.delay_ms / 1000)
+        assert self.server.faults.add(fault)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,6 +108,7 @@ class World:
         """All faults end, everything settles; what does not hold, as sentences."""
         self.server.faults.clear()
         self.line.stop()
+        await asyncio.sleep(self._slowest_s)
         said: list[str] = []
         for driver in self.drivers.values():
             async with asyncio.timeout(600):

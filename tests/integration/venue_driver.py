@@ -250,8 +250,11 @@ class Driver:
         `received`: how often an order with this name reached the venue's door."""
         said = list(self.problems)
         first = history[-1].number - len(self.log) + 1 if history else 1
-        if self.log != [one for one in history if one.number >= first]:
-            said.append("our log is not the venue's: a transaction is missing, doubled or changed")
+        theirs = [one for one in history if one.number >= first]
+        if self.log != theirs:
+            pairs = zip(self.log, theirs, strict=True)
+            wrong = next(((a, b) for a, b in pairs if a != b), None)
+            said.append(f"our log is not the venue's: {wrong}")
         said += differences(self.book, await self.venue.account(self.account))
         created = Counter(
             one.client_extensions.id

@@ -67,6 +67,9 @@ def _by_status(request: WriteRequest, end: Answer) -> WriteOutcome:
         if end.status in _UNAUTHORISED:
             return Rejected(status=end.status, code="", message=_error_text(end))
         return Unknown(reason=f"HTTP {end.status}, {_short(str(error))}")
+    stranger = _of_another(request, body)
+    if stranger:
+        return Unknown(reason=stranger)
     if 200 <= end.status < 300:  # noqa: PLR2004
         return _accepted(request, end.status, body)
     if 400 <= end.status < 500 and end.status != _REQUEST_TIMEOUT:  # noqa: PLR2004
@@ -77,9 +80,6 @@ def _by_status(request: WriteRequest, end: Answer) -> WriteOutcome:
 def _accepted(request: WriteRequest, status: int, body: _Body) -> WriteOutcome:
     if request.makes_order and not body.transactions:
         return Unknown(reason=f"HTTP {status} without a transaction")
-    stranger = _of_another(request, body)
-    if stranger:
-        return Unknown(reason=stranger)
     return Answered(
         status=status,
         transactions=body.transactions,
@@ -105,7 +105,7 @@ def _of_another(request: WriteRequest, body: _Body) -> str:
     for transaction in body.transactions:
         if transaction.account_id and transaction.account_id != request.account_id:
             return f"the answer is about account {transaction.account_id}"
-        if not request.makes_order or not transaction.type.endswith("_ORDER"):
+        if not request.makes_order or not _creates(transaction):
             continue
         extensions = transaction.client_extensions
         theirs = extensions.id if extensions is not None else None
@@ -114,6 +114,11 @@ def _of_another(request: WriteRequest, body: _Body) -> str:
         if theirs and ours and f'"{ours}"' in request.body and f'"{theirs}"' not in request.body:
             return f"the answer is about order {_short(theirs)}"
     return ""
+
+
+def _creates(transaction: Transaction) -> bool:
+    """An order, or the refusal to make one: both carry the id that was asked for."""
+    return transaction.type.removesuffix("_REJECT").endswith("_ORDER")
 
 
 def _read_body(answer: Answer) -> _Body:

@@ -133,7 +133,9 @@ class OandaVenue:
         self._urgents = {account: self._pool(warm=1, most=4) for account in self._tokens}
         # Not shared: an answer that is told twice must never be taken for another account's.
         self._reads = {account: self._pool(warm=0, most=2) for account in self._tokens}
-        self._write_bounds = Bounds(limits.answer_s, limits.answer_s, WRITE_BODY_MAX)
+        self._write_bounds = Bounds(
+            limits.answer_s, limits.answer_s, WRITE_BODY_MAX, nameless_ends=True
+        )
         self._read_bounds = Bounds(limits.answer_s, limits.read_total_s, READ_BODY_MAX)
 
     def _pool(self, *, warm: int, most: int) -> Pool:

@@ -13,6 +13,7 @@ import msgspec
 
 _HEAD_BYTES_MAX = 64 * 1024
 _OK_INFORMATIONAL = 200
+_REFUSED = 300
 _GZIP_WINDOW = 31  # zlib's number for the gzip format
 
 
@@ -35,11 +36,16 @@ Ended: TypeAlias = Callable[[End], None]
 
 
 class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """`silence_s`: without a byte. `total_s`: from the request to the answer's last byte."""
+    """`silence_s`: without a byte. `total_s`: from the request to the answer's last byte.
+
+    `nameless_ends`: a refusal that names no transaction ends the connection. Told twice, it would
+    be taken for the answer to the next request, and nothing could tell.
+    """
 
     silence_s: float
     total_s: float
     body_max: int
+    nameless_ends: bool = False
 
 
 class Owner(Protocol):
@@ -208,6 +214,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         answer = Answer(self._status, self._headers, b"".join(self._parts))
+        if self._bounds.nameless_ends and self._status >= _REFUSED:
+            self._keep_alive = self._keep_alive and b'Transaction":{' in answer.body
         if not self._keep_alive:
             self.close("after its answer")
         self._end(answer)

@@ -28,6 +28,7 @@ from tests.unit.adapters.oanda_server import (
     filled,
     open_gate,
     order,
+    say_filled,
     saying,
     send,
     serving,
@@ -144,6 +145,13 @@ STRANGE = {
     **FINE,
     "orderCreateTransaction": {**FINE["orderCreateTransaction"], "clientExtensions": {"id": "x"}},
 }
+REFUSED_ANOTHER = {
+    **REJECTED,
+    "orderRejectTransaction": {
+        **REJECTED["orderRejectTransaction"],
+        "clientExtensions": {"id": "x"},
+    },
+}
 CUT = answer(201, FINE)
 
 
@@ -165,6 +173,8 @@ CUT = answer(201, FINE)
         answer(201, FOREIGN),
         answer(201, STRANGE),
         answer(400, b"<html>"),
+        answer(400, REFUSED_ANOTHER),
+        answer(400, {**REJECTED, "orderRejectTransaction": FOREIGN["orderCreateTransaction"]}),
         answer(400, {**REJECTED, "orderFillTransaction": FINE["orderFillTransaction"]}),
         answer(201, gzip.compress(json.dumps(FINE).encode())[:-4], "Content-Encoding: gzip\r\n"),
         answer(201, FINE, "Content-Encoding: br\r\n"),
@@ -328,6 +338,25 @@ async def test_two_answers_to_one_request_do_not_become_the_next_ones_answer():
     assert isinstance(second, Answered)
     assert second.transactions[0].client_extensions.id == "i-2"
     assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+async def test_a_refusal_without_a_name_that_is_told_twice_is_not_the_next_orders(status):
+    """An accepted order would look refused, or (429) as never sent, and be sent again."""
+    script = Script()
+    refusal = answer(status, {"errorMessage": "no"}, "Retry-After: 0\r\n")
+
+    async def say(peer, request):
+        if len(script.requests) > 1:
+            return await say_filled(peer, request)
+        await peer.say(refusal)
+        await asyncio.sleep(0.005)  # the next order is on its way by now
+        return await peer.say(refusal)
+
+    script.answer = say
+    async with serving(script), venue_at(script.url) as venue:
+        assert not isinstance(await send(venue, order("i-1")), Answered)
+        assert isinstance(await send(venue, order("i-2")), Answered)
 
 
 async def test_a_venue_that_speaks_unasked_loses_the_connection():
