@@ -50,6 +50,15 @@ orders_per_min = 6000000
 orders_per_min_total = 6000000
 strategy_interval_s = 0
 
+[breakers]
+entries_per_h = 100000000
+orders_in_10_s = 1000000
+losing_run = 100
+stop_outs = 100
+rejects = 1000
+unclean_starts = 1000
+loop_lag_ms_max = 2000
+
 [agents.pattern_detection]
 params = { account_orders = 1000000, strategy_orders = 1000000, signals_per_min = 1000000, \
 duplicate_s = 0.000001, losses = 1000000, herd_accounts = 1000000 }

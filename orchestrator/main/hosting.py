@@ -104,7 +104,7 @@ class Service:
             )  # fmt: skip
             self.system = build_system(
                 self.settings, connection.venue, connection.clock, self.store, self._gate,
-                self._market, hosting,
+                self._market, hosting, connection.renew,
             )  # fmt: skip
             if self._ended.is_set():
                 self.system.shutdown()

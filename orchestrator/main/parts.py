@@ -52,8 +52,10 @@ from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import About, FrontDesk
 from orchestrator.service.gate import Gate
+from orchestrator.service.house_watch import HouseWatch, Renew, keep_token
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
+from orchestrator.service.seams import Machine
 from orchestrator.service.supervisor import Plan, System
 from orchestrator.service.telemetry import Telemetry
 from orchestrator.settings import AccountSettings, ClassFile, Settings
@@ -97,12 +99,14 @@ def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
                 enabled=settings.accounts.get(account_id, AccountSettings()).enabled,
                 limits=settings.account_limits(account_id),
                 profile=settings.profile_of(account_id),
+                exclusive=settings.accounts.get(account_id, AccountSettings()).exclusive,
             )
             for account_id in settings.account_ids
         ),
         instruments=tuple(InstrumentName(name) for name in settings.instruments),
         checks=settings.check_limits(), breakers=settings.breaker_limits(),
         total=settings.account_limits(), calendar=calendar, seed=settings.seed,
+        windows=settings.hours.spans(),
         live=settings.oanda_environment == "live", live_allowed=settings.allow_live_trading,
     )  # fmt: skip
 
@@ -172,9 +176,9 @@ _TASTES: Mapping[str, Callable[[], dict[str, StrategyMaker]]] = {
 
 def build_system(
     settings: Settings, venue: Venue, clock: Clock, store: SqliteStore, gate: Gate,
-    market_store: MarketStore, hosting: Hosting,
+    market_store: MarketStore, hosting: Hosting, renew: Renew = keep_token,
 ) -> System:  # fmt: skip
-    """A System of real parts; nothing of it has started."""
+    """A System of real parts; nothing of it has started. `renew` reads a secret anew (A10)."""
     node = hosting.node or platform.node() or "node"
     telemetry = Telemetry()
     kernel = Kernel(kernel_plan(settings, hosting.calendar))
@@ -219,6 +223,9 @@ def build_system(
         ),
     )  # fmt: skip
     system.accompany(alerts.run)
+    if hosting.threads:  # in virtual time nothing lags, leaks or steps
+        machine = Machine(settings.state_dir)
+        system.accompany(HouseWatch(engine, bus, venue, clock, machine, renew).run)
     return system
 
 

@@ -18,7 +18,7 @@ from orchestrator.model.time import Instant
 from orchestrator.paper.instruments import USUAL
 from orchestrator.service.children import ChildFailed, PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, load_settings
 
 log = structlog.get_logger()
 
@@ -45,10 +45,16 @@ class Connection:
         self.told = told
         self.finished = asyncio.Event()
         self.replays = False
+        self.renews = False  # its tokens come from the settings, which may be read anew
 
     @property
     def calendar(self) -> str:
         return "fx" if self.told is None else self.told.calendar
+
+    def renew(self, account_id: AccountId) -> None:
+        """Read the account's token anew (A10). SettingsError, ValueError: the old one stays."""
+        if self.renews:
+            self.venue.use_token(account_id, _token_source(load_settings())(account_id))
 
     async def follow_clock(self) -> None:
         """Runs until cancelled: market time is the venue's."""
@@ -121,7 +127,9 @@ async def connect(settings: Settings, replay: Replay | None) -> Connection:
     base, stream = settings.base_url, settings.stream_url
     if base is None or stream is None:
         raise ValueError("no address of the venue")
-    return await _meet(settings, base, stream, _token_source(settings), None)
+    met = await _meet(settings, base, stream, _token_source(settings), None)
+    met.renews = True
+    return met
 
 
 async def look_at(settings: Settings) -> Connection:

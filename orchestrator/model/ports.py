@@ -7,6 +7,7 @@ from typing import Protocol
 
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
+from orchestrator.model.events import BusSeen
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
@@ -187,6 +188,10 @@ class MarketStore(Protocol):
 
 class Bus(Protocol):
     """Broadcast of facts to whoever listens (WebSocket, agents elsewhere)."""
+
+    def condition(self) -> BusSeen | None:
+        """How the broker does, for S6; None for one within the process, which cannot be away."""
+        ...
 
     def publish(self, record: Record, fact: Fact) -> None:
         """Never blocks; a listener that cannot keep up loses its place and is told so."""

@@ -24,6 +24,7 @@ from orchestrator.model.acts import (
 from orchestrator.model.base import Message
 from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
+    CredentialsSeen,
     Event,
     RoleHealth,
     SendFinished,
@@ -52,7 +53,7 @@ from orchestrator.service.gate import Gate
 from orchestrator.service.journal import Journal
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
-from orchestrator.service.reads import Reads
+from orchestrator.service.reads import REFUSALS, Reads
 from orchestrator.service.seams import mono_ns, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
@@ -427,6 +428,10 @@ class ExecutionEngine:
         if began:
             self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
 
+    def flush_ms(self) -> int | None:
+        """As `Journal.flush_ms`."""
+        return self._journal.flush_ms()
+
     @property
     def durable(self) -> bool:
         """Whether everything that was said so far is written down (K4)."""
@@ -454,6 +459,9 @@ class ExecutionEngine:
         """Transactions of an answer to anyone's write go through the one door."""
         match outcome:
             case Answered() | Rejected():
+                if outcome.status in REFUSALS:
+                    told = f"HTTP {outcome.status}"
+                    self.handle(CredentialsSeen(account_id=account_id, ok=False, reason=told))
                 if outcome.transactions:
                     self.handle(
                         TransactionsSeen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import structlog
@@ -13,7 +14,7 @@ from orchestrator.model.events import StorageTrouble
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 from orchestrator.model.ports import Store
-from orchestrator.model.time import Instant
+from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
 from orchestrator.service.seams import mono_ns
 from orchestrator.service.telemetry import Telemetry
 
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 # With the store failing, so many facts wait in memory; beyond, the service ends, gate closed.
 _UNSAVED_MAX = 20_000
+_FLUSHES_MAX = 10_000
+_FLUSH_WINDOW_NS = 10 * NS_PER_S
 _SNAPSHOT_EVERY = 5_000
 
 
@@ -39,6 +42,7 @@ class Journal:
         self._unsaved: list[tuple[Instant, Fact]] = []
         self._fresh: list[tuple[Record, Fact]] = []
         self._failing = False
+        self._flushes: deque[tuple[int, int]] = deque(maxlen=_FLUSHES_MAX)  # began, took
         self._since_snapshot = 0
         self.seq = 0
         self.troubles: list[StorageTrouble] = []
@@ -47,6 +51,12 @@ class Journal:
     def durable(self) -> bool:
         """Whether everything that was said so far is written down (K4)."""
         return not (self._unsaved or self._failing)
+
+    def flush_ms(self) -> int | None:
+        """The 99th percentile of the writes of the last 10 s (S5); None when there were none."""
+        since = mono_ns() - _FLUSH_WINDOW_NS
+        took = sorted(took for began, took in self._flushes if began >= since)
+        return took[(len(took) * 99 - 1) // 100] // NS_PER_MS if took else None
 
     def keep(self, fact: Fact, now: Instant) -> None:
         """Joins whatever is written next, which is at the latest the beat's own writing."""
@@ -82,7 +92,9 @@ class Journal:
             self.troubles.append(StorageTrouble(ok=False, reason=str(exc)))
             return False
         self._chain.advance(records)
-        self._telemetry.took("journal", (mono_ns() - began) / 1000)
+        took_ns = mono_ns() - began
+        self._flushes.append((began, took_ns))
+        self._telemetry.took("journal", took_ns / 1000)
         self._fresh.extend(zip(records, facts, strict=True))
         self.seq = records[-1].seq
         self._since_snapshot += len(records)

@@ -6,11 +6,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from orchestrator.model.acts import FetchTransactions
-from orchestrator.model.errors import VenueError
-from orchestrator.model.events import AccountSeen, Event, ReadFailed, TransactionsSeen
+from orchestrator.model.errors import VenueError, VenueRefused
+from orchestrator.model.events import (
+    AccountSeen,
+    CredentialsSeen,
+    Event,
+    ReadFailed,
+    TransactionsSeen,
+)
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import Clock, VenueReader
 from orchestrator.service.nest import Nest
+
+REFUSALS = (401, 403)  # statuses by which the venue refuses our credentials (A10)
 
 
 class Reads:
@@ -57,7 +65,7 @@ class Reads:
         try:
             found, last = await self._reader.transactions_since(account_id, act.since)
         except VenueError as exc:
-            self._hear(ReadFailed(account_id=account_id, reason=str(exc)))
+            self._failed(account_id, exc)
             return
         finally:
             self._since.pop(account_id, None)
@@ -68,6 +76,11 @@ class Reads:
             )
         )  # fmt: skip
 
+    def _failed(self, account_id: AccountId, exc: VenueError) -> None:
+        if isinstance(exc, VenueRefused) and exc.status in REFUSALS:
+            self._hear(CredentialsSeen(account_id=account_id, ok=False, reason=str(exc)))
+        self._hear(ReadFailed(account_id=account_id, reason=str(exc)))
+
     async def _account(self, account_id: AccountId) -> None:
         if account_id in self._accounts:
             return
@@ -75,7 +88,7 @@ class Reads:
         try:
             account = await self._reader.account(account_id)
         except VenueError as exc:
-            self._hear(ReadFailed(account_id=account_id, reason=str(exc)))
+            self._failed(account_id, exc)
             return
         finally:
             self._accounts.discard(account_id)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import secrets
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.model.ports import VenueClock
@@ -54,6 +56,38 @@ def new_token() -> str:
 def dice(seed: int) -> random.Random:
     """A seeded source of chance, for jitter."""
     return random.Random(seed)
+
+
+class Machine:
+    """What this process holds of the machine, as Linux tells it; None where it does not."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def wall_ns(self) -> Instant:
+        return time.time_ns()
+
+    def rss_mb(self) -> int | None:
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+
+    def files(self) -> tuple[int, int] | None:
+        """Open file descriptors, and how many may be open."""
+        try:
+            return len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        except OSError:
+            return None
+
+    def free_mb(self) -> int | None:
+        """Room for an ordinary user on the disk of the state folder."""
+        try:
+            told = os.statvfs(self._folder)
+        except OSError:
+            return None
+        return told.f_bavail * told.f_frsize // 1_000_000
 
 
 class SystemClock:

@@ -18,6 +18,7 @@ from orchestrator.model.events import (
     AccountSeen,
     AuditTrouble,
     HistoriesSeen,
+    LoopSeen,
     SpecsSeen,
     Started,
     StartTrading,
@@ -102,6 +103,7 @@ class System:
         self._past = past
         self._histories: tuple[History, ...] = ()
         self._first_life = False
+        self._recovered_from = 0  # the record up to which a snapshot told everything
         self._companions: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
         self._met = {account_id: asyncio.Event() for account_id in plan.accounts}
         self._ending = asyncio.Event()
@@ -158,7 +160,7 @@ class System:
         latch = self.safety.latch
         return Started(
             version=self.plan.version, node=self.plan.node, epoch=epoch, unclean=unclean,
-            config_digest=self.plan.config_digest,
+            config_digest=self.plan.config_digest, breakers_lost=self._breakers_lost(),
             latched_stop_id=latch.stop_id if latch and not latch.accounts else None,
         )  # fmt: skip
 
@@ -205,6 +207,7 @@ class System:
         if saved is not None:
             seq, state = saved
             seq = self._restore(seq, state)
+        self._recovered_from = seq
         broken = ""
         links: Links | None = None
         for record, fact in self._store.facts_after(seq):
@@ -215,6 +218,15 @@ class System:
             seq = record.seq
         self.engine.recovered(seq)
         return broken
+
+    def _breakers_lost(self) -> str:
+        """B3: whether what the breakers were stands in no snapshot and no record any more."""
+        if self._recovered_from:
+            return ""
+        found = self._store.records(RecordFilter(ascending=True, limit=1))
+        if not found or found[0].seq == 1:
+            return ""
+        return f"records before {found[0].seq} are pruned, and no snapshot can be read"
 
     def _links_from(self, first: Record) -> Links:
         """After the record before, where the store still has it."""
@@ -349,10 +361,13 @@ class System:
 
     async def _measure_lag(self) -> None:
         while True:
-            before = self.clock.mono_ns()
+            # To come up takes its time, and nothing is traded meanwhile.
+            counts, before = self.up.is_set(), self.clock.mono_ns()
             await self.clock.sleep(_LAG_S)
             lag_ms = (self.clock.mono_ns() - before) / 1e6 - _LAG_S * 1000
             self.desk.loop_lag_ms = max(0.0, lag_ms)
+            if counts:
+                self.engine.handle(LoopSeen(lag_ms=round(self.desk.loop_lag_ms)))
 
     async def _health_checks(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from orchestrator.model.limits import AccountLimits
 from orchestrator.model.profiles import PLAIN, Profile
 from orchestrator.model.signals import Role
+from orchestrator.settings.hours import HoursSettings
 from orchestrator.settings.kinds import (
     AccountIds,
     BrokerUrl,
@@ -34,7 +35,7 @@ from orchestrator.settings.tables import (
 )
 
 D = Decimal
-TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers")
+TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers", "hours")
 
 API_HOSTS = {
     "practice": "https://api-fxpractice.oanda.com",
@@ -131,6 +132,7 @@ class Fields(Frozen):
     )
     limits: LimitSettings = LimitSettings()
     breakers: BreakerSettings = BreakerSettings()
+    hours: HoursSettings = HoursSettings()
 
     # The tokens that `token_env` of an account names; filled by load_settings.
     account_tokens: Annotated[dict[str, SecretStr], Field(repr=False)] = Field(default_factory=dict)

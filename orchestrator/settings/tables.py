@@ -14,6 +14,7 @@ from orchestrator.settings.kinds import (
     DayFraction,
     DrawdownFraction,
     Frozen,
+    InstrumentText,
     Params,
     RiskFraction,
     TradeCount,
@@ -26,6 +27,7 @@ class AccountSettings(Frozen):
     """`[accounts."ID"]`: what differs from the general limits; unset = the general one."""
 
     enabled: bool = True
+    exclusive: bool = False
     risk_per_trade: RiskFraction | None = None
     max_daily_loss: DayFraction | None = None
     max_drawdown: DrawdownFraction | None = None
@@ -78,7 +80,10 @@ class LimitSettings(Frozen):
 
 
 class BreakerSettings(Frozen):
-    """`[breakers]`: the numbers of A1 and A2 (scales), M1, M2 and M5 (SAFETY 4)."""
+    """`[breakers]`: the numbers of SAFETY 4 that may be changed, and how far.
+
+    Where looser would be unsafe only tighter is allowed; docs/breakers.md says what each is for.
+    """
 
     scale_half_at: Annotated[Decimal, Field(gt=0, le=D("0.50"))] = D("0.50")
     scale_quarter_at: Annotated[Decimal, Field(gt=0, le=D("0.75"))] = D("0.75")
@@ -91,6 +96,37 @@ class BreakerSettings(Frozen):
     bad_ticks_window_s: Annotated[int, Field(ge=1, le=600)] = 10
     bad_tick_off: Annotated[Decimal, Field(gt=0, le=D("0.05"))] = D("0.05")
     bad_tick_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    spread_caps: dict[InstrumentText, Annotated[Decimal, Field(gt=0)]] = Field(default_factory=dict)
+    # Accounts.
+    losing_run: Annotated[int, Field(ge=1, le=100)] = 5
+    stop_outs: Annotated[int, Field(ge=1, le=100)] = 3
+    stop_outs_window_s: Annotated[int, Field(ge=60, le=86_400)] = 1_800
+    losing_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 3_600
+    entries_per_h: Annotated[int, Field(ge=1, le=100_000_000)] = 20
+    orders_in_10_s: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    rejects: Annotated[int, Field(ge=1, le=1_000)] = 5
+    rejects_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    margin_block: Annotated[Decimal, Field(gt=0, le=D("0.90"))] = D("0.50")
+    margin_flatten: Annotated[Decimal, Field(gt=0, le=D("0.95"))] = D("0.80")
+    # The system.
+    gross_nav_max: Annotated[Decimal, Field(gt=0, le=50)] = D(15)
+    returns_correlation_max: Annotated[Decimal, Field(ge=0, le=1)] = D("0.90")
+    storage_free_mb_min: Annotated[int, Field(ge=10, le=1_000_000)] = 500
+    loop_lag_ms_max: Annotated[int, Field(ge=10, le=2_000)] = 250  # from 2 s on the guard acts
+    unclean_starts: Annotated[int, Field(ge=1, le=1_000)] = 3
+    rss_mb_max: Annotated[int, Field(ge=200, le=100_000)] = 1_500
+    # Time.
+    weekend_from_s: Annotated[int, Field(ge=0, le=61_080)] = 57_600
+    weekend_flat_from_s: Annotated[int, Field(ge=0, le=60_900)] = 59_400
+    warm_more_s: Annotated[int, Field(ge=0, le=3_600)] = 30
+    # The market.
+    volatility_scale_at: Annotated[Decimal, Field(gt=1, le=100)] = D(4)
+    volatility_block_at: Annotated[Decimal, Field(gt=1, le=100)] = D(8)
+    volatility_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    gap_spreads: Annotated[Decimal, Field(ge=1, le=1_000)] = D(10)
+    gap_fraction: Annotated[Decimal, Field(gt=0, le=D("0.05"))] = D("0.003")
+    flash_fraction: Annotated[Decimal, Field(gt=0, le=D("0.05"))] = D("0.01")
+    gap_cooldown_s: Annotated[int, Field(ge=1, le=86_400)] = 300
 
     @model_validator(mode="after")
     def _scales_in_order(self) -> Self:
@@ -98,5 +134,10 @@ class BreakerSettings(Frozen):
             raise ValueError(
                 f"scale_half_at ({self.scale_half_at}) must not be above"
                 f" scale_quarter_at ({self.scale_quarter_at})"
+            )
+        if self.volatility_scale_at > self.volatility_block_at:
+            raise ValueError(
+                f"volatility_scale_at ({self.volatility_scale_at}) must not be above"
+                f" volatility_block_at ({self.volatility_block_at})"
             )
         return self

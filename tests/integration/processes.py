@@ -114,6 +114,19 @@ class Answer(msgspec.Struct):
     took_ms: float
 
 
+# These tests kill, hurry, and share their machine: what would block them for that comes later.
+_PATIENT = """
+[breakers]
+entries_per_h = 1000000
+orders_in_10_s = 100000
+losing_run = 100
+stop_outs = 100
+rejects = 1000
+unclean_starts = 1000
+loop_lag_ms_max = 2000
+"""
+
+
 class Service:
     """One service on one state folder, over as many lives as a test needs.
 
@@ -133,6 +146,8 @@ class Service:
             "STATE_DIR": str(self.state), "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
             **environment,
         }  # fmt: skip
+        if "[breakers]" not in toml:
+            toml += _PATIENT
         if toml:
             config = folder / "orchestrator.toml"
             config.write_text(toml)

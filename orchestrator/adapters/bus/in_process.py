@@ -11,6 +11,7 @@ from orchestrator.model.errors import BusError, ListenerTooSlow
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from orchestrator.model.events import BusSeen
     from orchestrator.model.facts import Fact
     from orchestrator.model.journal import Record
 
@@ -106,6 +107,10 @@ class InProcessBus:
         self._listeners: dict[Listener, None] = {}  # in order of their coming
         self.published = 0
         self.cut = 0
+
+    def condition(self) -> BusSeen | None:
+        """Nothing that could be away (S6)."""
+        return None
 
     def publish(self, record: Record, fact: Fact) -> None:
         self.published += 1

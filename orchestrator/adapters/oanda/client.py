@@ -197,6 +197,11 @@ class OandaVenue:
 
     # clocks
 
+    def use_token(self, account_id: AccountId, token: str) -> None:
+        """From the next request on. ValueError for what can be no token; the old one stays."""
+        self._requests.use_token(account_id, token)
+        self._stream_requests.use_token(account_id, token)
+
     @property
     def clock_offset_ns(self) -> int | None:
         """See `model.ports.VenueReader`."""

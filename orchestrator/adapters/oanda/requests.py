@@ -36,13 +36,20 @@ class Requests:
                 raise ValueError(f"not an account id: {account_id[:70]!r}")
             if not _TOKEN.fullmatch(token):  # the token itself is never shown
                 raise ValueError(f"the token of account {account_id} is empty or has odd letters")
-        self._heads = {
-            account_id: (
-                f"Host: {authority}\r\nAuthorization: Bearer {token}\r\n"
-                "Accept: application/json\r\nAccept-Datetime-Format: RFC3339\r\n"
-            ).encode()
-            for account_id, token in tokens.items()
-        }
+        self._authority = authority
+        self._heads = {name: self._head_of(token) for name, token in tokens.items()}
+
+    def _head_of(self, token: str) -> bytes:
+        return (
+            f"Host: {self._authority}\r\nAuthorization: Bearer {token}\r\n"
+            "Accept: application/json\r\nAccept-Datetime-Format: RFC3339\r\n"
+        ).encode()
+
+    def use_token(self, account_id: AccountId, token: str) -> None:
+        """A secret that was read anew. ValueError for what can be no token; the old one stays."""
+        if account_id not in self._heads or not _TOKEN.fullmatch(token):
+            raise ValueError(f"the new token of account {account_id[:70]!r} is empty or odd")
+        self._heads[account_id] = self._head_of(token)
 
     def write(self, request: WriteRequest) -> bytes:
         """One write, its body exactly as given."""

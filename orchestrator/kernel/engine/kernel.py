@@ -415,6 +415,11 @@ class Kernel:
         world = self._world
         return world.state.board.views(world.account_ids, world.plan.instruments)
 
+    def refused_accounts(self) -> tuple[AccountId, ...]:
+        """Those whose credentials the venue refuses (A10)."""
+        board = self._world.state.board
+        return tuple(name for name in self._world.account_ids if board.get("A10", name) is not None)
+
     def enabled(self, account_id: AccountId) -> bool:
         return self._world.enabled(account_id)
 

@@ -47,6 +47,14 @@ orders_per_min = 5000
 orders_per_min_total = 9000
 strategy_interval_s = 0
 duplicate_window_s = 0
+[breakers]
+entries_per_h = 1000000
+orders_in_10_s = 100000
+losing_run = 100
+stop_outs = 100
+rejects = 1000
+unclean_starts = 1000
+loop_lag_ms_max = 2000
 """
 
 
