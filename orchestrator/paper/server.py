@@ -31,6 +31,8 @@ __all__ = ["Connection", "Server"]
 BODY_MAX = 1_000_000
 URL_MAX = 65_536
 HEADERS_MAX = 200
+HEAD_MAX = 1_000_000  # a head that goes on longer than this is not read to its end
+CONNECTIONS_MAX = 4096  # more are cut at once, so that files do not run out
 QUEUE_MAX = 1000  # requests that wait behind a delayed one
 BUFFER_MAX = 64_000_000  # a stream that nobody reads is cut off here
 
@@ -73,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._busy = False  # a delayed request is under way
         self._queue: deque[Request] = deque()
         self._unix = False
+        self._in_head = False
+        self._head_bytes = 0  # received since a head began that has not ended yet
         self._reset()
 
     def _reset(self) -> None:
@@ -86,6 +90,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        if len(self._server.connections) >= CONNECTIONS_MAX:
+            transport.close()
+            return
         self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]  # uvloop's own class
         self._server.connections.add(self)
         if transport.get_extra_info("sslcontext") is not None:
@@ -109,12 +116,21 @@ class Connection(asyncio.Protocol):
             return  # nothing more is expected on a stream's connection
         try:
             self._parser.feed_data(data)
+            self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+            if self._head_bytes > HEAD_MAX:
+                self._give_up(413, "The request is too large")
         except httptools.HttpParserUpgrade:
             self.abort()
         except httptools.HttpParserError:
-            said = refused(400, "The request could not be parsed")
-            self._write(rendered(said, self._server.next_request_id(), close=True))
-            self._close()
+            self._give_up(400, "The request could not be parsed")
+
+    def _give_up(self, status: int, why: str) -> None:
+        """Answer what cannot be read, and read no more."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        said = refused(status, why)
+        self._write(rendered(said, self._server.next_request_id(), close=True))
+        self._close()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -125,11 +141,14 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._reset()
+        self._in_head, self._head_bytes = True, 0
         self._began_ns = time.time_ns()
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
-        self._too_big = self._too_big or len(self._url) > URL_MAX
+        if len(self._url) + len(url) > URL_MAX:
+            self._too_big = True
+        else:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._headers) < HEADERS_MAX:
@@ -139,6 +158,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Some clients wait for a word before they send a body (.NET's, curl for long ones)."""
+        self._in_head = False
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._busy:
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

@@ -10,6 +10,7 @@ import json
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -340,6 +341,66 @@ def test_no_request_gives_a_500_or_half_an_order(connections, piece, moves, cut)
             tick = door.market.spec(InstrumentName(name)).tick
             door.price(name, str(Decimal(PRICES[name]) + steps * tick))
         check_books(door.market)
+
+    asyncio.run(play())
+
+
+HEAD = 5000
+
+
+@pytest.fixture
+def short_heads(monkeypatch):
+    monkeypatch.setattr("orchestrator.paper.server.HEAD_MAX", HEAD)
+
+
+@pytest.mark.usefixtures("short_heads")
+def test_a_head_without_an_end_is_cut_off():
+    async def play():
+        door = Door()
+        for start in (b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"GET / HTTP/1.1\r\n"):
+            wire, connection = Wire(), Connection(door.server)
+            connection.connection_made(wire)
+            connection.data_received(start)
+            fed = 0
+            more = b"X: y\r\n" * 100 if start.endswith(b"1.1\r\n") else b"y" * 700
+            while not wire.closed and fed < 3 * HEAD:
+                connection.data_received(more)
+                fed += len(more)
+            assert wire.closed
+            assert wire.told.startswith(b"HTTP/1.1 413")
+            connection.connection_lost(None)
+
+    asyncio.run(play())
+
+
+@pytest.mark.usefixtures("short_heads")
+def test_long_bodies_and_many_requests_of_one_connection_are_not_a_long_head():
+    async def play():
+        door = Door()
+        path = f"/v3/accounts/{IDS[0]}/orders"
+        order = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
+        long = json.dumps(order | {"x": "y" * (3 * HEAD)}).encode()
+        sent = [request("POST", path, {}, long)] * 2 + [request("GET", path, {}, b"")] * 99
+        for piece in (1, 1000, 10**9):
+            told = answers(door.send(sent, piece), [False] * len(sent))
+            assert [status for status, _ in told] == [201] * 2 + [200] * 99
+
+    asyncio.run(play())
+
+
+def test_only_so_many_connections_are_kept(monkeypatch):
+    async def play():
+        door = Door()
+        monkeypatch.setattr("orchestrator.paper.server.CONNECTIONS_MAX", 3)
+        wires = [Wire() for _ in range(5)]
+        connections = [Connection(door.server) for _ in wires]
+        for wire, connection in zip(wires, connections, strict=True):
+            connection.connection_made(wire)
+        assert [wire.closed for wire in wires] == [False] * 3 + [True] * 2
+        connections[0].connection_lost(None)
+        again = Wire()
+        Connection(door.server).connection_made(again)
+        assert not again.closed
 
     asyncio.run(play())
 
