@@ -108,7 +108,8 @@ class AccountWrites:
         rate = body.margin_rate
         locked = self._floor.restrictions.configuration(books)
         objection = locked or self._configure_objection(books, body)
-        fields = {"alias": body.alias, "margin_rate": rate if objection is None else None}
+        told = rate if rate is not None and rate.is_finite() else None
+        fields = {"alias": body.alias, "margin_rate": told}
         if objection is not None:
             return self._floor.rejected(
                 batch, "CLIENT_CONFIGURE", "clientConfigureRejectTransaction",

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 
 from orchestrator.model.money import AccountId, InstrumentSpec
 from orchestrator.model.time import format_time, parse_time
-from orchestrator.model.venue import ClientExtensions, OnFill, Trade, Transaction
+from orchestrator.model.venue import ClientExtensions, OnFill, Order, Trade, Transaction
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.exchange.requests import (
     ClosePositionBody,
@@ -22,6 +22,13 @@ def account_numbers(account_id: AccountId) -> tuple[int, int, int, int]:
 
 def plain_id(specifier: str) -> str | None:
     return None if specifier.startswith("@") else specifier
+
+
+def client_id_of(thing: Order | Trade | None, specifier: str = "") -> str | None:
+    """The client's own id: of the order or trade, else what was asked for ("@mine")."""
+    if thing is not None:
+        return thing.client_extensions.id if thing.client_extensions else None
+    return specifier[1:] if specifier.startswith("@") else None
 
 
 def as_text(value: str | int | None) -> str | None:

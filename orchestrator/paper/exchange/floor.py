@@ -20,6 +20,7 @@ from orchestrator.paper.exchange.charges import guaranteed_distance_of, premium_
 from orchestrator.paper.exchange.depth import DEEP, Depth
 from orchestrator.paper.exchange.fields import (
     as_text,
+    client_id_of,
     gtd_text,
     on_fill,
     on_grid,
@@ -136,7 +137,7 @@ class Floor:
             return fields | {
                 "price": self._dependent_price(trade, request, kind, spec),
                 "trade_id": trade.id if trade else as_text(request.trade_id),
-                "client_trade_id": request.client_trade_id,
+                "client_trade_id": client_id_of(trade) if trade else request.client_trade_id,
                 "guaranteed_execution_premium": premium_of(spec)
                 if kind == "GUARANTEED_STOP_LOSS" and spec is not None
                 else None,

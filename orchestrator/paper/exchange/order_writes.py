@@ -14,6 +14,7 @@ from orchestrator.paper.exchange import judge
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import DEPENDENT_FIELDS, Books
 from orchestrator.paper.exchange.fields import (
+    client_id_of,
     holder_of,
     not_finite,
     outcome_key,
@@ -98,7 +99,7 @@ class OrderWrites:
         order = books.pending_order(specifier)
         fields: dict[str, Any] = {
             "order_id": order.id if order else plain_id(specifier),
-            "client_order_id": specifier[1:] if specifier.startswith("@") else None,
+            "client_order_id": client_id_of(order, specifier),
             "client_extensions_modify": body.client_extensions,
             "trade_client_extensions_modify": body.trade_client_extensions,
         }
@@ -116,7 +117,7 @@ class OrderWrites:
     ) -> Reply:
         fields = {
             "order_id": order.id if order is not None else plain_id(specifier),
-            "client_order_id": specifier[1:] if specifier.startswith("@") else None,
+            "client_order_id": client_id_of(order, specifier),
         }
         status, reason = (404, "ORDER_DOESNT_EXIST") if order is None else (400, locked or "")
         key = "orderCancelRejectTransaction"

@@ -97,7 +97,7 @@ class PositionWrites:
         held: dict[str, Decimal],
     ) -> Reply:
         named: list[tuple[str, Transaction]] = []
-        for side, units, _ in asked:
+        for side, units, extensions in asked:
             closeout = PositionCloseout(
                 instrument=instrument, units="ALL" if units is None else str(units)
             )
@@ -108,6 +108,7 @@ class PositionWrites:
                 position_fill="REDUCE_ONLY",
                 reason="POSITION_CLOSEOUT",
                 reject_reason=objections[side] or "CLOSEOUT_POSITION_REJECT",
+                client_extensions=extensions,
                 **{f"{side}_position_closeout": closeout},
             )
             named.append((f"{side}OrderRejectTransaction", rejected))

@@ -17,6 +17,7 @@ from orchestrator.paper.exchange import judge
 from orchestrator.paper.exchange.batch import Batch
 from orchestrator.paper.exchange.books import DEPENDENT_FIELDS, Books
 from orchestrator.paper.exchange.fields import (
+    client_id_of,
     dependent_request,
     holder_of,
     not_finite,
@@ -60,7 +61,7 @@ class TradeWrites:
             return refusal(400, "Invalid value specified for 'units'", last_id=books.last_id)
         wanted = TradeClose(
             trade_id=trade.id if trade else plain_id(specifier),
-            client_trade_id=specifier[1:] if specifier.startswith("@") else None,
+            client_trade_id=client_id_of(trade, specifier),
             units="ALL" if units is None else str(units),
         )
         objection = self._close_objection(trade, units) or self._floor.restrictions.order_creation(
@@ -221,7 +222,7 @@ class TradeWrites:
         trade = books.trade(specifier)
         fields: dict[str, Any] = {
             "trade_id": trade.id if trade else plain_id(specifier),
-            "client_trade_id": specifier[1:] if specifier.startswith("@") else None,
+            "client_trade_id": client_id_of(trade, specifier),
             "trade_client_extensions_modify": body.client_extensions,
         }
         holder = holder_of(books.trade_by_client_id, body.client_extensions)
