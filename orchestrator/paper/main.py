@@ -278,15 +278,21 @@ def run(argv: Sequence[str] | None = None, connect: Connect | None = None) -> in
     except FlagError as error:
         return _fail(2, error)
     except FeedError as error:
-        return _fail(1, error)
+        return _fail(1, _with_flag(error))
     except OSError as error:
         return _fail(1, error)
     except ExceptionGroup as group:
         feed_error = next((e for e in group.exceptions if isinstance(e, FeedError)), None)
         if feed_error is None:
             raise
-        return _fail(1, feed_error)
+        return _fail(1, _with_flag(feed_error))
     return 0
+
+
+def _with_flag(error: FeedError) -> str:
+    """The feeds name file and line; the flag that gave the file stands before them."""
+    told = str(error)
+    return told if told.startswith("--") else f"--feed {told}"
 
 
 def _fail(code: int, error: Exception | str) -> int:

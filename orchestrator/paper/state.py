@@ -59,7 +59,7 @@ class StateFile:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._fd)
-            raise FeedError(f"{path}: another paper venue keeps its state here") from error
+            raise FeedError(f"--state {path}: another paper venue keeps its state here") from error
 
     def load(self) -> dict[AccountId, Kept]:
         """All that is known, by account. FeedError names the line that cannot be read."""
@@ -72,7 +72,7 @@ class StateFile:
             try:
                 read = _decoder.decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError) as error:
-                raise FeedError(f"{self._path}: line {number}: {error}") from error
+                raise FeedError(f"--state {self._path}: line {number}: {error}") from error
             kept = found.setdefault(read.account, Kept())
             kept.transactions.extend(read.transactions)
             if read.note is not None:

@@ -96,6 +96,18 @@ def test_what_the_machine_refuses_is_told_with_its_flag(flag, tmp_path, capsys):
     assert f"orchestrator paper: {flag} {where}: " in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_read_is_told_with_its_flag_and_line(tmp_path, capsys):
+    state, ticks = tmp_path / "state", tmp_path / "EUR_USD_20140508.csv"
+    state.write_text('{"account":"1-2-3-4"}\nnonsense\n')
+    ticks.write_text("1,1.1,1.2\n2,x,1.2\n")
+    for flags, told in (
+        (["--feed", "manual", "--state", str(state)], f"--state {state}: line 2: "),
+        (["--feed", f"replay:{ticks}"], f"--feed {ticks}: line 2: "),
+    ):
+        assert run([*GOOD, "--port", "0", *flags]) == 1
+        assert f"orchestrator paper: {told}" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_told_with_its_flag(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
