@@ -40,6 +40,8 @@ class Journal:
         self._node = node
         # Each with the instant at which the kernel took it over: a replay must take it over then.
         self._unsaved: list[tuple[Instant, Fact]] = []
+        # Said beside a turn and promised to nobody: they go with whatever is written next.
+        self._loose: list[tuple[Instant, Fact]] = []
         self._fresh: list[tuple[Record, Fact]] = []
         self._failing = False
         self._flushes: deque[tuple[int, int]] = deque(maxlen=_FLUSHES_MAX)  # began, took
@@ -49,7 +51,7 @@ class Journal:
 
     @property
     def durable(self) -> bool:
-        """Whether everything that was said so far is written down (K4)."""
+        """Whether everything that was said so far is written down (K4), but for what is kept."""
         return not (self._unsaved or self._failing)
 
     def flush_ms(self) -> int | None:
@@ -60,12 +62,14 @@ class Journal:
 
     def keep(self, fact: Fact, now: Instant) -> None:
         """Joins whatever is written next, which is at the latest the beat's own writing."""
-        self._unsaved.append((now, fact))
+        self._loose.append((now, fact))
 
     def write(self, facts: Sequence[Fact], now: Instant) -> bool:
         """Whether these, and all before them, are durable. StoreError when too many wait;
         StoreConflict for what the journal holds already: a bug, and no more orders (S4).
         """
+        self._unsaved.extend(self._loose)
+        self._loose.clear()
         self._unsaved.extend((now, fact) for fact in facts)
         if not self._failing:
             return self._write()
@@ -102,11 +106,13 @@ class Journal:
         return True
 
     def wants_retry(self) -> bool:
-        return bool(self._unsaved or self._failing or self._kernel.storage_blocked)
+        return bool(self._unsaved or self._loose or self._failing or self._kernel.storage_blocked)
 
     def retry(self) -> None:
         """Saves what waits, and probes a store that has failed by a real write."""
         self._failing = False
+        self._unsaved.extend(self._loose)
+        self._loose.clear()
         if self._write() and self._kernel.storage_blocked:
             self._probe()
 
