@@ -12,7 +12,9 @@ from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId, InstrumentName, Side
 from orchestrator.model.queries import Queries
+from orchestrator.service.limits_desk import OverrideWish
 from orchestrator.service.views import (
+    AccountLimitsView,
     AccountStatus,
     AgentView,
     BreakerView,
@@ -20,6 +22,7 @@ from orchestrator.service.views import (
     Health,
     OpenTradeView,
     OrderView,
+    OverrideView,
     PositionView,
     Refused,
     SignalTaken,
@@ -117,6 +120,18 @@ class Desk(Protocol):
 
     async def reset_breaker(
         self, breaker: str, subject: str, actor: str, reason: str
+    ) -> Done | Refused: ...
+
+    def limits(self) -> tuple[AccountLimitsView, ...]: ...
+
+    def overrides(self) -> tuple[OverrideView, ...]: ...
+
+    async def set_override(self, wish: OverrideWish, actor: str, role: str) -> Done | Refused:
+        """Tightens, loosens for a while, or resets a breaker early (SAFETY B5)."""
+        ...
+
+    async def end_override(
+        self, override_id: str, actor: str, role: str, reason: str
     ) -> Done | Refused: ...
 
     async def submit_signal(self, wish: SignalWish, actor: str) -> SignalTaken | Refused: ...

@@ -16,6 +16,7 @@ from orchestrator.model.events import (
     AuditTrouble,
     Drained,
     EnableAccount,
+    EndOverride,
     Event,
     Noted,
     ResetBreaker,
@@ -37,10 +38,12 @@ from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.desk import SignalWish
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gauges import BLOCKING, Gauges, rss_mb
+from orchestrator.service.limits_desk import OverrideWish, command_of, limits_of, overrides_of
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import new_id
 from orchestrator.service.telemetry import Telemetry
 from orchestrator.service.views import (
+    AccountLimitsView,
     AccountStatus,
     AgentView,
     BreakerView,
@@ -49,6 +52,7 @@ from orchestrator.service.views import (
     Health,
     OpenTradeView,
     OrderView,
+    OverrideView,
     PositionView,
     Refused,
     SignalTaken,
@@ -400,6 +404,28 @@ class FrontDesk:
     ) -> Done | Refused:
         event = ResetBreaker(breaker=breaker, subject=subject, actor=actor, reason=reason)
         return self._command(event, f"{breaker} is reset for {subject}")
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def limits(self) -> tuple[AccountLimitsView, ...]:
+        now = self._clock.now()
+        return tuple(limits_of(self._kernel, name, now) for name in self._kernel.account_ids)
+
+    def overrides(self) -> tuple[OverrideView, ...]:
+        return overrides_of(self._kernel)
+
+    async def set_override(self, wish: OverrideWish, actor: str, role: str) -> Done | Refused:
+        event = command_of(self._kernel, wish, actor, role, self._clock.now())
+        if wish.value is None:
+            return self._command(event, f"{wish.limit} is reset for {wish.subject}")
+        text = f"{wish.limit} is {wish.value} for {wish.subject}: {event.override_id}"
+        return self._command(event, text)
+
+    async def end_override(
+        self, override_id: str, actor: str, role: str, reason: str
+    ) -> Done | Refused:
+        event = EndOverride(override_id=override_id, actor=actor, role=role, reason=reason)
+        return self._command(event, f"override {override_id} has ended")
 
     # -- signals --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from orchestrator.model.money import AccountId, InstrumentName, Price, Units
-from orchestrator.model.safety import AccountMode, BreakerView, StopReceipt, SystemMode
+from orchestrator.model.safety import AccountMode, BreakerView, Scope, StopReceipt, SystemMode
 from orchestrator.model.signals import Exposure, Role
 from orchestrator.model.time import Instant
 
@@ -128,6 +128,48 @@ class AccountStatus(View, frozen=True, kw_only=True):
     limits: dict[str, str] = {}
     exposures: tuple[Exposure, ...] = ()
     positions: tuple[PositionView, ...] = ()
+
+
+class TighteningView(View, frozen=True, kw_only=True):
+    """Who has tightened what, and why: `limit` times `scale`, or set to `value`."""
+
+    limit: str
+    by: str  # breaker ID, profile NAME, agent ROLE, or a person
+    why: str
+    subject: str
+    scale: Decimal | None = None
+    value: Decimal | None = None
+    until_ns: Instant | None = None
+
+
+class AccountLimitsView(View, frozen=True, kw_only=True):
+    """An account's limits; fractions are of its money (0.02 = 2 %).
+
+    `limits`: by the settings, its profile's counted in. `in_force`: with the overrides that stand.
+    """
+
+    account_id: AccountId
+    profile: str
+    limits: dict[str, str]
+    in_force: dict[str, str]
+    tightened: tuple[TighteningView, ...] = ()
+
+
+class OverrideView(View, frozen=True, kw_only=True):
+    """An override that stands (SAFETY B5). `uses_left` None: it tightens, and has no end by use."""
+
+    override_id: str
+    limit: str
+    scope: Scope
+    subject: str
+    value: Decimal
+    loosens: bool
+    actor: str
+    role: str
+    reason: str
+    since_ns: Instant
+    until_ns: Instant | None
+    uses_left: int | None
 
 
 class Refused(View, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.integrity import broken
 from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
 from orchestrator.kernel.engine.tightening import Tightening
-from orchestrator.kernel.engine.turn import Turn, World
+from orchestrator.kernel.engine.turn import InForce, Turn, World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.ledger.day import DayBook
@@ -72,7 +72,7 @@ from orchestrator.model.events import (
     TripBreaker,
 )
 from orchestrator.model.facts import Fact, OperatorActed, StopStep
-from orchestrator.model.limits import AccountLimits, KernelPlan
+from orchestrator.model.limits import AccountLimits, AccountPlan, KernelPlan
 from orchestrator.model.market import Beat, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName, Price, Side
 from orchestrator.model.orders import (
@@ -371,6 +371,18 @@ class Kernel:
         """What tightens the account's limits just now, by whom and why."""
         self._world.now_ns = now
         return tightening.tightenings(self._world, account_id)
+
+    @property
+    def plan(self) -> KernelPlan:
+        return self._world.plan
+
+    def account_plan(self, account_id: AccountId) -> AccountPlan:
+        """As the settings have it; KeyError for an account that is not configured."""
+        return self._world.plans[account_id]
+
+    def in_force(self, account_id: AccountId) -> InForce:
+        """The account's numbers with the overrides that stand."""
+        return self._world.in_force(account_id)
 
     def overrides(self) -> tuple[Override, ...]:
         """Those that stand; to be read only."""

@@ -58,6 +58,35 @@ class StopBody(Body, frozen=True, kw_only=True):
     reason: Text = ""
 
 
+class OverrideBody(Body, frozen=True, kw_only=True):
+    """`subject`: an account, an instrument, or "system". `value` missing: a breaker's early reset.
+
+    `minutes` and `uses`: for what loosens. `role`: in which you act; it is recorded.
+    """
+
+    limit: Id
+    subject: Id
+    value: Decimal | None = None
+    minutes: Annotated[int, msgspec.Meta(ge=1, le=525_600)] | None = None
+    uses: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    reason: NeededText
+    role: Literal["operator", "admin"] = "operator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value is not None and not (
+            self.value.is_finite() and 0 <= self.value <= _NUMBER_MAX
+        ):
+            raise ValueError("`value` must be a number, not below 0")
+
+
+class EndOverrideBody(Body, frozen=True, kw_only=True):
+    """Why, and in which role."""
+
+    reason: NeededText
+    role: Literal["operator", "admin"] = "operator"
+
+
 class EmergencyBody(Body, frozen=True, kw_only=True):
     """`liquidate`: cancel entry orders and close positions too. `accounts` empty: all of them."""
 

@@ -53,6 +53,7 @@ from orchestrator.model.signals import (
 from orchestrator.model.venue import Transaction
 from orchestrator.service.api import bodies, shapes
 from orchestrator.service.views import (
+    AccountLimitsView,
     AccountStatus,
     AgentView,
     ComponentHealth,
@@ -60,7 +61,9 @@ from orchestrator.service.views import (
     Health,
     OpenTradeView,
     OrderView,
+    OverrideView,
     PositionView,
+    TighteningView,
 )
 
 _ACCOUNT = AccountId("101-001-1000001-001")
@@ -211,8 +214,26 @@ _ANSWERS: tuple[msgspec.Struct, ...] = (
     ),
     shapes.open_trade(_open_trade),
     shapes.intent_order(_intent_row),
-    shapes.AccountLimitsItem(
-        account_id=_ACCOUNT, limits={"risk_per_trade": "0.02", "max_concurrent_trades": "3"}
+    AccountLimitsView(
+        account_id=_ACCOUNT, profile="evaluation",
+        limits={"risk_per_trade": "0.02", "max_concurrent_trades": "3"},
+        in_force={"risk_per_trade": "0.01", "max_concurrent_trades": "3"},
+        tightened=(
+            TighteningView(
+                limit="risk_per_trade", by="api:jo", why="elections (was 0.02)",
+                subject=_ACCOUNT, value=_D("0.01"),
+            ),
+            TighteningView(
+                limit="risk_per_trade", by="agent pattern_detection",
+                why="loss_cluster: 5 losing closes", subject=_ACCOUNT, scale=_D("0.5"),
+                until_ns=_AT + 900_000_000_000,
+            ),
+        ),
+    ),
+    OverrideView(
+        override_id="override-7c6b5a4938271605", limit="risk_per_trade", scope=Scope.ACCOUNT,
+        subject=_ACCOUNT, value=_D("0.03"), loosens=True, actor="api:jo", role="admin",
+        reason="a hedge by hand", since_ns=_AT, until_ns=_AT + 600_000_000_000, uses_left=1,
     ),
     shapes.SignalAnswer(
         signal_id="manual-1f2e3d4c5b6a7988", accounts=(_ACCOUNT,),
@@ -269,6 +290,11 @@ _BODIES: dict[type[bodies.Body], dict[str, Any]] = {
     bodies.EmergencyBody: {"reason": "the news looks odd", "liquidate": True, "accounts": []},
     bodies.ResumeBody: {"stop_id": _STOP, "reason": "false alarm", "open_trades": []},
     bodies.BreakerBody: {"reason": "spreads are back to normal", "subject": "GBP_USD"},
+    bodies.OverrideBody: {
+        "limit": "risk_per_trade", "subject": _ACCOUNT, "value": "0.03", "minutes": 10,
+        "uses": 1, "reason": "a hedge by hand", "role": "admin",
+    },
+    bodies.EndOverrideBody: {"reason": "done early", "role": "operator"},
     bodies.SignalBody: {
         "instrument": "EUR_USD", "side": "buy", "stop_distance": "0.00120",
         "target_distance": "0.00210", "confidence": "0.6", "note": "breakout by eye",

@@ -23,7 +23,7 @@ from orchestrator.service.api.door import AtDesk, AtDoor, By, done, json_bytes, 
 from orchestrator.service.api.paging import live_page
 from orchestrator.service.api.problems import Problem
 from orchestrator.service.api.render import json_of
-from orchestrator.service.api.shapes import AccountLimitsItem, Liveness, Readiness, ShortHealth
+from orchestrator.service.api.shapes import Liveness, Readiness, ShortHealth
 from orchestrator.service.api.stopping import stop_now
 from orchestrator.service.api.views import AgentsQuery, BreakersQuery, PageQuery
 from orchestrator.service.desk import Desk
@@ -243,18 +243,6 @@ async def enable_account(desk: AtDesk, actor: By, account_id: Named, body: Why) 
 async def disable_account(desk: AtDesk, actor: By, account_id: Named, body: Why) -> Response:
     """What is open stays, with its stops at the venue."""
     return shown(await desk.enable(AccountId(account_id), actor, body.reason, enabled=False))
-
-
-@router.get(
-    "/limits",
-    summary="The limits in force",
-    **SAFETY,
-    **route(AccountLimitsItem, page=True),
-)
-async def limits(desk: AtDesk, asked: Annotated[PageQuery, Query()]) -> Response:
-    """Of each account, as the settings gave them."""
-    items = (AccountLimitsItem(account_id=a.account_id, limits=a.limits) for a in desk.accounts())
-    return shown(live_page(items, lambda a: a.account_id, asked.place, asked.limit))
 
 
 # -- breakers --------------------------------------------------------------------------------------

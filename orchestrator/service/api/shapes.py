@@ -85,13 +85,6 @@ class OrderItem(View, frozen=True, kw_only=True):
     latency_us: int
 
 
-class AccountLimitsItem(View, frozen=True, kw_only=True):
-    """The limits in force for an account; fractions are of its money (0.02 = 2 %)."""
-
-    account_id: AccountId
-    limits: dict[str, str]
-
-
 class SignalAnswer(View, frozen=True, kw_only=True):
     """The signal is on its path; `explain` is where its story can be read."""
 

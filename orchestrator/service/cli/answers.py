@@ -149,6 +149,38 @@ class Account(Answer, frozen=True, kw_only=True):
     positions: tuple[Position, ...] = ()
 
 
+class Tightening(Answer, frozen=True, kw_only=True):
+    limit: str
+    by: str = ""
+    why: str = ""
+    subject: str = ""
+    scale: Decimal | None = None
+    value: Decimal | None = None
+    until_at: str | None = None
+
+
+class AccountLimits(Answer, frozen=True, kw_only=True):
+    account_id: str
+    profile: str = ""
+    limits: dict[str, str] = {}
+    in_force: dict[str, str] = {}
+    tightened: tuple[Tightening, ...] = ()
+
+
+class Override(Answer, frozen=True, kw_only=True):
+    override_id: str
+    limit: str = ""
+    subject: str = ""
+    value: Decimal | None = None
+    loosens: bool = False
+    actor: str = ""
+    role: str = ""
+    reason: str = ""
+    since_at: str | None = None
+    until_at: str | None = None
+    uses_left: int | None = None
+
+
 class Breaker(Answer, frozen=True, kw_only=True):
     breaker: str
     name: str = ""

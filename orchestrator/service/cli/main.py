@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.service.cli import acting, auditing, emergency, machine, reading, status, watching
+from orchestrator.service.cli import (
+    acting,
+    auditing,
+    emergency,
+    limiting,
+    machine,
+    reading,
+    status,
+    watching,
+)
 from orchestrator.service.cli.backend import Backend
 from orchestrator.service.cli.session import paragraphs
 from orchestrator.service.cli.trouble import EXIT_CODES
@@ -35,7 +44,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "status": status.status, "agents": reading.agents, "accounts": reading.accounts,
         "trades": reading.trades, "positions": reading.positions, "orders": reading.orders,
         "signals": reading.signals, "events": watching.events, "explain": watching.explain,
-        "performance": reading.performance,
+        "performance": reading.performance, "limits": limiting.limits,
     },
     _ACT: {
         "start": acting.start, "stop": acting.stop, "enable": acting.enable,
@@ -87,7 +96,10 @@ def _add_commands(app: typer.Typer) -> None:
             app.command(
                 name, help=paragraphs(command), rich_help_panel=panel, epilog=EXIT_CODES
             )(command)  # fmt: skip
-    for name, group in (("breakers", acting.breakers_app), ("audit", auditing.audit_app)):
+    for name, group in (
+        ("breakers", acting.breakers_app), ("override", limiting.override_app),
+        ("audit", auditing.audit_app),
+    ):  # fmt: skip
         app.add_typer(group, name=name, rich_help_panel=_ACT, epilog=EXIT_CODES)
     # Every word, --help too, is the other program's.
     for name, command in _PROGRAMS:

@@ -7,11 +7,13 @@ from decimal import Decimal
 
 from orchestrator.service.cli.answers import (
     Account,
+    AccountLimits,
     Agent,
     Breaker,
     EndedRow,
     Listed,
     Order,
+    Override,
     Performance,
     Position,
     SignalRow,
@@ -357,3 +359,61 @@ def breakers(screen: Screen, found: tuple[Breaker, ...], empty: str) -> None:
         for b in sorted(found, key=lambda b: b.state == "armed")
     ]  # fmt: skip
     screen.table(_BREAKERS, rows, empty)
+
+
+# --- Limits --------------------------------------------------------------------------------------
+
+_LIMITS = (
+    Column("account"), Column("profile", drop=1), Column("limit"), Column("in force", right=True),
+    Column("settings", right=True),
+)  # fmt: skip
+_TIGHTENED = (
+    Column("account"), Column("limit"), Column("to"), Column("by"), Column("until (UTC)", drop=2),
+    Column("where", drop=1), Column("why", fold=True),
+)  # fmt: skip
+_OVERRIDES = (
+    Column("override"), Column("limit"), Column("value", right=True), Column("subject"),
+    Column("does"), Column("uses left", right=True, drop=3), Column("until (UTC)", drop=2),
+    Column("by"), Column("why", fold=True, drop=1),
+)  # fmt: skip
+# What most people look for; `whole` shows all.
+_SHORT = ("risk_per_trade", "max_daily_loss", "max_drawdown", "max_concurrent_trades")
+
+
+def limits(screen: Screen, found: tuple[AccountLimits, ...], *, whole: bool) -> None:
+    """Limits of each account; then who has tightened what."""
+    rows: list[Row] = [
+        (
+            account.account_id, account.profile, name,
+            Cell(value, "" if value == account.limits.get(name) else "warn"),
+            account.limits.get(name, UNKNOWN),
+        )
+        for account in found
+        for name, value in account.in_force.items()
+        if whole or name in _SHORT or value != account.limits.get(name)
+    ]  # fmt: skip
+    screen.table(_LIMITS, rows, "no such account")
+    tightened: list[Row] = [
+        (
+            account.account_id, each.limit, f"{each.value}" if each.scale is None
+            else f"x {each.scale}", each.by, moment(each.until_at), each.subject, each.why,
+        )
+        for account in found
+        for each in account.tightened
+    ]  # fmt: skip
+    screen.line("")
+    screen.table(_TIGHTENED, tightened, "nothing is tightened just now")
+
+
+def overrides(screen: Screen, found: tuple[Override, ...]) -> None:
+    """Those that loosen stand first."""
+    rows: list[Row] = [
+        (
+            each.override_id, each.limit, f"{each.value}", each.subject,
+            Cell("loosens", "warn") if each.loosens else Cell("tightens", "good"),
+            UNKNOWN if each.uses_left is None else str(each.uses_left), moment(each.until_at),
+            f"{each.actor} ({each.role})", each.reason,
+        )
+        for each in sorted(found, key=lambda each: not each.loosens)
+    ]  # fmt: skip
+    screen.table(_OVERRIDES, rows, "no override stands")

@@ -21,11 +21,13 @@ from orchestrator.model.safety import (
 )
 from orchestrator.service.api import create_api, examples
 from orchestrator.service.views import (
+    AccountLimitsView,
     AccountStatus,
     AgentView,
     Done,
     Health,
     OrderView,
+    OverrideView,
     PositionView,
     Refused,
     SignalTaken,
@@ -269,6 +271,21 @@ class FakeDesk:
     async def reset_breaker(self, breaker, subject, actor, reason):
         self.calls.append(("reset", breaker, subject, actor, reason))
         return self._answer("reset")
+
+    def limits(self):
+        one = examples.of(AccountLimitsView)
+        return (one, msgspec.structs.replace(one, account_id=OTHER, tightened=()))
+
+    def overrides(self):
+        return (examples.of(OverrideView),)
+
+    async def set_override(self, wish, actor, role):
+        self.calls.append(("override", wish, actor, role))
+        return self._answer("set")
+
+    async def end_override(self, override_id, actor, role, reason):
+        self.calls.append(("end", override_id, actor, role, reason))
+        return self._answer("ended")
 
     async def submit_signal(self, wish, actor):
         self.calls.append(("signal", wish, actor))
