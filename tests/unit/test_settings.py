@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from orchestrator.kernel.safety.limits import LIMITS
 from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
 from orchestrator.model.profiles import PLAIN
 from orchestrator.model.signals import Role
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.settings import LimitSettings, Settings, SettingsError, load_settings
 from orchestrator.settings.load import VARIABLES, example_of
+from orchestrator.settings.profiles import ProfileSettings
 
 ACCOUNT = "101-001-1000001-001"
 SECRET = "7f3c-do-not-show"
@@ -534,3 +536,41 @@ def test_an_account_may_have_a_token_of_its_own(tmp_path: Path):
     assert token.get_secret_value() == SECRET
     assert SECRET not in str(settings.describe()) + repr(settings)
     assert "TOKEN_ONE: is unset, but accounts" in refusal(config, **env)
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "profiles"
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["plain", "static-drawdown", "trailing-drawdown", "evaluation"])
+def test_the_shipped_profiles_load_and_tighten(name: str):
+    settings = load(EXAMPLES / f"{name}.toml")
+    profile = settings.profile_of(ACCOUNT)
+    assert profile.name == name.replace("-", "_")
+    limits, general = settings.account_limits(ACCOUNT), AccountLimits()
+    assert limits != general
+    for key in ("risk_per_trade", "max_daily_loss", "max_drawdown", "max_concurrent_trades"):
+        assert getattr(limits, key) <= getattr(general, key)
+
+
+def test_no_shipped_profile_is_left_untested():
+    assert {path.stem for path in EXAMPLES.glob("*.toml")} == {
+        "plain", "static-drawdown", "trailing-drawdown", "evaluation",
+    }  # fmt: skip
+
+
+def test_every_key_of_a_profile_is_documented():
+    text = (DOCS / "profiles.md").read_text()
+    missing = [key for key in ProfileSettings.model_fields if f"`{key}`" not in text]
+    assert missing == []
+
+
+def test_every_limit_that_can_be_named_is_documented_and_may_go_as_far_as_the_settings():
+    text = (DOCS / "limits.md").read_text()
+    assert [name for name in LIMITS if f"`{name}`" not in text] == []
+    for name, rule in LIMITS.items():
+        if name in LimitSettings.model_fields:
+            edges = LimitSettings.model_fields[name].metadata
+            bound = "le" if rule.higher_is_looser else "ge"
+            found = [getattr(edge, bound) for edge in edges if hasattr(edge, bound)]
+            assert found == [rule.loosest], name
