@@ -158,7 +158,10 @@ class Service:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def kill(self) -> None:
+    def kill(self, *, guard_too: bool = False) -> None:
+        """The guard of a killed service goes on with its stop, and may be there first."""
+        if guard_too:
+            self._kill_all(b"orchestrator.service.guard")
         self._end(signal.SIGKILL)
 
     def terminate(self) -> None:
@@ -173,13 +176,16 @@ class Service:
     def clear_away(self) -> None:
         """Whatever of this folder still lives: the service, its guard, its venue; by their ids."""
         self._end(signal.SIGKILL)
+        self._kill_all(b"orchestrator")
+
+    def _kill_all(self, module: bytes) -> None:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 words = (path / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue  # it has ended in the meantime
             ours = any(word.startswith(bytes(self.state)) for word in words)
-            if ours and any(b"orchestrator" in word for word in words[:4]):
+            if ours and any(module in word for word in words[:4]):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(path.name), signal.SIGKILL)
 

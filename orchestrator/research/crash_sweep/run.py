@@ -17,7 +17,7 @@ from orchestrator.research.crash_sweep.scenes import (
     Scene,
     Story,
     open_trades,
-    signal,
+    take_one,
     work_on,
 )
 from orchestrator.service.seams import mono_ns
@@ -124,7 +124,7 @@ def _again(service: Service, story: Story) -> None:
 def _judged(service: Service, story: Story) -> tuple[str, ...]:
     try:
         if not story.stopped:
-            eventually("trading again", lambda: signal(service, story), _SETTLE_S)
+            eventually("trading again", lambda: take_one(service, story), _SETTLE_S)
         eventually("settled", lambda: _settled(service, story), _SETTLE_S)
     except Late as late:
         return (str(late), unsettled(service), *violations(service, story))

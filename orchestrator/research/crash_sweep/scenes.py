@@ -56,6 +56,14 @@ def signal(service: Service, story: Story) -> bool:
     return status == HTTPStatus.ACCEPTED
 
 
+def take_one(service: Service, story: Story) -> bool:
+    """As `signal`, with a pause where it was refused: no price yet, or a breaker of the start."""
+    taken = signal(service, story)
+    if not taken:
+        block_s(_PAUSE_S)
+    return taken
+
+
 def open_trades(service: Service) -> int:
     return sum(len(service.venue(f"/v3/accounts/{a}/openTrades")["trades"]) for a in ACCOUNTS)
 
@@ -73,15 +81,13 @@ def _more_trades(service: Service, story: Story) -> bool:
     """Breakers of a start refuse the first signals; open trades are seen at the venue."""
     if open_trades(service) >= _TRADES:
         return True
-    if not signal(service, story):
-        block_s(_PAUSE_S)
+    take_one(service, story)
     return False
 
 
 def go_on(service: Service, story: Story) -> None:
     for _ in range(_SIGNALS_MAX):
-        if not signal(service, story):
-            block_s(_PAUSE_S)
+        take_one(service, story)
     _dies(service)
 
 
@@ -91,8 +97,7 @@ def work_on(service: Service, story: Story) -> None:
         _dies_or(service, lambda: _state(service) in {"stopped_flat", ""})  # "": resumed
         return
     for _ in range(_TRADES):
-        if not signal(service, story):
-            block_s(_PAUSE_S)
+        take_one(service, story)
 
 
 def _dies(service: Service) -> None:
@@ -168,7 +173,7 @@ def begin_stop_and_crash(service: Service, story: Story) -> None:
     fault = {"operation": "positions.close", "status": 503, "times": 1_000_000}
     service.venue("/control/faults", "POST", fault)
     _ask_for_stop(service, story)
-    service.kill()
+    service.kill(guard_too=True)
     service.venue("/control/faults", "DELETE")
 
 

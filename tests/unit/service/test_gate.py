@@ -196,3 +196,42 @@ def test_the_files_are_for_their_owner_only(tmp_path):
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "gate").stat().st_mode & 0o077 == 0
     assert (folder / "stop.latch").stat().st_mode & 0o077 == 0
+
+
+# -- the guard's part ---------------------------------------------------------------------------
+
+
+def test_a_held_gate_is_closed_and_no_stop(tmp_path):
+    gate = Gate(tmp_path)
+    gate.hold()
+    assert (gate.closed, gate.held, gate.stopped) == (True, True, False)
+    assert Gate(tmp_path).held
+    gate.release()
+    assert not gate.closed
+
+
+def test_neither_the_guard_nor_a_resume_opens_the_others_part(tmp_path):
+    gate = Gate(tmp_path)
+    gate.hold()
+    gate.close()
+    gate.release()
+    assert gate.closed
+    gate.hold()
+    assert gate.reopen("any")
+    assert (gate.closed, gate.stopped, gate.held) == (True, False, True)
+
+
+def test_the_words_page_is_on_the_disk_before_anyone_assigns_it(tmp_path):
+    """A page that lacks its block would kill the process that closes the gate on a full disk."""
+    Gate(tmp_path)
+    assert (tmp_path / "gate").stat().st_blocks * 512 >= 4096
+
+
+def test_a_disk_that_takes_only_a_part_of_the_latch_leaves_the_old_one(tmp_path, monkeypatch):
+    gate = Gate(tmp_path)
+    gate.latch(LATCH)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:7]))
+    with pytest.raises(OSError, match="No space left"):
+        gate.latch(Latch(stop_id="stop-2", actor="b", reason="r", liquidate=True, closed_ns=6))
+    assert gate.read_latch() == LATCH

@@ -412,6 +412,19 @@ def test_a_gate_closed_from_outside_becomes_a_full_stop(desk, tmp_path, with_lat
     assert desk.shop.trades[A] == {}
 
 
+def test_a_gate_that_the_guard_holds_is_no_stop(desk, tmp_path):
+    async def story() -> None:
+        watching = asyncio.get_running_loop().create_task(desk.monitor.watch_gate())
+        Gate(tmp_path).hold()
+        await asyncio.sleep(0.5)
+        watching.cancel()
+        assert not desk.monitor.gate_is_open
+        assert not desk.monitor.stopped
+        assert desk.gate.read_latch() is None
+
+    desk.run(story)
+
+
 def test_a_word_closed_from_outside_widens_a_stop_of_one_account(desk, tmp_path):
     async def story() -> None:
         watching = asyncio.get_running_loop().create_task(desk.monitor.watch_gate())

@@ -288,6 +288,17 @@ def test_a_word_that_was_found_closed_is_a_stop_with_a_latch(tmp_path):
     in_virtual_time(story)
 
 
+def test_a_gate_that_an_earlier_lifes_guard_holds_is_no_stop_at_the_start(tmp_path):
+    async def story() -> None:
+        Gate(tmp_path / "s").hold()
+        async with House(tmp_path / "s", new_market()) as house:
+            assert house.kernel.mode is SystemMode.RUNNING
+            assert house.gate.closed, "it stays the guard's to open"
+            assert house.gate.read_latch() is None
+
+    in_virtual_time(story)
+
+
 def test_a_latch_that_cannot_be_read_stops_the_next_life(tmp_path):
     async def story() -> None:
         market = new_market()
