@@ -193,7 +193,10 @@ class FrontDesk:
         if await self._safety.take_up_other_stop():
             return self._refused(actor, "resume", _STOPPED_ANEW)
         if self._kernel.stop_id is None and self._resumed == stop_id:
-            # Resumed already, but the latch could not be removed: only that is left to do.
+            # Resumed already, but the latch could not be removed, or the resume not be written
+            # down at once: only that is left to do.
+            if not self._engine.durable:
+                return _NOT_WRITTEN
             return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
         epoch = await self._epoch_of_resume()
         if isinstance(epoch, Refused):
@@ -201,11 +204,11 @@ class FrontDesk:
         event = Resume(
             stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades, epoch=epoch,
         )  # fmt: skip
+        stood = self._kernel.stop_id
         answer = self._command(event, "resumed; the system is ready, start it to trade")
-        if isinstance(answer, Done):
+        if stood == stop_id and self._kernel.stop_id is None:
             self._resumed = stop_id
-            answer = await self._reopen(answer)
-        return answer
+        return await self._reopen(answer) if isinstance(answer, Done) else answer
 
     async def _epoch_of_resume(self) -> int | Refused:
         """A new epoch, when the audit chain verifies and nobody has stopped again meanwhile."""

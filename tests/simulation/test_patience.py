@@ -81,7 +81,7 @@ def test_ctrl_c_tells_what_is_known_so_far(jobs, monkeypatch, capsys):
     def add(self, verdict):
         whole(self, verdict)
         if self.seeds == 3:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(many.Tally, "add", add)
     assert main(["--seeds", "100000", "--jobs", jobs]) == 130

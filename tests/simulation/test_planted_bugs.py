@@ -5,14 +5,20 @@ from collections.abc import Callable, Iterable
 import msgspec
 import pytest
 
-from orchestrator.kernel.engine import path, scene
+from orchestrator.kernel.engine import accounts, losses, operators, path, prices, scene
 from orchestrator.kernel.engine.kernel import Kernel
 from orchestrator.kernel.ledger.door import Admission, Door
 from orchestrator.kernel.orders import reading
-from orchestrator.model.orders import IntentState
+from orchestrator.kernel.safety import checks
+from orchestrator.model.facts import BreakerTripped
+from orchestrator.model.money import ZERO
+from orchestrator.model.orders import IntentState, WriteKind, WriteRequest
 from orchestrator.research.simulate import KINDS, shrink, simulate
-from orchestrator.research.simulate.store import SimGate
+from orchestrator.research.simulate.store import SimGate, SimStore
+from orchestrator.service import liquidation
+from orchestrator.service.gate import Gate
 from orchestrator.service.journal import Journal
+from orchestrator.service.supervisor import System
 
 _SEEDS = 50
 
@@ -93,19 +99,162 @@ def _write_everything_at_the_instant_of_writing(patch: pytest.MonkeyPatch) -> No
     patch.setattr(Journal, "retry", late)
 
 
+def _latch_first_and_close_the_gate_after_it(patch: pytest.MonkeyPatch) -> None:
+    """With a disk that takes no latch, the gate is never closed."""
+    close, latch = SimGate.close, SimGate.latch
+
+    def latch_then_close(self, wanted):
+        latch(self, wanted)
+        if not wanted.accounts:
+            close(self)
+
+    patch.setattr(SimGate, "close", lambda *_: None)
+    patch.setattr(SimGate, "latch", latch_then_close)
+
+
+def _move_the_watermark_before_applying(patch: pytest.MonkeyPatch) -> None:
+    """Of several transactions at once only the last is applied; the others count as seen."""
+    admit = Door.admit
+
+    def hasty(*args):
+        admission = admit(*args)
+        return msgspec.structs.replace(admission, in_order=admission.in_order[-1:])
+
+    patch.setattr(Door, "admit", hasty)
+
+
+def _free_the_reservation_of_what_is_unknown(patch: pytest.MonkeyPatch) -> None:
+    every = scene.reservations
+
+    def known(*args):
+        return (each for each in every(*args) if each.state is not IntentState.UNKNOWN)
+
+    patch.setattr(scene, "reservations", known)
+
+
+def _trade_on_where_an_order_is_unknown(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scene, "_unknown", lambda *_: ())
+
+
+def _forget_breakers_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    apply = Kernel.apply
+
+    def forgetful(self, fact, at):
+        if not isinstance(fact, BreakerTripped):
+            apply(self, fact, at)
+
+    patch.setattr(Kernel, "apply", forgetful)
+
+
+def _begin_each_life_with_the_same_epoch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimStore, "next_epoch", lambda *_: 1)
+
+
+def _close_by_an_order_of_the_other_side(patch: pytest.MonkeyPatch) -> None:
+    """Twice as large as the trade, as when the close is sent once more after a time-out."""
+    closes, flipped = liquidation._closes, set()
+
+    def flip(account):
+        new = [trade for trade in account.trades if trade.id not in flipped]
+        flipped.update(trade.id for trade in new)
+        return [
+            WriteRequest(
+                kind=WriteKind.ORDER, account_id=account.id,
+                body=msgspec.json.encode({"order": {
+                    "type": "MARKET", "instrument": trade.instrument, "timeInForce": "FOK",
+                    "units": str(-2 * trade.current_units), "positionFill": "DEFAULT",
+                }}).decode(),
+            )
+            for trade in new
+        ] or closes(account)  # fmt: skip
+
+    patch.setattr(liquidation, "_closes", flip)
+
+
+def _lose_the_start_of_the_day_at_the_roll(patch: pytest.MonkeyPatch) -> None:
+    begin = losses.begin_day
+
+    def lost(turn, account_id, equity):
+        record = turn.world.record(account_id)
+        begin(turn, account_id, equity if record.day is None else ZERO)
+
+    patch.setattr(losses, "begin_day", lost)
+
+
+def _keep_the_ids_of_signals_in_memory_only(patch: pytest.MonkeyPatch) -> None:
+    recover = System._recover
+
+    def forgetful(self):
+        recover(self)
+        self.kernel._world.state.seen.clear()
+
+    patch.setattr(SimStore, "signal_seen", lambda *_: False)
+    patch.setattr(System, "_recover", forgetful)
+
+
+def _clear_the_stop_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A new process begins with an open gate."""
+    begin = SimGate.__init__
+
+    def fresh(self, world, death):
+        begin(self, world, death)
+        Gate.reopen(self, getattr(self.read_latch(), "stop_id", ""))
+
+    patch.setattr(SimGate, "__init__", fresh)
+    patch.setattr(System, "_standing_stop", lambda *_: None)
+
+
+def _look_at_losses_never(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(losses, "_weigh", lambda *_: None)
+
+
+def _trust_prices_of_any_age(patch: pytest.MonkeyPatch) -> None:
+    blind = tuple(check for check in checks.ALL_CHECKS if "c05" not in check.__name__)
+    patch.setattr(path, "ALL_CHECKS", blind)
+    patch.setattr(prices, "m1_stale", lambda *_: None)
+
+
+def _leave_trades_without_a_stop_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(accounts, "_keep_protected", lambda *_: None)
+
+
+def _let_a_person_go_unnamed(patch: pytest.MonkeyPatch) -> None:
+    acted = operators._acted
+    patch.setattr(
+        operators, "_acted", lambda turn, _, *rest, **more: acted(turn, "", *rest, **more)
+    )
+
+
+_PLANTED = [
+    # what was planted, the faults that bring it out, what says so
+    (_send_before_it_is_durable, (), {"INV-03"}),
+    (_take_a_time_out_for_a_failure, ("answer_lost",), {"S4", "K3"}),
+    (_forget_what_is_in_flight, (), {"INV-04"}),
+    (_stop_without_closing_the_gate, ("op_emergency",), {"INV-07"}),
+    (_ask_the_gate_before_the_limiter_only, ("op_emergency", "slow_sending"), {"INV-01"}),
+    (_take_a_transaction_twice, ("log_double",), {"INV-05"}),
+    (_send_orders_without_a_stop, (), {"INV-09"}),
+    (_never_give_up_the_search, ("request_lost",), {"settling"}),
+    (_write_everything_at_the_instant_of_writing, ("store_fails",), {"replay"}),
+    (_latch_first_and_close_the_gate_after_it, ("op_emergency", "latch_fails"), {"INV-07"}),
+    (_move_the_watermark_before_applying, (), {"INV-05"}),
+    (_free_the_reservation_of_what_is_unknown, ("request_lost",), {"INV-04"}),
+    (_trade_on_where_an_order_is_unknown, ("request_lost",), {"INV-08"}),
+    (_forget_breakers_at_a_restart, ("op_breakers", "crash"), {"INV-07"}),
+    (_begin_each_life_with_the_same_epoch, ("crash",), {"INV-13"}),
+    (_close_by_an_order_of_the_other_side, ("op_emergency",), {"INV-01"}),
+    (_lose_the_start_of_the_day_at_the_roll, (), {"B4"}),
+    (_keep_the_ids_of_signals_in_memory_only, ("crash",), {"desk"}),
+    (_clear_the_stop_at_a_restart, ("op_emergency", "crash_in_stop"), {"INV-07"}),
+    (_look_at_losses_never, ("tight_limits", "wild_market"), {"INV-16"}),
+    (_trust_prices_of_any_age, ("prices_gap",), {"INV-08"}),
+    (_leave_trades_without_a_stop_alone, ("stranger",), {"settling"}),
+    (_let_a_person_go_unnamed, ("op_accounts",), {"INV-19"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("plant", "kinds", "invariants"),
-    [
-        (_send_before_it_is_durable, (), {"INV-03"}),
-        (_take_a_time_out_for_a_failure, ("answer_lost",), {"S4", "K3"}),
-        (_forget_what_is_in_flight, (), {"INV-04"}),
-        (_stop_without_closing_the_gate, ("op_emergency",), {"INV-07"}),
-        (_ask_the_gate_before_the_limiter_only, ("op_emergency", "slow_sending"), {"INV-01"}),
-        (_take_a_transaction_twice, ("log_double",), {"INV-05"}),
-        (_send_orders_without_a_stop, (), {"INV-09"}),
-        (_never_give_up_the_search, ("request_lost",), {"settling"}),
-        (_write_everything_at_the_instant_of_writing, ("store_fails",), {"replay"}),
-    ],
+    ("plant", "kinds", "invariants"), _PLANTED, ids=[plant.__name__[1:] for plant, *_ in _PLANTED]
 )
 def test_a_planted_bug_is_found(
     monkeypatch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
@@ -36,6 +37,7 @@ from orchestrator.model.money import (
     Side,
     Units,
 )
+from orchestrator.model.orders import IntentState
 from orchestrator.model.profiles import PLAIN
 from orchestrator.model.safety import AccountMode, Effect
 from orchestrator.model.signals import AccountView, Proposal, TradeView
@@ -68,7 +70,20 @@ def blocks(
         found.append("account is not reconciled")
     found.extend(world.state.board.blocks(account_id, instrument))
     found.extend(busy(world, account_id, instrument, own))
+    found.extend(_unknown(world, account_id, instrument))
     return tuple(found)
+
+
+def _unknown(
+    world: World, account_id: AccountId, instrument: InstrumentName | None
+) -> Iterator[str]:
+    """O5: while an order is looked for, its account x instrument gets no new risk."""
+    for intent_id, record in world.state.intents.items():
+        intent = record.intent
+        if record.state is not IntentState.UNKNOWN or intent.instrument != instrument:
+            continue
+        if intent.account_id == account_id:
+            yield f"order {intent_id} on {instrument} is unknown"
 
 
 def account_mode(world: World, account_id: AccountId) -> AccountMode:

@@ -50,11 +50,46 @@ KINDS: dict[str, str] = {
     "op_breakers": "the operator trips and resets breakers",
     "op_accounts": "the operator disables and enables accounts",
     "op_agents": "the operator restarts agents",
+    "maintenance": "window: the venue answers everything with a 503",
+    "throttled": "window: the venue answers everything with a 429",
+    "credentials": "window: the venue answers everything with a 401 or 403",
+    "rejects": "the venue rejects an order, or takes it and cancels it at once",
+    "funds": "money is paid in, or so much is taken out that the venue calls for margin",
+    "gap": "window: no prices, and then others",
+    "store_slow": "a durable write takes up to a second",
+    "store_doubt": "the database reports the failure of a write that it did, or did not do",
+    "snapshot_torn": "between two lives the snapshot is damaged",
+    "bus_slow": "listeners read slowly, or never",
+    "agent_dies": "an agent raises what only a dying process raises",
+    "agent_twice": "an agent answers twice",
+    "agent_foreign": "an agent answers about another account or another signal",
+    "agent_floods": "an agent says hundreds of signals at once",
+    "agent_forges": "an agent says signals that are none: NaN, ids of others, the far future",
+    "clock_steps": "the wall clock is set, forward and back",
+    "loop_frozen": "the event loop gets no turn for up to eight seconds",
+    "fx_hours": "the market keeps FX hours, and its week or day ends or begins in the run",
+    "dst": "the clocks of New York have changed on this day",
+    "long_down": "between two lives hours or days go by",
+    "op_wrong_resume": "the operator resumes with wrong words",
+    "op_settings": "the settings of a next life are tighter",
+    "op_repeats": "an emergency stop is raised again and again, and for more",
+    "tight_limits": "the limits are so tight that losses reach them",
+    "crash_at_failpoint": "the process is killed at a named failpoint",
+    "disk_fails": "a write to the disk fails at a named failpoint, before or after it was done",
 }
 
-CRASHES = frozenset(("crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop"))
-_WINDOWS = ("halted", "log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails")
-_SHARES = (0.1, 0.25, 0.5, 0.8)
+CRASHES = frozenset((
+    "crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop",
+    "crash_at_failpoint",
+))  # fmt: skip
+_WINDOWS = (
+    "halted", "log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails",
+    "maintenance", "throttled", "credentials", "gap",
+)  # fmt: skip
+_SHARES = (0.03, 0.08, 0.2, 0.5)
+# Not things that happen, but what a whole run is like: these would hide the others.
+CLIMATES = frozenset(("fx_hours", "dst", "tight_limits", "op_settings"))
+_CLIMATE_SHARE = 0.15
 _RATES = (0.01, 0.03, 0.1, 0.3)
 # A run has a handful of orders, and thousands of ticks: what strikes writes must strike often.
 _WRITES = (
@@ -65,9 +100,14 @@ _WRITES = (
     "slow_sending",
     "http_5xx",
     "http_429",
+    "rejects",
 )
 _WRITE_RATES = (0.05, 0.2, 0.5)
-_RARER = {"crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3}
+_RARER = {
+    "crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3,
+    "store_slow": 0.1, "agent_dies": 0.3, "agent_floods": 0.01, "agent_forges": 0.1,
+    "crash_at_failpoint": 0.05, "disk_fails": 0.3,
+}  # fmt: skip
 _WINDOW_S = (1.0, 25.0)
 _WINDOWS_AT_MOST = 4
 
@@ -82,7 +122,8 @@ def kinds_of(seed: int) -> tuple[str, ...]:
     """The swarm of a seed: few kinds or many, so that rare mixtures come up too."""
     swarm = dice_of(seed, "swarm")
     share = swarm.choice(_SHARES)
-    return tuple(kind for kind in KINDS if swarm.random() < share)
+    chances = {kind: _CLIMATE_SHARE if kind in CLIMATES else share for kind in KINDS}
+    return tuple(kind for kind, chance in chances.items() if swarm.random() < chance)
 
 
 class Fates:

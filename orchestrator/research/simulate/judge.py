@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from orchestrator.kernel.orders.identity import is_ours
 from orchestrator.model.facts import (
     AccountAdopted,
     BreakerTripped,
+    DayStarted,
     Fact,
     IntentMoved,
     IntentWritten,
@@ -19,28 +20,29 @@ from orchestrator.model.facts import (
     TransactionHole,
 )
 from orchestrator.model.journal import Record
-from orchestrator.model.limits import AccountLimits, CheckLimits
+from orchestrator.model.limits import KernelPlan
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Intent, IntentState, WriteKind, WriteRequest
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Trade, Transaction
 from orchestrator.paper.exchange.books import Books
-from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.market import Market
+from orchestrator.research.simulate.knowledge import Knowledge, QuotesThen
+from orchestrator.research.simulate.losses import LossJudge, Views
+from orchestrator.research.simulate.naked import NakedJudge
+from orchestrator.research.simulate.sending import SendingJudge
+from orchestrator.research.simulate.standing import Standing
+from orchestrator.research.simulate.worth import worth_of
 
 _OUTCOME_AFTER_NS = 30 * NS_PER_S
 _VIOLATIONS_MAX = 20
 _TRACE_MAX = 20_000
+# Prices may have moved a little since the day began.
+_LOWER, _HIGHER = Decimal("0.97"), Decimal("1.03")
 _ENTRY_ORDERS = frozenset(
     ("MARKET_ORDER", "LIMIT_ORDER", "STOP_ORDER", "MARKET_IF_TOUCHED_ORDER", "FIXED_PRICE_ORDER")
 )
-# Small enough for three trades at once within the margin, so that limits are met together.
-LIMITS = AccountLimits(risk_per_trade=Decimal("0.004"))
-_CHECKS = CheckLimits()
-# What was checked was checked at a price; a fill may be worse by the bound, and more by the time
-# that all of it is counted again here.
-_SLACK = Decimal("1.10")
 
 
 class Judge:
@@ -54,10 +56,10 @@ class Judge:
         self._tracing = tracing
         # What was promised to the operator: these accounts open nothing.
         self.halted: frozenset[AccountId] = frozenset()
+        self.whole = False  # the whole system, and not only each of them
         self._liquidates = False
         # The venue's side.
         self.log: dict[AccountId, list[Transaction]] = {}
-        self._named: dict[str, str] = {}  # client id -> order id at the venue
         self._orders: dict[tuple[AccountId, str], Transaction] = {}
         self.filled: dict[str, str] = {}  # client id -> trade
         self.orders = 0
@@ -65,12 +67,20 @@ class Judge:
         self._late: set[str] = set()
         self.strangers = False  # somebody else trades here, too
         # The journal's side.
-        self.intents: dict[str, Intent] = {}
-        self.ends: dict[str, IntentState] = {}
+        self.standing = Standing(self.blame)
+        self.known = Knowledge(market)
+        self.sending = SendingJudge(self.standing, self.known, market.exchange.accounts, self.log)
+        self.intents = self.sending.intents
+        self.ends = self.sending.ends
         self.accepted: dict[str, tuple[AccountId, ...]] = {}
         self._deadlines: dict[tuple[str, AccountId], Instant] = {}  # of signals without an outcome
         self.ended: dict[tuple[str, AccountId], Outcome] = {}
-        self._applied: dict[AccountId, int] = {}
+        self._applied = self.sending.applied
+        self._named = self.sending.at_venue
+        self.bare = NakedJudge(self.blame)
+        self.losses = LossJudge(
+            self.standing, self.known, market.exchange.accounts, self._applied, self.blame
+        )
         market.exchange.listeners.append(self._on_batch)
 
     # -- what is said -----------------------------------------------------------------------------
@@ -88,14 +98,24 @@ class Judge:
             at_s = (self._market.time.now() - self._market.time.start_ns) / 1e9
             self.trace.append(f"{at_s:9.3f} {text}")
 
-    def promise(self, accounts: frozenset[AccountId], *, liquidate: bool) -> None:
+    def begin_life(self, plan: KernelPlan, views: Views, durable: Callable[[], bool]) -> None:
+        """A process starts with these limits; `views`: what it shows of its breakers."""
+        self.known.begin()
+        self.sending.plan = plan
+        self.losses.begin(plan, views, durable)
+        self.bare.begin()
+
+    def promise(
+        self, accounts: frozenset[AccountId], *, liquidate: bool, whole: bool = False
+    ) -> None:
         """A stop of these accounts was promised durably; a repeated one only adds."""
         self.halted |= accounts
+        self.whole = self.whole or whole
         self._liquidates = self._liquidates or liquidate
 
     def release(self) -> None:
         """A person resumed, or it is not known whether."""
-        self.halted, self._liquidates = frozenset(), False
+        self.halted, self.whole, self._liquidates = frozenset(), False, False
 
     @property
     def flat(self) -> frozenset[AccountId]:
@@ -115,6 +135,8 @@ class Judge:
             self.blame("INV-01", f"{name} leaves for {request.account_id}, which is stopped")
         if name not in self.intents:
             self.blame("INV-03", f"{name} leaves without a durable intent")
+        for invariant, text in self.sending.judge(request, self._market.time.now()):
+            self.blame(invariant, text)
 
     def late(self, name: str) -> None:
         """This order will come to the venue when its sender has long given up."""
@@ -128,7 +150,7 @@ class Judge:
     def gate_closed(self) -> bool:
         """By the word itself, and not by what the service makes of it."""
         try:
-            return self._gate_word.read_bytes()[:1] not in (b"", b"\0")
+            return any(self._gate_word.read_bytes()[:2])
         except FileNotFoundError:
             return False
 
@@ -179,20 +201,12 @@ class Judge:
         if not is_ours(name):
             return
         self.filled[name] = tx.trade_opened.trade_id if tx.trade_opened is not None else ""
-        if tx.trade_opened is not None:
-            self._judge_limits(books, name)
 
-    def _judge_limits(self, books: Books, name: str) -> None:
-        """INV-04, by what the venue holds after the fill; only limits that cannot drift."""
-        if self.strangers or name in self._late:
-            return  # what they add was not there, or not known, when the order was checked
-        if len(books.trades) > LIMITS.max_concurrent_trades:
-            self.blame("INV-04", f"{books.account_id} holds {len(books.trades)} trades ({name})")
-        account = account_of(self._market.exchange, books, full=False)
-        if account.nav is None or account.margin_used is None:
-            return
-        if account.margin_used > _CHECKS.margin_used_max * account.nav * _SLACK:
-            self.blame("INV-04", f"{books.account_id} uses {account.margin_used} margin ({name})")
+    def look_at_naked(self) -> None:
+        """INV-09, of the trades in accounts where the journal has all that the venue has."""
+        accounts = self._market.exchange.accounts
+        level = {a for a, books in accounts.items() if books.last_id == self._applied.get(a)}
+        self.bare.look([trade for trade in self.naked() if trade.partition("/")[0] in level])
 
     def naked(self) -> list[str]:
         """Trades that stand at the venue without a stop loss (INV-09)."""
@@ -219,31 +233,56 @@ class Judge:
         """These are written down now, in this order."""
         for record, fact in zip(records, facts, strict=True):
             self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
-            match fact:
-                case AccountAdopted():
-                    self._on_adopted(fact.account.id, int(fact.account.last_transaction_id))
-                case TransactionApplied():
-                    self._on_applied(fact.account_id, fact.transaction.number)
-                    self._judge_copy(fact)
-                case TransactionHole():
-                    self.blame("INV-05", f"{fact.account_id}: {fact.transaction_id} is no hole")
-                case IntentWritten():
-                    self._on_intent(fact.intent)
-                case IntentMoved():
-                    self.ends[fact.intent_id] = fact.state
-                case SignalAccepted():
-                    self._on_accepted(fact)
-                case SignalEnded():
-                    self._on_ended(fact)
-                case BreakerTripped(actor="kernel") if fact.breaker in ("S4", "A8"):
-                    self._on_latched(fact)
-                case _:
-                    pass
+            self.standing.hear(record, fact)
+            self._hear(fact)
+
+    def _hear(self, fact: Fact) -> None:
+        match fact:
+            case AccountAdopted():
+                self._on_adopted(fact.account.id, int(fact.account.last_transaction_id))
+            case TransactionApplied():
+                self._on_applied(fact.account_id, fact.transaction.number)
+                self._judge_copy(fact)
+            case TransactionHole():
+                self.blame("INV-05", f"{fact.account_id}: {fact.transaction_id} is no hole")
+            case IntentWritten():
+                self._on_intent(fact.intent)
+            case IntentMoved():
+                self.ends[fact.intent_id] = fact.state
+            case SignalAccepted():
+                self._on_accepted(fact)
+            case SignalEnded():
+                self._on_ended(fact)
+            case BreakerTripped(actor="kernel") if fact.breaker in ("S4", "A8"):
+                self._on_latched(fact)
+            case DayStarted():
+                self._judge_day(fact)
+            case _:
+                pass
+
+    def _judge_day(self, fact: DayStarted) -> None:
+        """B4: E0 is what the account is worth, or its balance."""
+        books = self._market.exchange.accounts[fact.account_id]
+        if books.last_id != self._applied.get(fact.account_id):
+            return  # what the service cannot know yet
+        live = self._market.exchange.quotes
+        quotes: QuotesThen = {
+            name: (tick.bid, tick.ask)
+            for name in self._market.feed.instruments
+            if (tick := live.get(name)) is not None
+        }
+        worth = worth_of(books, quotes, list(books.trades.values()))
+        if worth is None:
+            return
+        low, high = sorted((worth.nav, worth.balance))
+        if not low * _LOWER <= fact.equity <= high * _HIGHER:
+            self.blame("B4", f"{fact.account_id}: E0 {fact.equity}, worth {low} to {high}")
 
     def _on_latched(self, fact: BreakerTripped) -> None:
         """S4 has no excuse; A8 has one in a fault that brought about just this."""
-        late = fact.breaker == "A8" and any(name in fact.evidence for name in self._late)
-        if not late:
+        late = any(name in fact.evidence for name in self._late)
+        naked = self.strangers and "had no stop" in fact.evidence
+        if fact.breaker != "A8" or not (late or naked):
             self.blame(fact.breaker, f"tripped for {fact.subject}: {fact.evidence}")
 
     def _on_adopted(self, account_id: AccountId, last_id: int) -> None:
@@ -265,7 +304,7 @@ class Judge:
     def _on_intent(self, intent: Intent) -> None:
         if intent.intent_id in self.intents:
             self.blame("INV-02", f"{intent.intent_id} was written twice")
-        self.intents[intent.intent_id] = intent
+        self.sending.on_intent(intent)
 
     def _on_accepted(self, fact: SignalAccepted) -> None:
         if fact.signal.signal_id in self.accepted:

@@ -12,11 +12,14 @@ from orchestrator.model.errors import StoreError
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
 from orchestrator.model.safety import AccountMode, BreakerState, StopState, SystemMode
+from orchestrator.model.time import trading_day
 from orchestrator.research.simulate.death import Death, Killed
 from orchestrator.research.simulate.fates import CRASHES, dice_of
+from orchestrator.research.simulate.listeners import Listeners
 from orchestrator.research.simulate.operators import Operator, Trader
-from orchestrator.research.simulate.parts import PLAN, build_system
+from orchestrator.research.simulate.parts import build_system, plan_of
 from orchestrator.research.simulate.store import SimGate, SimStore
+from orchestrator.research.simulate.striking import struck
 from orchestrator.research.simulate.world import ACCOUNTS, INSTALLATION, World
 from orchestrator.service.supervisor import System
 
@@ -43,10 +46,15 @@ class Life:
         self._world = world
         self._judge = world.judge
         self._death = Death()
+        self._plan = plan_of(world)
         self._store = SimStore(world, self._death)
         self._gate = SimGate(world, self._death)
-        self._system: System = build_system(world, self._death, self._store, self._gate)
+        self._system: System = build_system(world, self._death, self._store, self._gate, self._plan)
         self._kernel = self._system.kernel
+        world.judge.begin_life(
+            self._plan, lambda: self._kernel.breakers(world.market.time.now()),
+            lambda: self._system.engine.durable,
+        )  # fmt: skip
         self._operator = Operator(world, self._system, self._death)
         self._trader = Trader(world, self._system, self._operator)
         self.head = b""
@@ -58,22 +66,27 @@ class Life:
         world.tell(f"life {world.lives} begins")
         self._plan_death()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(self._run(), name="life")
-                story = tasks.create_task(self._tell_story(), name="story")
-                dying = tasks.create_task(self._death.over.wait(), name="death")
-                every = {running, story, dying}
-                await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
-                if story.done() and not self._death.dead:
-                    await self._end(running)
-                for task in every:
-                    task.cancel()
+            with struck(world, self._death):
+                await self._live_through()
             last = None if self._death.dead else self._store.last_record()
             self.head = last.hash if last is not None else b""
         finally:
+            self._store.hear_the_rest()
             self._store.close()
         world.tell(f"life {world.lives} ends: {self._death.why or 'in order'}")
         return not self._death.dead
+
+    async def _live_through(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self._run(), name="life")
+            story = tasks.create_task(self._tell_story(), name="story")
+            dying = tasks.create_task(self._death.over.wait(), name="death")
+            every = {running, story, dying}
+            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
+            if story.done() and not self._death.dead:
+                await self._end(running)
+            for task in every:
+                task.cancel()
 
     def _plan_death(self) -> None:
         fates, loop = self._world.fates, self._world.loop
@@ -96,6 +109,8 @@ class Life:
             return
         except BaseExceptionGroup as group:
             self._judge_end(tuple(_leaves(group)))
+        except Exception as exc:  # noqa: BLE001 -- what ends a life is judged, whatever it is
+            self._judge_end((exc,))
         if not self._death.dead and not self._ending:
             self._judge.blame("R1", "the service ended by itself")
             self._death.come("ended by itself")
@@ -106,7 +121,8 @@ class Life:
         """What took the service down: a kill, a store that failed at its start, or a bug."""
         if self._death.dead:
             return
-        if not all(isinstance(cause, StoreError) for cause in causes) or self._world.fates.calm:
+        failed = all(type(cause) is StoreError for cause in causes)
+        if not failed or self._world.fates.calm:
             text = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
             self._judge.blame("R1", f"the service died: {text}")
         self._death.come(f"died: {causes[0]}")
@@ -142,6 +158,7 @@ class Life:
             crew.create_task(self._trader.work(), name="trader")
             crew.create_task(self._operator.work(), name="operator")
             crew.create_task(self._watch(), name="watch")
+            crew.create_task(Listeners(self._world, self._system).work(), name="listeners")
         await self._settle("after the storm")
         await self._carry_on()
         await self._settle("at the end")
@@ -180,20 +197,18 @@ class Life:
             mode = self._kernel.account_mode(account_id, self._world.market.time.now())
             if mode is not AccountMode.HALT:
                 judge.blame("INV-07", f"{account_id} was stopped, and is {mode}")
-        if judge.halted == frozenset(ACCOUNTS) and self._stopped_all and not judge.gate_closed:
+        if judge.whole and not judge.gate_closed:
             judge.blame("INV-07", "all was stopped, and the gate is open")
         if self._system.engine.durable:  # else the outcomes wait for the store
             waiting = [record.intent for record in self._kernel.in_flight()]
             judge.judge_deadlines([(each.signal_id, each.account_id) for each in waiting])
+            judge.standing.judge_views(self._kernel.breakers(self._world.market.time.now()))
+        judge.losses.look(self._world.market.time.now())
+        judge.look_at_naked()
         self._judge_books()
         tasks = len(asyncio.all_tasks())
         if tasks > _TASKS_MAX:
             judge.blame("INV-17", f"{tasks} tasks")
-
-    @property
-    def _stopped_all(self) -> bool:
-        latch = self._gate.read_latch()
-        return latch is not None and not latch.accounts
 
     async def _settle(self, when: str) -> None:
         began_s = self._world.now_s
@@ -218,6 +233,7 @@ class Life:
             for b in kernel.breakers(now)
             if b.breaker in _HEALED and b.state in (BreakerState.TRIPPED, BreakerState.LATCHED)
         ]
+        wrong += [f"{a} lives in another day" for a in ACCOUNTS if not self._today(a)]
         if self._judge.gate_closed and kernel.mode is not SystemMode.STOPPED:
             wrong.append(f"the gate is closed, and the system is {kernel.mode}")
         if self._judge.on_their_way:
@@ -226,6 +242,11 @@ class Life:
         wrong += [f"late trade {each} stays open (O7)" for each in self._judge.unwanted()]
         wrong += self._not_flat()
         return "; ".join(wrong)
+
+    def _today(self, account_id: AccountId) -> bool:
+        """B4: an account that is known is in today's trading day."""
+        values = self._kernel.day_values(account_id)
+        return values is not None and values.day == trading_day(self._world.market.time.now())[0]
 
     def _not_flat(self) -> list[str]:
         """A stop that liquidates is over when the venue's books are empty, and says so."""
@@ -264,7 +285,7 @@ class Life:
     def _judge_journal(self) -> None:
         """INV-11, and that the journal alone makes the same kernel (STYLE 3)."""
         records: list[Record] = []
-        replayed = Kernel(PLAN)
+        replayed = Kernel(self._plan)
         for record, fact in self._store.facts_after(0):
             records.append(record)
             replayed.apply(fact, record.ts)

@@ -14,7 +14,12 @@ from orchestrator.service.virtual import VirtualLoop
 
 
 class SimLoop(VirtualLoop):
-    """A virtual-time loop that can be blocked, as a hanging call blocks a real one."""
+    """A virtual-time loop that can be blocked, as a hanging call blocks a real one.
+
+    `wall_off_s`: how far somebody has set the machine's wall clock off.
+    """
+
+    wall_off_s = 0.0
 
     def block(self, seconds: float) -> None:
         """Time passes, and nobody gets a turn."""
@@ -29,7 +34,7 @@ class _Time:
         self._start_ns = start_ns
 
     def time_ns(self) -> int:
-        return self._start_ns + self.monotonic_ns()
+        return self._start_ns + self.monotonic_ns() + round(self._loop.wall_off_s * NS_PER_S)
 
     def monotonic_ns(self) -> int:
         return round(self._loop.time() * NS_PER_S)

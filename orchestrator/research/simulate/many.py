@@ -68,7 +68,7 @@ def simulate_many(out: Console, seeds: range, jobs: int) -> int:
     interrupted = False
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not sys.stderr.isatty(),
+        console=Console(stderr=True, soft_wrap=True), disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with bar:
         task = bar.add_task("simulating", total=len(seeds))
@@ -76,7 +76,7 @@ def simulate_many(out: Console, seeds: range, jobs: int) -> int:
             with closing(_verdicts(seeds, jobs)) as verdicts:
                 for verdict in verdicts:
                     tally.add(verdict)
-                    if not verdict.good:
+                    if not verdict.good and len(tally.failed) <= _NAMED_MAX:
                         bar.console.print(f"seed {verdict.seed} fails: {verdict.violations[0]}")
                     text = f"{tally.pace:.1f} seeds/s, {len(tally.failed)} failed"
                     bar.update(task, advance=1, description=text)

@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 
 from orchestrator.model.money import Side
-from orchestrator.model.safety import SystemMode
+from orchestrator.model.safety import BreakerState, SystemMode
 from orchestrator.paper.instruments import SPECS
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
@@ -28,7 +28,7 @@ _FOR_ONE = 0.5
 _LIQUIDATES = 0.8
 _STOP_PIPS = (8, 30)
 _ACTS = ("op_stop", "op_emergency", "op_emergency_account", "op_accounts", "op_agents",
-         "op_local_stop", "op_breakers")  # fmt: skip
+         "op_local_stop", "op_breakers", "op_wrong_resume", "op_repeats")  # fmt: skip
 _BREAKERS = (("A8", ""), ("S10", "system"), ("M2", "EUR_USD"), ("A4", ""), ("A2", ""))
 _LATCHED_AFTER_S = (0.01, 3.0)
 _AFTER_STOP_S = (0.0, 3.0)
@@ -48,7 +48,8 @@ class Operator:
         """Until the storm is over."""
         while not self._world.fates.calm:
             await asyncio.sleep(self._rolls.expovariate(1 / _ACTS_APART_S))
-            act = self._rolls.choice(("keep", "keep", *_ACTS))
+            allowed = [act for act in _ACTS if self._world.fates.has(act)]
+            act = self._rolls.choice(("keep", "keep", "keep", *allowed))
             if act == "keep":
                 await self.keep_running()
             else:
@@ -64,6 +65,7 @@ class Operator:
         """Resume after a stop, start when ready."""
         if self._desk.stop_receipt() is not None:
             await self._resume()
+        await self._reset_latched()
         if self._system.mode is SystemMode.READY and self._desk.stop_receipt() is None:
             self._heard("start", await self._desk.start("anna", "simulated"))
 
@@ -72,14 +74,40 @@ class Operator:
         if receipt is None:
             return
         judge = self._world.judge
-        halted, flat = judge.halted, judge.flat
+        halted, flat, whole = judge.halted, judge.flat, judge.whole
         known = tuple(trade.trade_id for trade in self._desk.open_trades())
         # A kill in here leaves it open whether the stop still stands: nothing is promised.
         judge.release()
         answer = await self._desk.resume("anna", receipt.stop_id, "looked at it", known)
         if isinstance(answer, Refused) and self._system.kernel.stop_id is not None:
-            judge.promise(halted, liquidate=bool(flat))
+            judge.promise(halted, liquidate=bool(flat), whole=whole)
         self._heard("resume", answer)
+
+    async def _reset_latched(self) -> None:
+        """A person has looked at what latched; at times."""
+        for view in self._desk.breakers():
+            if view.state is BreakerState.LATCHED and self._rolls.random() < 1 / 2:
+                what = f"reset {view.breaker} of {view.subject}"
+                self._heard(what, await self._desk.reset_breaker(
+                    view.breaker, view.subject, "anna", "looked at it"
+                ))  # fmt: skip
+
+    async def op_wrong_resume(self) -> None:
+        """With another stop's id, or without a reason: it must change nothing."""
+        receipt = self._desk.stop_receipt()
+        stop_id = "stop-of-another" if receipt is None or self._rolls.random() < 1 / 2 else ""
+        reason = "looked at it" if stop_id or receipt is None else ""
+        wanted = stop_id or (receipt.stop_id if receipt is not None else "")
+        answer = await self._desk.resume("bert", wanted, reason, ())
+        if isinstance(answer, Done):
+            self._world.judge.blame("INV-07", f"resumed by {wanted!r} with the reason {reason!r}")
+        self._heard("wrong resume", answer)
+
+    async def op_repeats(self) -> None:
+        """The same stop again, for fewer, for more, without and with liquidation."""
+        for _ in range(self._rolls.randint(2, 4)):
+            count = self._rolls.randint(0, len(ACCOUNTS))
+            await self._emergency(tuple(self._rolls.sample(ACCOUNTS, count)))
 
     async def op_stop(self) -> None:
         close = self._rolls.random() < 1 / 2
@@ -104,7 +132,7 @@ class Operator:
             return
         world.tell(f"emergency stop of {accounts or 'all'}: {receipt.stop_id} {receipt.persisted}")
         if receipt.persisted or not named:
-            world.judge.promise(frozenset(named or ACCOUNTS), liquidate=liquidate)
+            world.judge.promise(frozenset(named or ACCOUNTS), liquidate=liquidate, whole=not named)
         if world.fates.strikes("crash_in_stop"):
             after_s = world.fates.dice("crash_in_stop").uniform(*_AFTER_STOP_S)
             world.loop.call_later(after_s, self._death.come, "killed while it liquidates")
@@ -138,7 +166,11 @@ class Operator:
 
     def _latch_from_outside(self, outside: Gate, latch: Latch) -> None:
         if outside.closed and outside.read_latch() is None:
-            outside.latch(latch)
+            self._world.elsewhere = True
+            try:
+                outside.latch(latch)
+            finally:
+                self._world.elsewhere = False
 
     async def op_agents(self) -> None:
         agent = self._rolls.choice(self._desk.agents())

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import cast
 
 from orchestrator.research.simulate.verdict import Verdict
 from orchestrator.service.seams import mono_ns
@@ -34,11 +35,21 @@ def patiently(
     except OutOfPatience as exc:
         text = f"stuck: not at its end after {patience_s:g} s of the machine's time, at {exc}"
     except Exception as exc:  # noqa: BLE001 -- the others go on; what it was is the verdict
-        text = f"broken: the run raised {type(exc).__name__}: {exc}"
+        text = f"broken: the run raised {_told(exc)}"
     return Verdict(
         seed=seed, kinds=kinds, violations=(text,), head="", market_s=0.0, lives=0, signals=0,
         orders=0, fills=0, stops=0, struck={},
     )  # fmt: skip
+
+
+def _told(exc: BaseException) -> str:
+    """The innermost cause of a group, and where it was raised."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{type(exc).__name__}: {exc}, at {_where(trace.tb_frame if trace else None)}"
 
 
 @contextmanager

@@ -20,14 +20,21 @@ from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.main import open_accounts
 from orchestrator.paper.market import Market
 from orchestrator.research.simulate.death import Killed
-from orchestrator.research.simulate.fates import Fates, dice_of, kinds_of
+from orchestrator.research.simulate.fates import CLIMATES, Fates, dice_of, kinds_of
 from orchestrator.research.simulate.feed import SimFeed
 from orchestrator.research.simulate.judge import Judge
 from orchestrator.research.simulate.life import Life, downtime_s
 from orchestrator.research.simulate.loop import SimLoop, seeded_seams
-from orchestrator.research.simulate.strangers import Stranger, plan_halts
+from orchestrator.research.simulate.strangers import Bank, Stranger
 from orchestrator.research.simulate.verdict import Verdict
-from orchestrator.research.simulate.world import ACCOUNTS, STARTS_NS, World
+from orchestrator.research.simulate.weather import hurt_snapshot, plan_weather, sleep_long
+from orchestrator.research.simulate.world import (
+    ACCOUNTS,
+    DST_STARTS_NS,
+    FX_STARTS_NS,
+    STARTS_NS,
+    World,
+)
 
 _STORMS_S = (40.0, 80.0, 160.0)
 _CURRENCIES = (("USD", 100_000), ("EUR", 50_000))
@@ -54,11 +61,18 @@ def simulate(
     ):
         loop = runner.get_loop()
         assert isinstance(loop, SimLoop)
-        start_ns = dice_of(seed, "start").choice(STARTS_NS)
+        start_ns = _start_of(seed, allowed)
         with seeded_seams(loop, start_ns, seed):
             return runner.run(
                 _storm(seed, allowed, storm, start_ns, Path(folder), loop, tracing=tracing)
             )
+
+
+def _start_of(seed: int, kinds: Sequence[str]) -> Instant:
+    rolls = dice_of(seed, "start")
+    if "fx_hours" in kinds:
+        return rolls.choice(FX_STARTS_NS)
+    return rolls.choice(DST_STARTS_NS if "dst" in kinds else STARTS_NS)
 
 
 def _memory() -> str | None:
@@ -94,22 +108,31 @@ async def _storm(
 ) -> Verdict:
     fates = Fates(seed, kinds, storm_s)
     time = VenueTime(start_ns, 1.0, lambda: round(loop.time() * 1e9))
-    market = Market(SimFeed(start_ns, dice_of(seed, "prices"), fates), time, calendar="always")
+    calendar = "fx" if "fx_hours" in kinds else "always"
+    feed = SimFeed(start_ns, dice_of(seed, "prices"), fates, calendar)
+    market = Market(feed, time, calendar=calendar)
     judge = Judge(market, folder / "gate", tracing=tracing)
     open_accounts(market, _accounts(), None)
     world = World(seed, loop, fates, market, judge, folder, storm_s)
     loop.set_exception_handler(lambda _, context: _on_stray(judge, context))
     loop.call_later(storm_s, _be_calm, world)
-    plan_halts(world)
+    plan_weather(world, feed)
+    fates.struck.update(fates.kinds & CLIMATES)
     async with asyncio.TaskGroup() as tasks:
         trading = tasks.create_task(market.run(), name="market")
-        stranger = tasks.create_task(Stranger(world).work(), name="stranger")
+        strangers = [
+            tasks.create_task(Stranger(world).work(), name="stranger"),
+            tasks.create_task(Bank(world).work(), name="bank"),
+        ]
         life = Life(world)
         while not await life.live():
             await asyncio.sleep(downtime_s(world))
+            sleep_long(world)
+            hurt_snapshot(world)
             life = Life(world)
         trading.cancel()
-        stranger.cancel()
+        for each in strangers:
+            each.cancel()
     return Verdict(
         seed=seed, kinds=kinds, violations=tuple(judge.violations), head=life.head.hex(),
         market_s=world.now_s, lives=world.lives, signals=world.signals, orders=judge.orders,

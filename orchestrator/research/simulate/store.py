@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _READS_FAIL = 0.3
+_SLOW_S = (0.05, 1.0)
 
 
 class SimStore(SqliteStore):
@@ -44,9 +46,26 @@ class SimStore(SqliteStore):
     def append(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
         self._fail("append")
         self._maybe_die("before")
+        if self._world.fates.strikes("store_slow"):
+            self._world.loop.block(self._world.fates.dice("store_slow").uniform(*_SLOW_S))
         super().append(records, facts)
         self._world.judge.durable(records, facts)
         self._maybe_die("after")
+
+    def hear_the_rest(self) -> None:
+        """What was committed right before the end, so that nobody was told of it."""
+        rest = list(self.facts_after(self._world.judge.standing.last_seq))
+        self._world.judge.durable([record for record, _ in rest], [fact for _, fact in rest])
+
+    def _append(
+        self, db: sqlite3.Connection, records: Sequence[Record], facts: Sequence[Fact]
+    ) -> None:
+        """The database may do it, or not, and report a failure all the same."""
+        doubtful = self._world.fates.strikes("store_doubt")
+        if not doubtful or self._world.fates.dice("store_doubt").random() < 1 / 2:
+            super()._append(db, records, facts)
+        if doubtful:
+            raise sqlite3.OperationalError("disk I/O error")
 
     def save_snapshot(self, seq: int, state: bytes) -> None:
         self._fail("snapshot")

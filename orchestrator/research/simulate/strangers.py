@@ -1,20 +1,23 @@
-"""Others at the venue: a person who trades on our accounts by hand, and halts of the market."""
+"""Others at the venue: a person who trades on our accounts by hand, and their bank."""
 
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from orchestrator.model.money import AccountId, InstrumentName
+from orchestrator.model.money import AccountId, InstrumentName, round_money
 from orchestrator.model.orders import WriteKind, WriteOutcome, WriteRequest
 from orchestrator.model.time import Instant
+from orchestrator.paper.exchange.valuation import account_value
 from orchestrator.paper.instruments import SPECS
 from orchestrator.research.simulate.feed import INSTRUMENTS
 from orchestrator.research.simulate.world import ACCOUNTS, World
 
 _APART_S = 15.0
+_FUNDS_APART_S = 20.0
 _UNITS = (1_000, 20_000)
 _AWAY_PIPS = 40
 
@@ -82,24 +85,30 @@ def _unheard(_outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
     """A stranger's answer is nobody's business here."""
 
 
-def plan_halts(world: World) -> None:
-    """Windows in which nothing can be traded; the end of the storm ends them all."""
-    for begin_s, end_s in world.fates.windows("halted"):
-        world.loop.call_later(begin_s, _halt, world)
-        world.loop.call_later(end_s, _open, world)
+class Bank:
+    """Pays in, and takes out; at times so much that the venue calls for margin."""
 
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rolls = world.fates.dice("funds")
 
-def _halt(world: World) -> None:
-    if world.fates.inside("halted", world.now_s):
-        world.tell("the market is halted")
-        _set(world, tradeable=False)
+    async def work(self) -> None:
+        """Until the storm is over."""
+        world = self._world
+        while world.fates.has("funds"):
+            await asyncio.sleep(self._rolls.expovariate(1 / _FUNDS_APART_S))
+            if world.fates.has("funds"):
+                world.fates.struck["funds"] += 1
+                self._move(self._rolls.choice(ACCOUNTS))
 
-
-def _open(world: World) -> None:
-    if not world.fates.inside("halted", world.now_s):
-        _set(world, tradeable=True)
-
-
-def _set(world: World, *, tradeable: bool) -> None:
-    for name in INSTRUMENTS:
-        world.market.set_tradeable(name, tradeable=tradeable)
+    def _move(self, account_id: AccountId) -> None:
+        exchange = self._world.market.exchange
+        books = exchange.accounts[account_id]
+        value = account_value(books, exchange.specs, exchange.quotes)
+        if self._rolls.random() < 1 / 2:
+            amount = books.balance * Decimal(self._rolls.randint(1, 20)) / 100
+        else:
+            amount = -value.withdrawal_limit * Decimal(self._rolls.randint(1, 999)) / 1000
+        amount = round_money(amount)
+        self._world.tell(f"the bank: {amount} at {account_id[-3:]}")
+        exchange.transfer(books, amount, None, "bank", self._world.market.time.now())

@@ -18,6 +18,7 @@ from orchestrator.model.errors import (
 from orchestrator.model.market import Candle, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec, Price
 from orchestrator.model.orders import (
+    Answered,
     GateQuestion,
     NotSent,
     Rejected,
@@ -31,6 +32,7 @@ from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Account, Transaction
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
+from orchestrator.research.simulate.refusals import as_answer, refusal, reject
 from orchestrator.research.simulate.world import World
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ class FaultyVenue:
     def submit(self, request: WriteRequest, gate: GateQuestion, done: WriteDone) -> None:
         """Limiter, socket, gate, first byte; then the line, the venue, and the line back."""
         self._death.check()
+        self._world.judge.bare.wrote(request)
         if self._fates.strikes("crash_at_send"):
             self._death.strike("killed before a write was handed over")
         wait_s = 0.0005
@@ -86,14 +89,16 @@ class FaultyVenue:
             return
         self._world.judge.first_byte(request)
         first_byte_ns = self._world.market.time.now()
-        self._cross(request, lambda outcome: self._answer(done, outcome, first_byte_ns))
+        self._cross(request, lambda outcome: self._hear(request, done, outcome, first_byte_ns))
         if request.kind is WriteKind.ORDER and self._fates.strikes("crash_at_send"):
             self._death.strike("killed after a write's first byte")
 
     def _cross(self, request: WriteRequest, answer: Callable[[WriteOutcome], None]) -> None:
         """The way to the venue."""
-        fates = self._fates
-        if fates.strikes("request_lost"):
+        fates, no = self._fates, refusal(self._world)
+        if no is not None:
+            self._later(self._hop_s(), lambda: answer(as_answer(no)))
+        elif fates.strikes("request_lost"):
             lost_s = fates.dice("request_lost").choice((0.0, _ANSWER_S))
             self._later(lost_s, lambda: answer(Unknown(reason="reset, or no answer within 5 s")))
         elif request.kind is WriteKind.ORDER and fates.strikes("late_arrival"):
@@ -105,14 +110,15 @@ class FaultyVenue:
         elif fates.strikes("http_429"):
             self._later(self._hop_s(), lambda: answer(NotSent(reason="HTTP 429")))
         elif fates.strikes("refused"):
-            no = Rejected(status=400, code="SIMULATED", message="refused without a transaction")
-            self._later(self._hop_s(), lambda: answer(no))
+            said = Rejected(status=400, code="SIMULATED", message="refused without a transaction")
+            self._later(self._hop_s(), lambda: answer(said))
         elif fates.strikes("http_5xx") and fates.dice("http_5xx").random() < 0.5:  # noqa: PLR2004 -- half
             self._later(self._hop_s(), lambda: answer(Unknown(reason="HTTP 503")))
         else:
             self._later(self._hop_s(), lambda: self._arrive(request, answer))
 
     def _arrive(self, request: WriteRequest, answer: Callable[[WriteOutcome], None]) -> None:
+        fates = self._fates
         if self._world.inside("venue_away"):
             self._later(_ANSWER_S, lambda: answer(Unknown(reason="no answer within 5 s")))
             return
@@ -120,7 +126,10 @@ class FaultyVenue:
         def heard(outcome: WriteOutcome, _: Instant) -> None:
             self._return(outcome, answer)
 
-        self._inner.submit(request, _open, heard)
+        if request.kind is WriteKind.ORDER and fates.strikes("rejects"):
+            reject(self._world, request, lambda spoilt: self._inner.submit(spoilt, _open, heard))
+        else:
+            self._inner.submit(request, _open, heard)
 
     def _arrive_late(self, request: WriteRequest) -> None:
         def heard(_outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
@@ -143,6 +152,13 @@ class FaultyVenue:
             self._later(slow_s, lambda: answer(outcome))
         else:
             self._later(self._hop_s(), lambda: answer(outcome))
+
+    def _hear(
+        self, request: WriteRequest, done: WriteDone, outcome: WriteOutcome, first_byte_ns: Instant
+    ) -> None:
+        if not self._death.dead and isinstance(outcome, (Answered, Rejected)):
+            self._world.judge.known.account(request.account_id)
+        self._answer(done, outcome, first_byte_ns)
 
     def _answer(self, done: WriteDone, outcome: WriteOutcome, first_byte_ns: Instant) -> None:
         if not self._death.dead:
@@ -167,6 +183,9 @@ class FaultyVenue:
         self._death.check()
         if self._world.inside("venue_away"):
             raise VenueUnreachable("connection refused")
+        no = refusal(self._world)
+        if no is not None:
+            raise no
         if not self._fates.strikes("reads_fail"):
             return
         match self._fates.dice("reads_fail").randrange(4):
@@ -182,6 +201,7 @@ class FaultyVenue:
 
     async def account(self, account_id: AccountId) -> Account:
         found = await self._read(lambda: self._inner.account(account_id))
+        self._world.judge.known.account(account_id)
         old = self._old.get(account_id)
         if old is not None and self._fates.strikes("reads_stale"):
             return old
@@ -211,6 +231,7 @@ class FaultyVenue:
         self, account_id: AccountId, since: int
     ) -> tuple[tuple[Transaction, ...], int]:
         found, last = await self._read(lambda: self._inner.transactions_since(account_id, since))
+        self._world.judge.known.account(account_id)
         if not self._fates.strikes("reads_stale"):
             return found, last
         known = last - self._fates.dice("reads_stale").randint(1, _LAG_MAX)
@@ -236,7 +257,7 @@ class FaultyVenue:
         stream = _Stream(self._world, self._death, "prices", account_id, sink)
 
         def filtered(items: tuple[StreamItem, ...]) -> None:
-            if stream.is_up("prices_gap"):
+            if stream.is_up("prices_gap", "gap"):
                 stream.say(tuple(self._spoilt(item) for item in items))
 
         await stream.run(self._inner.stream_prices(account_id, instruments, filtered))
@@ -295,11 +316,15 @@ class _Stream:
             while True:
                 items = await self._waiting.get()
                 self._death.check()
+                judge = self._world.judge
+                ticks = judge.known.stream(self._account_id, self._name, items)
                 self._sink(items)
+                judge.losses.after(ticks, self._world.market.time.now())
 
-    def is_up(self, window: str) -> bool:
+    def is_up(self, *windows: str) -> bool:
         """Looked at with each item; the change of state is said before the item."""
-        up = not (self._world.inside(window) or self._world.inside("venue_away"))
+        away = [self._world.inside(window) for window in (*windows, "venue_away")]
+        up = not any(away) and refusal(self._world) is None
         if up is not self._up:
             self._up = up
             now = self._world.market.time.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.model.money import AccountId
-from orchestrator.model.time import NS_PER_S, parse_time
+from orchestrator.model.time import parse_time
 from orchestrator.paper.in_process import InProcessVenue
 from orchestrator.paper.market import Market
 from orchestrator.research.simulate.fates import Fates
@@ -14,6 +14,14 @@ from orchestrator.research.simulate.loop import SimLoop
 
 # A Wednesday: at noon, far from the roll, and half a minute before 17:00 in New York.
 STARTS_NS = (parse_time("2014-05-07T12:00:00Z"), parse_time("2014-05-07T20:59:30Z"))
+# FX hours: a minute and a half before Friday's 16:00 (T2), before 16:45 (T1), and Sunday's opening.
+FX_STARTS_NS = (
+    parse_time("2014-05-09T19:58:30Z"),
+    parse_time("2014-05-07T20:43:30Z"),
+    parse_time("2014-05-11T21:14:00Z"),
+)
+# Sundays on which the clocks of New York changed: 17:00 is an hour earlier, or later, in UTC.
+DST_STARTS_NS = (parse_time("2014-03-09T20:59:30Z"), parse_time("2014-11-02T21:59:30Z"))
 ACCOUNTS = (AccountId("101-001-1000001-001"), AccountId("101-001-1000001-002"))
 INSTALLATION = "simulation"
 
@@ -36,11 +44,12 @@ class World:
         self.lives = 0
         self.signals = 0
         self.stops = 0
+        self.elsewhere = False  # whether it is another process that works just now
 
     @property
     def now_s(self) -> float:
-        """Market seconds since the run's begin."""
-        return (self.market.time.now() - self.market.time.start_ns) / NS_PER_S
+        """Seconds since the run's begin; market time may have leapt ahead of it."""
+        return self.loop.time()
 
     def inside(self, kind: str) -> bool:
         return self.fates.inside(kind, self.now_s)

@@ -182,6 +182,19 @@ def test_an_unknown_order_keeps_its_reservation_and_is_looked_for():
     assert (read.account_id, read.since, read.after_ms) == (A, 10, 250)
 
 
+def test_while_an_order_is_unknown_its_account_and_instrument_get_no_new_risk():
+    """O5, and only there: the same instrument elsewhere goes on, and another one here."""
+    bench = Bench()
+    _, order = one_order(bench)
+    lose(bench, order)
+    bench.wait(11)
+    again = bench.send_signal(strategy="other")
+    assert f"order {order.intent_id} on" in bench.ends(again.signal_id)[A].reason
+    assert B not in bench.ends(again.signal_id)
+    elsewhere = bench.send_signal(strategy="third", instrument="USD_JPY", accounts=(A,))
+    assert "unknown" not in bench.ends(elsewhere.signal_id)[A].reason
+
+
 def test_an_unknown_order_is_filled_by_the_log():
     bench = Bench()
     signal, order = one_order(bench)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from orchestrator.agents.base import NOTHING, Agent
@@ -167,6 +169,18 @@ def test_an_answer_of_a_wrong_shape_costs_only_the_agents_own_opinion(bench, sai
     answered = bench.ask()
     assert answered.answer is None or answered.answer == score()
     assert all(type(m) in Scorer.says for _, m in bench.manager.tell(tick()))
+
+
+@pytest.mark.parametrize(
+    "number", [0.5, Decimal("sNaN"), Decimal("NaN"), float("inf"), True, "0.5", 10**400],
+    ids=["float", "signalling-nan", "nan", "infinity", "bool", "text", "huge"],
+)  # fmt: skip
+def test_a_number_that_is_not_the_declared_kind_never_reaches_the_kernel(bench, number):
+    bench.seat()
+    bench.answer = lambda _: (msgspec.structs.replace(score(), expected_r=number),)
+    answered = bench.ask()
+    assert answered.answer is None or type(answered.answer.expected_r) is Decimal
+    assert answered.error
 
 
 def test_a_method_with_yield_in_it_may_raise_late_and_is_contained(bench):

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.kernel.audit import verify
 from orchestrator.kernel.engine import Kernel
 from orchestrator.main.parts import kernel_plan
-from orchestrator.model.errors import VenueError, VenueRefused, VenueUnreachable
+from orchestrator.model.errors import StoreError, VenueError, VenueRefused, VenueUnreachable
 from orchestrator.model.journal import RecordFilter
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Unknown, WriteKind, WriteRequest
@@ -493,10 +493,36 @@ def test_a_resume_whose_latch_could_not_be_removed_may_be_repeated(tmp_path, mon
     in_virtual_time(story)
 
 
+def test_a_resume_that_was_written_down_late_may_be_repeated(tmp_path, monkeypatch):
+    """Else the gate stayed closed for ever: the kernel had resumed, and refused to do it again."""
+
+    async def story() -> None:
+        async with House(tmp_path / "s", new_market()) as house:
+            await house.calm(15)
+            receipt = await house.desk.emergency_stop("anna", "x", liquidate=False)
+            await house.calm(2)
+
+            def broken(*_: object) -> None:
+                raise StoreError("disk full")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(house.store, "append", broken)
+                refused = await house.desk.resume("anna", receipt.stop_id, "fine")
+                assert isinstance(refused, Refused)
+                again = await house.desk.resume("anna", receipt.stop_id, "fine")
+                assert isinstance(again, Refused)
+                assert house.gate.closed
+            await house.calm(15)
+            done = await house.desk.resume("anna", receipt.stop_id, "mended")
+            assert isinstance(done, Done), done
+            assert not house.gate.closed
+
+    in_virtual_time(story)
+
+
 @pytest.mark.parametrize("what", ["start", "stop", "enable", "trip", "resume"])
 def test_no_command_is_called_done_that_could_not_be_written_down(tmp_path, monkeypatch, what):
     """SAFETY K4: durable before any answer that promises it; what is not done is said."""
-    from orchestrator.model.errors import StoreError
 
     async def story() -> None:
         async with House(tmp_path / "s", new_market()) as house:
