@@ -195,6 +195,12 @@ def test_m5_drops_what_is_no_price(bid, ask):
     assert defect(tick(bid, ask), None, BREAKERS)
 
 
+def test_sides_that_are_far_apart_are_no_price_not_even_the_first():
+    """The first tick of a life is compared with nothing, and would convert currencies."""
+    assert "off bid" in (defect(tick("1.1000", "3.3000"), None, BREAKERS) or "")
+    assert defect(tick("1.1000", "1.1550"), None, BREAKERS) is None
+
+
 def test_m5_drops_what_is_older_or_five_percent_off():
     last = tick(at=100)
     assert defect(tick(at=100), last, BREAKERS) is None

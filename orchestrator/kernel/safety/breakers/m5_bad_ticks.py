@@ -28,6 +28,10 @@ def defect(  # noqa: PLR0911 -- a list of what can be wrong
         return f"{bid}/{ask} is not above zero"
     if bid >= ask:
         return f"bid {bid} is not below ask {ask}"
+    off = limits.bad_tick_off
+    if ask - bid > off * bid:
+        # Also of the first tick of a life, which has no last one: it would convert currencies.
+        return f"ask {ask} is more than {off * 100} % off bid {bid}"
     near = band is not None and band.is_near(bid, ask, tick.seen_ns)
     if last is None:
         return None
@@ -38,7 +42,6 @@ def defect(  # noqa: PLR0911 -- a list of what can be wrong
     if tick.seen_ns - last.seen_ns > _MEMORY_NS:
         return None
     # Off in sides, not in mids: one multiplication less, and no looser.
-    off = limits.bad_tick_off
     if abs(bid - last.bid) > off * last.bid or abs(ask - last.ask) > off * last.ask:
         return f"{bid}/{ask} is more than {off * 100} % off {last.bid}/{last.ask}"
     return None
