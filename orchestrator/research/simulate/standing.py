@@ -24,11 +24,12 @@ from orchestrator.model.facts import (
 from orchestrator.model.journal import Record
 from orchestrator.model.money import ONE, AccountId, InstrumentName
 from orchestrator.model.safety import BreakerState, BreakerView, Effect, Scope, SystemMode
-from orchestrator.model.time import Instant, trading_day
+from orchestrator.model.time import Instant
 
 Blame = Callable[[str, str], None]
 
 _BY_PERSON_ONLY = frozenset((Effect.FLATTEN, Effect.STOP))
+_ALL = "system"
 _DAILY = frozenset(("A1", "S1"))
 
 
@@ -37,6 +38,7 @@ class Trip(msgspec.Struct, frozen=True):
 
     fact: BreakerTripped
     at_ns: Instant
+    day: str  # of the account, or of the one that is furthest, when it tripped
     probing: bool = False
 
     @property
@@ -87,12 +89,12 @@ class Standing:
                 (self.disabled.discard if fact.enabled else self.disabled.add)(fact.account_id)
             case BreakerTripped():
                 key = (fact.breaker, fact.subject)
-                self.trips[key] = Trip(fact, record.ts)
+                self.trips[key] = Trip(fact, record.ts, self._today(fact.subject))
                 self.tripped_ns[key] = record.ts
             case BreakerMoved():
                 self._on_moved(fact)
             case BreakerReset():
-                self._on_reset(record, fact)
+                self._on_reset(fact)
             case DayStarted():
                 self._on_day(fact)
             case PeakRaised():
@@ -127,21 +129,26 @@ class Standing:
         if trip.fact.latched and fact.state is not BreakerState.LATCHED:
             self._blame("INV-07", f"{fact.breaker} of {fact.subject} was latched, and moved")
         moved = msgspec.structs.replace(trip.fact, scale=fact.scale)
-        self.trips[key] = Trip(moved, trip.at_ns, probing)
+        self.trips[key] = Trip(moved, trip.at_ns, trip.day, probing)
 
-    def _on_reset(self, record: Record, fact: BreakerReset) -> None:
+    def _on_reset(self, fact: BreakerReset) -> None:
         trip = self.trips.pop((fact.breaker, fact.subject), None)
         if trip is None or fact.actor != "kernel":
             return
         if trip.fact.latched:
             self._blame("INV-07", f"{fact.breaker} of {fact.subject} was latched, nobody reset it")
-        same_day = trading_day(trip.at_ns)[0] == trading_day(record.ts)[0]
+        same_day = self._today(fact.subject) == trip.day
         if fact.breaker in _DAILY and same_day and trip.fact.effect in _BY_PERSON_ONLY:
             self._blame("INV-07", f"{fact.breaker} of {fact.subject} ended on its own day")
 
     def _end_stops(self, fact: Resumed) -> None:
         if not fact.actor or fact.actor == "kernel":
             self._blame("INV-07", f"stop {fact.stop_id} was resumed by nobody")
+
+    def _today(self, subject: str) -> str:
+        """Days begin where an account is known again, which may be long after 17:00."""
+        days = [day.day for account_id, day in self.days.items() if subject in (account_id, _ALL)]
+        return max(days, default="")
 
     def _on_day(self, fact: DayStarted) -> None:
         day = self._day_of(fact.account_id)
