@@ -186,12 +186,16 @@ class Standing:
         return [t for t in self.trips.values() if t.probing and t.reaches(account_id, instrument)]
 
     def scale(self, account_id: AccountId, instrument: InstrumentName) -> Decimal:
-        """The product of all scales in scope."""
-        scale = ONE
+        """The product of all scales in scope; several that probe count as one."""
+        scale = probing = ONE
         for trip in self.trips.values():
-            if trip.fact.scale is not None and trip.reaches(account_id, instrument):
+            if trip.fact.scale is None or not trip.reaches(account_id, instrument):
+                continue
+            if trip.probing:
+                probing = min(probing, trip.fact.scale)
+            elif not trip.blocks:
                 scale *= trip.fact.scale
-        return scale
+        return scale * probing
 
     def judge_views(self, views: tuple[BreakerView, ...]) -> None:
         """INV-07: what stands in the journal stands in the kernel, latched where it was latched."""
