@@ -21,6 +21,10 @@ path = "{Path(__file__).with_name("lenient.py")}:Everyone"
 [agents.strategy_analysis]
 path = "{Path(__file__).with_name("lenient.py")}:Yes"
 
+[agents.pattern_detection]
+params = {{ account_orders = 1000000, strategy_orders = 1000000, signals_per_min = 1000000, \
+duplicate_s = 0.000001, losses = 1000000, herd_accounts = 1000000 }}
+
 [strategies.still]
 path = "{Path(__file__).with_name("lenient.py")}:Still"
 
@@ -31,6 +35,15 @@ orders_per_min = 5000
 orders_per_min_total = 9000
 strategy_interval_s = 0
 duplicate_window_s = 0
+
+[breakers]
+entries_per_h = 1000000
+orders_in_10_s = 100000
+losing_run = 100
+stop_outs = 100
+rejects = 1000
+unclean_starts = 1000
+loop_lag_ms_max = 2000
 """
 
 

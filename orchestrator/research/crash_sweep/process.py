@@ -38,6 +38,10 @@ _TOML = f"""
 path = "{_AGENTS}:Everyone"
 [agents.strategy_analysis]
 path = "{_AGENTS}:Yes"
+[agents.pattern_detection]
+params = {{ account_orders = 1000000, strategy_orders = 1000000, signals_per_min = 1000000, \
+duplicate_s = 0.000001, losses = 1000000, herd_accounts = 1000000 }}
+
 [strategies.still]
 path = "{_AGENTS}:Still"
 [limits]

@@ -42,8 +42,8 @@ def signal(service: Service, story: Story) -> bool:
     """One more signal; whether it was promised to be kept. Died when nobody hears it."""
     story.asked += 1
     name = f"sweep-{story.asked:04d}"
-    side = "buy" if story.asked % 2 else "sell"
-    instrument = ("EUR_USD", "USD_JPY")[story.asked // 2 % 2]
+    # One way for each instrument: accounts net, and an order the other way would only close.
+    instrument, side = (("EUR_USD", "buy"), ("USD_JPY", "sell"))[story.asked % 2]
     wish = {
         "signal_id": name, "instrument": instrument, "side": side,
         "stop_distance": "0.00300" if instrument == "EUR_USD" else "0.400",
