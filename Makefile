@@ -17,7 +17,9 @@ LOCK := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3
 
 export PYTHON
 
-.PHONY: help setup run test quick format lint types layers coverage mutation bench lock clean
+CORPUS := flash-crash broker-outage weekend-gap disk-full
+
+.PHONY: help setup run test quick format lint types layers coverage mutation bench corpus lock clean
 
 help:  ## this list
 	@echo "Trading System Orchestrator"
@@ -61,6 +63,10 @@ mutation: $(STAMP)  ## break the kernel in small ways and see which no test noti
 
 bench: $(STAMP)  ## print figures beside a floor measured in the same run
 	$(BIN)/python -m benchmarks
+
+corpus: $(STAMP)  ## record the runs anew that a new version must decide alike (docs/drills.md)
+	for drill in $(CORPUS); do INSTRUMENTS=EUR_USD,GBP_USD ORCHESTRATOR_CONFIG= STATE_DIR=/nonexistent \
+	  $(BIN)/python -m orchestrator drill $$drill --record tests/data/corpus/$$drill.jsonl.gz | tail -1; done
 
 lock: $(STAMP)  ## write both requirements files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

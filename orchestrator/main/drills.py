@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from orchestrator import __version__
 from orchestrator.adapters.store.sqlite import SqliteStore
-from orchestrator.main.parts import Hosting, build_system
-from orchestrator.model.errors import OrchestratorError
+from orchestrator.main.parts import Hosting, build_system, kernel_plan
+from orchestrator.model.errors import FeedError, OrchestratorError
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.instruments import REFERENCE_MIDS
+from orchestrator.research.corpus.recording import Recorder, replay
 from orchestrator.research.drills.report import Report, as_json, as_markdown, verdict, write
 from orchestrator.research.drills.run import STORIES, failed_rules, run_drill
 from orchestrator.research.drills.venue import DrillVenue
@@ -29,6 +31,7 @@ from orchestrator.settings.settings import PLACES
 
 _USD = Currency("USD")
 _BALANCE = Decimal(100_000)
+_SIZE_MAX = 1_000
 _ENDINGS = (".html", ".htm", ".md", ".json")
 _SHOWN = ("MAX_CONCURRENT_TRADES", "RISK_PER_TRADE", "MAX_DAILY_LOSS", "CIRCUIT_BREAKER_THRESHOLD",
           "INSTRUMENTS", "MAX_ORDER_NOTIONAL")  # fmt: skip
@@ -37,8 +40,9 @@ _SHOWN = ("MAX_CONCURRENT_TRADES", "RISK_PER_TRADE", "MAX_DAILY_LOSS", "CIRCUIT_
 class OwnSettings:
     """Meets `research.drills.stage.Maker`: everything that decides is the user's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, recorder: Recorder | None = None) -> None:
         self._settings = settings
+        self._recorder = recorder
         known = {each.account_id: each for each in settings.paper_accounts}
         self._accounts = tuple(
             AccountConfig(
@@ -77,10 +81,13 @@ class OwnSettings:
                 "instruments": tuple(str(name) for name in self._instruments),
             }
         )  # fmt: skip
-        return build_system(
+        system = build_system(
             settings, venue, clock, store, gate, NoMarketStore(),
             Hosting(calendar="fx", history=False, threads=False, taste="demo", node="drill"),
         )  # fmt: skip
+        if self._recorder is not None:
+            self._recorder.attach(system.kernel, kernel_plan(settings, "fx"))
+        return system
 
 
 def main(words: Sequence[str]) -> int:
@@ -90,8 +97,11 @@ def main(words: Sequence[str]) -> int:
     if problem:
         sys.stderr.write(f"orchestrator: {problem}\n")
         return 2
+    if asked.replay:
+        return _replay(asked.replay)
+    recorder = Recorder(__version__, f"drill {asked.drill}") if asked.record else None
     try:
-        maker = OwnSettings(load_settings())
+        maker = OwnSettings(load_settings(), recorder)
     except (SettingsError, OrchestratorError, ValueError) as exc:
         sys.stderr.write(f"orchestrator: {exc}\n")
         return 2
@@ -101,6 +111,8 @@ def main(words: Sequence[str]) -> int:
     if asked.report is not None:
         for report in reports:
             write(report, _target(asked.report, report, len(reports)))
+    if recorder is not None:
+        print(f"{recorder.write(asked.record):,} events in {asked.record}")
     return 0 if all(report.passed for report in reports) else 1
 
 
@@ -124,20 +136,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=float, help="how bad; what it means is the drill's")
     parser.add_argument("--json", action="store_true", help="the whole report, for programs")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also as .html, .md or .json")
+    parser.add_argument("--record", type=Path, metavar="FILE",
+                        help="keep all that the kernel heard and decided (.jsonl.gz)")  # fmt: skip
+    parser.add_argument("--replay", type=Path, metavar="FILE", nargs="+",
+                        help="no drill: are decisions as in these recordings?")  # fmt: skip
     return parser
 
 
+def _replay(files: Sequence[Path]) -> int:
+    """1 when a decision differs, with what is new and what is gone; 2 for what is no recording."""
+    code = 0
+    for file in files:
+        try:
+            played = replay(file)
+        except FeedError as exc:
+            sys.stderr.write(f"orchestrator: {exc}\n")
+            return 2
+        same = "the same decisions" if not played.differences else "OTHER DECISIONS"
+        print(f"{file}: {played.what} of version {played.version}, {played.events:,} events, "
+              f"{played.decisions:,} decisions: {same}")  # fmt: skip
+        for difference in played.differences:
+            print(difference)
+        code = max(code, int(bool(played.differences)))
+    return code
+
+
 def _objection(asked: argparse.Namespace) -> str:
-    if asked.all == (asked.drill is not None):
-        return f"name one drill, or --all: {', '.join(STORIES)}"
-    if asked.size is not None and not 0 < asked.size < 1_000:  # noqa: PLR2004 -- NaN fails it, too
-        return "--size must be above 0 and below 1000"
-    if asked.report is not None:
-        if asked.report.suffix.lower() not in _ENDINGS:
-            return f"--report {asked.report}: a report is a .html, .md or .json file"
-        if not asked.report.absolute().parent.is_dir():
-            return f"--report: there is no folder {asked.report.parent}"
-    return ""
+    """The first thing that makes no sense, or ""."""
+    report: Path | None = asked.report
+    wrong = {
+        "--record keeps one drill": asked.record is not None and asked.all,
+        f"name one drill, or --all: {', '.join(STORIES)}": asked.all == (asked.drill is not None),
+        # Written so that NaN fails it, too.
+        "--size must be above 0 and below 1000": asked.size is not None
+        and not 0 < asked.size < _SIZE_MAX,
+        f"--report {report}: a report is a .html, .md or .json file": report is not None
+        and report.suffix.lower() not in _ENDINGS,
+    }
+    for file in filter(None, (report, asked.record)):
+        wrong[f"there is no folder {file.parent}"] = not file.absolute().parent.is_dir()
+    if asked.replay:
+        return ""
+    return next((text for text, holds in wrong.items() if holds), "")
 
 
 def _one(name: str, maker: OwnSettings, asked: argparse.Namespace) -> Report:
