@@ -48,12 +48,12 @@ from orchestrator.service.telemetry import Telemetry
 
 _NODE = "simulation"
 _VERSION = "simulated"
-# Lives here are short: at three unclean starts in ten minutes most seeds would be blocked for good.
-_BREAKERS = BreakerLimits(unclean_starts=12)
+# Lives here are short: at three unclean starts in ten minutes most seeds would only be blocked.
+_PATIENT = BreakerLimits(unclean_starts=12)
+_PATIENTLY = 0.7
 # Small enough for three trades at once within the margin, so that limits are met together.
 LIMITS = AccountLimits(risk_per_trade=Decimal("0.004"))
 PLAN = KernelPlan(
-    breakers=_BREAKERS,
     accounts=tuple(AccountPlan(account_id=account_id, limits=LIMITS) for account_id in ACCOUNTS),
     instruments=INSTRUMENTS, calendar="always",
 )  # fmt: skip
@@ -82,6 +82,8 @@ def plan_of(world: World) -> KernelPlan:
     if "op_settings" in kinds:
         for _ in range(1, world.lives):
             limits = _replace(limits, **rolls.choice(_TIGHTER))
+    if dice_of(world.seed, "crash loop").random() < _PATIENTLY:
+        plan = _replace(plan, breakers=_PATIENT)
     accounts = tuple(AccountPlan(account_id=name, limits=limits) for name in ACCOUNTS)
     return _replace(plan, accounts=accounts, calendar=world.market.calendar)
 
