@@ -18,6 +18,7 @@ from orchestrator.paper.exchange.fields import (
     account_numbers,
 )
 from orchestrator.paper.exchange.floor import Floor
+from orchestrator.paper.exchange.judge import too_precise
 from orchestrator.paper.exchange.reply import Reply
 from orchestrator.paper.exchange.requests import (
     ConfigureBody,
@@ -25,6 +26,7 @@ from orchestrator.paper.exchange.requests import (
 from orchestrator.paper.exchange.valuation import account_value
 
 ALIAS_MAX = 128
+MARGIN_RATE_MIN = Decimal("0.001")  # a leverage of 1000
 BALANCE_MAX = Decimal(10) ** 14
 
 
@@ -126,7 +128,7 @@ class AccountWrites:
             return "ALIAS_INVALID"
         if rate is None:
             return None
-        if not (rate.is_finite() and ZERO < rate <= 1):
+        if not rate.is_finite() or not MARGIN_RATE_MIN <= rate <= 1 or too_precise(rate, 5):
             return "MARGIN_RATE_INVALID"
         return self._rate_objection(books, rate)
 

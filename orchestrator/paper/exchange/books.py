@@ -207,7 +207,7 @@ class Books:
 
     def pay_dividend(self, trade_id: str, amount: Decimal) -> None:
         trade = self.trades[trade_id]
-        paid = (trade.dividend_adjustment or ZERO) + amount
+        paid = round_money((trade.dividend_adjustment or ZERO) + amount)
         self.put_trade(_replace(trade, dividend_adjustment=paid))
         self.positions[trade.instrument].side_of(trade.initial_units).dividends += amount
 
@@ -228,8 +228,8 @@ class Books:
         reduced = _replace(
             trade,
             current_units=remaining,
-            realized_pl=(trade.realized_pl or ZERO) + realized,
-            financing=(trade.financing or ZERO) + financing,
+            realized_pl=round_money((trade.realized_pl or ZERO) + realized),
+            financing=round_money((trade.financing or ZERO) + financing),
             average_close_price=average.quantize(price),
             closing_transaction_ids=(*(trade.closing_transaction_ids or ()), tx.id),
             state=trade.state if remaining else "CLOSED",

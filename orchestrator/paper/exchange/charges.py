@@ -63,7 +63,7 @@ def conversion_cost(quote_amount: Decimal, found: Factors) -> Decimal:
 
 def _financing(base: Decimal, tick: Tick, found: Factors) -> Financing:
     quote = base * (tick.bid + tick.ask) / 2
-    home = round_money(quote * (found.gain if quote >= 0 else found.loss))
+    home = round_money(quote * (found.gain if quote >= 0 else found.loss)) + ZERO
     return Financing(base, quote, home, conversion_cost(quote, found))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from orchestrator.model.money import ZERO
+from orchestrator.model.money import ZERO, round_money
 from orchestrator.model.time import parse_time, trading_day
 from orchestrator.model.venue import Order, Transaction
 from orchestrator.paper.exchange.books import DEPENDENT_FIELDS, Books
@@ -139,7 +139,8 @@ def _on_financing(books: Books, tx: Transaction) -> None:
     for position in tx.position_financings or ():
         for part in position.open_trade_financings:
             trade = books.trades[part.trade_id]
-            books.put_trade(_replace(trade, financing=(trade.financing or ZERO) + part.financing))
+            paid = round_money((trade.financing or ZERO) + part.financing)
+            books.put_trade(_replace(trade, financing=paid))
             books.financed_ns[trade.id] = parse_time(tx.time)
             totals = books.positions[position.instrument]
             totals.side_of(trade.initial_units).financing += part.financing

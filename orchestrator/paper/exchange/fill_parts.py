@@ -107,7 +107,7 @@ def quote_side(books: Books, plan: Plan, fill: Fill) -> dict[str, Decimal]:
 
 
 def _shown(amount: Decimal) -> Decimal:
-    return amount.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP)
+    return amount.quantize(_QUOTE_PL, rounding=ROUND_HALF_UP) + ZERO
 
 
 def quote_pl(plan: Plan, price: Decimal) -> Decimal:

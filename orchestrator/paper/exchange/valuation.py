@@ -58,7 +58,8 @@ class AccountValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def in_home(amount: Decimal, found: Factors) -> Decimal:
     """Quote money in home money: the gain factor for a gain, the loss factor for a loss."""
-    return round_money(amount * (found.gain if amount >= 0 else found.loss))
+    # Plus zero: what rounds to nothing has no sign.
+    return round_money(amount * (found.gain if amount >= 0 else found.loss)) + ZERO
 
 
 def trade_value(trade: Trade, tick: Tick, spec: InstrumentSpec, found: Factors) -> Valued:

@@ -1,5 +1,6 @@
 """Whatever happens to an account: its transactions alone rebuild it, and they add up."""
 
+import re
 from decimal import Decimal
 
 import msgspec
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model.venue import Transaction
+from orchestrator.paper.call import encode
 from orchestrator.paper.exchange.exchange import Exchange
 from orchestrator.paper.exchange.views import account_of
 from orchestrator.paper.instruments import SPECS
@@ -29,6 +31,20 @@ def known(desk_exchange, books) -> object:
         books.delayed, books.closed,
         sorted(books.orders_in), sorted(books.trades_in), books.history,
     )  # fmt: skip
+
+
+MONEY = re.compile(
+    rb'"(pl|financing|accountBalance|halfSpreadCost|realizedPL|unrealizedPL|marginUsed|NAV|balance|'
+    rb"commission|guaranteedExecutionFee|amount|initialMarginRequired|dividendAdjustment|"
+    rb'resettablePL|homeConversionCost|positionValue|marginAvailable|withdrawalLimit)":"([^"]*)"'
+)
+DECIMAL = re.compile(rb'"(-0(?:\.0+)?|-?[0-9.]+E[^"]*)"')
+
+
+def check_print(text: bytes) -> None:
+    """Money has four decimals; no number has an exponent, and nothing is minus nothing."""
+    wrong = {m.group() for m in MONEY.finditer(text) if not re.fullmatch(rb"-?\d+\.\d{4}", m[2])}
+    assert wrong | {m.group() for m in DECIMAL.finditer(text)} == set()
 
 
 def check_links(books) -> None:
@@ -84,6 +100,9 @@ def test_replaying_the_transactions_rebuilds_the_account(played, terms, balance)
             assert len({t.current_units > 0 for t in trades.values()}) == 1
 
     check_links(desk.books)
+    shown = encode(account_of(desk.exchange, desk.books, full=True))
+    closed = encode(list(desk.books.closed_trades.values()))
+    check_print(b"\n".join([*desk.books.history, shown, closed]))
 
     again = Exchange(desk.exchange.specs)
     again.quotes = desk.exchange.quotes

@@ -53,6 +53,12 @@ def test_an_order_is_told_with_its_own_name(desk, by_name):
     )
 
 
+@pytest.mark.parametrize("rate", ["0", "-0.1", "1.1", "0.0009", "0.100001", "1E-9", "Infinity"])
+def test_a_margin_rate_is_from_a_thousandth_to_one_with_five_decimals(desk, rate):
+    assert desk.configure(marginRate=rate).error_code == "MARGIN_RATE_INVALID"
+    assert desk.configure(marginRate="0.03333").status == 200
+
+
 def test_a_refused_margin_rate_is_told_if_it_is_a_number(desk):
     assert desk.configure(marginRate="7").made[0].margin_rate == 7
     assert desk.configure(marginRate="NaN").made[0].margin_rate is None
