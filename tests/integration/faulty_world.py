@@ -111,7 +111,7 @@ class World:
         await asyncio.sleep(self._slowest_s)
         said: list[str] = []
         for driver in self.drivers.values():
-            async with asyncio.timeout(600):
+            async with asyncio.timeout(20_000):
                 await driver.settled()
         for name, driver in self.drivers.items():
             history = read_transactions(self.market.exchange.accounts[name].history)
@@ -181,7 +181,7 @@ WRITES = (create, rest_and_cancel, replace, protect, close, flatten)
 
 async def each_write(world: World, strike: Callable[[str, AccountId], None]) -> None:
     """All kinds of writes at once, one a trader."""
-    async with asyncio.timeout(600), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(20_000), asyncio.TaskGroup() as tasks:
         for write, driver in zip(WRITES, world.drivers.values(), strict=True):
 
             def armed(operation: str, name: AccountId = driver.account) -> None:
@@ -215,7 +215,7 @@ async def trade_at_random(world: World, driver: Driver, acts: int) -> None:
             case _:
                 world.price(BID + dice.choice((1, -1)) * away)
 
-    async with asyncio.timeout(3000), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(20_000), asyncio.TaskGroup() as tasks:
         for _ in range(acts):
             tasks.create_task(act())
             await asyncio.sleep(dice.uniform(0.0, 1.5))

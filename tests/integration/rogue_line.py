@@ -63,6 +63,11 @@ def _put(pattern: bytes, value: bytes) -> Trick:
     return lambda reply, _: [reply.whole(re.sub(pattern, value, reply.body))]
 
 
+def _with_nan(text: bytes) -> bytes:
+    """A refusal repeats what was asked for, however absurd: there a NaN would be believed."""
+    return text if b"_REJECT" in text else re.sub(rb'"units":"[^"]*"', b'"units":"NaN"', text)
+
+
 def _said(whole: bytes) -> Trick:
     """This, whatever the venue answered."""
     return lambda _reply, _dice: [whole]
@@ -107,7 +112,7 @@ TRICKS: dict[str, Trick] = {
     "not JSON": lambda r, _d: [r.whole(b"<html>" + r.body)],
     "a list": lambda r, _d: [r.whole(b"[" + r.body + b"]")],
     "another account's": _put(_ACCOUNT, _STRANGER),
-    "NaN for units": _put(rb'"units":"[^"]*"', b'"units":"NaN"'),
+    "NaN for units": lambda r, _d: [r.whole(_with_nan(r.body))],
     "infinite balance": _put(rb'"(accountBalance|balance)":"[^"]*"', rb'"\1":"Infinity"'),
     "ids as numbers": _put(_ID, rb'"id":\1'),
     "huge ids": _put(_ID, _HUGE_ID),
@@ -141,7 +146,7 @@ LINE_TRICKS: dict[str, Callable[[bytes], Pieces]] = {
     "not JSON, in a line": lambda line: [b"<html>\n" + line],
     "a number for a line": lambda line: [b"7\n" + line],
     "another account's line": lambda line: [re.sub(_ACCOUNT, _STRANGER, line)],
-    "NaN in a line": lambda line: [re.sub(rb'"units":"[^"]*"', b'"units":"NaN"', line)],
+    "NaN in a line": lambda line: [_with_nan(line)],
     "an id as number, in a line": lambda line: [re.sub(rb'"id":"(\d+)"', rb'"id":\1', line)],
     "a huge id, in a line": lambda line: [re.sub(_ID, _HUGE_ID, line)],
     "no time": lambda line: [re.sub(rb',?"time":"[^"]*"', b"", line)],

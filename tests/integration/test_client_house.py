@@ -102,7 +102,7 @@ async def _traded(house: House, server: Server, line: RogueLine) -> None:
 
 
 async def _settled(house: House) -> None:
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(4000):
         while house.kernel.in_flight() or not all(house.kernel.reconciled(a) for a in ACCOUNTS):
             await house.calm(1)
     await house.calm(40)  # the next comparison with the venue's books

@@ -48,6 +48,7 @@ class Fate(msgspec.Struct):
     """What we know of one order of ours."""
 
     state: str = "sent"  # sent | done | refused | unsent | unknown | absent
+    tries: int = 0
     seen: bool = False  # in the log
 
 
@@ -143,19 +144,27 @@ class Driver:
         return Names(id=f"{self.account[-3:]}-{self._names}")
 
     async def order(self, request: WriteRequest) -> Fate:
-        """An order, or one that replaces another: posted at most once (O3), settled by the log."""
+        """An order, or one that replaces another: posted once, settled by the log.
+
+        Only proof that it was not accepted allows another try (O3).
+        """
         fate = self.fates[request.client_request_id] = Fate()
-        match await self.write(request):
-            case Answered():
-                fate.state = "done"
-            case Rejected():
-                fate.state = "refused"
-            case NotSent():
-                fate.state = "unsent"
-            case Unknown():
-                fate.state = "unknown"
-                await self._settle(fate)
-        return fate
+        while True:
+            fate.tries += 1
+            match await self.write(request):
+                case Answered():
+                    fate.state = "done"
+                case Rejected():
+                    fate.state = "refused"
+                case NotSent():
+                    fate.state = "unsent"
+                    if fate.tries < REPEATS:
+                        await asyncio.sleep(1.0)
+                        continue
+                case Unknown():
+                    fate.state = "unknown"
+                    await self._settle(fate)
+            return fate
 
     async def _settle(self, fate: Fate) -> None:
         loop = asyncio.get_running_loop()
@@ -269,8 +278,8 @@ class Driver:
 
 def _contradictions(name: str, fate: Fate, created: int, received: int) -> list[str]:
     said: list[str] = []
-    if created > 1 or received > 1:
-        said.append(f"order {name} was made {created} times, posted {received} times")
+    if created > 1 or received > fate.tries:
+        said.append(f"order {name} was made {created} times, posted {received}, tries {fate.tries}")
     if fate.state == "unsent" and created:
         said.append(f"order {name} is said not to be sent, and was made")
     if fate.state == "done" and not created:
