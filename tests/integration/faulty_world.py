@@ -103,6 +103,7 @@ class World:
             await self.venue.close()
         listening.close()
         self.server.close()
+        await asyncio.sleep(1)  # what was cut hears of it before the loop ends
 
     async def settle_and_judge(self) -> list[str]:
         """All faults end, everything settles; what does not hold, as sentences."""

@@ -71,6 +71,7 @@ def test_the_house_ends_with_the_venues_books(tmp_path, seed):
             await venue.close()
         listening.close()
         server.close()
+        await asyncio.sleep(1)  # what was cut hears of it before the loop ends
 
     in_quick_time(story, speed=40.0)
 
