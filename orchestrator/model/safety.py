@@ -61,6 +61,7 @@ class BreakerView(Message, frozen=True, kw_only=True, gc=False, tag="breaker_vie
     state: BreakerState
     effect: Effect
     reset: str  # auto | cooldown | day | manual
+    who: str = ""  # operator | admin: who may reset it; "" nobody, before its own time
     since_ns: Instant = 0
     until_ns: Instant | None = None  # earliest automatic reset, when it has one
     evidence: str = ""

@@ -139,11 +139,12 @@ class Board(msgspec.Struct):
         if trip is None:
             return BreakerView(
                 breaker=breaker, name=row.name, scope=scope, subject=subject,
-                state=BreakerState.ARMED, effect=row.effect, reset=row.reset,
+                state=BreakerState.ARMED, effect=row.effect, reset=row.reset, who=row.who,
             )  # fmt: skip
         return BreakerView(
             breaker=breaker, name=row.name, scope=trip.scope, subject=subject, state=trip.state,
             effect=trip.effect, reset="manual" if trip.latched else row.reset,
+            who=row.who or ("operator" if trip.by_hand else ""),
             since_ns=trip.since_ns, until_ns=trip.until_ns, evidence=trip.evidence,
         )  # fmt: skip
 

@@ -7,7 +7,14 @@ from decimal import Decimal
 
 from orchestrator.kernel.engine import Kernel, Step
 from orchestrator.kernel.orders.identity import intent_id
-from orchestrator.model.acts import Act, AskStage, FetchAccount, FetchTransactions, SendOrder
+from orchestrator.model.acts import (
+    Act,
+    AskStage,
+    FetchAccount,
+    FetchTransactions,
+    SendAlert,
+    SendOrder,
+)
 from orchestrator.model.events import (
     AccountSeen,
     Event,
@@ -19,7 +26,13 @@ from orchestrator.model.events import (
     StartTrading,
     TransactionsSeen,
 )
-from orchestrator.model.facts import Fact, IntentWritten, SignalEnded
+from orchestrator.model.facts import (
+    AlertRaised,
+    BreakerTripped,
+    Fact,
+    IntentWritten,
+    SignalEnded,
+)
 from orchestrator.model.limits import AccountPlan, CheckLimits, KernelPlan
 from orchestrator.model.market import Beat, StreamBeat, Tick
 from orchestrator.model.money import ONE, InstrumentSpec, Side
@@ -167,6 +180,22 @@ class FakeAccount:
         return (tx,)
 
 
+def _every_trip_is_told(step: Step) -> None:
+    """B3: in the step that trips a breaker there is an alert that names it; T4's is one for all."""
+    told = {fact.alert.key for fact in step.facts if isinstance(fact, AlertRaised)}
+    told |= {f"sent {act.alert.key}" for act in step.acts if isinstance(act, SendAlert)}
+    for fact in step.facts:
+        if (
+            isinstance(fact, BreakerTripped)
+            and fact.breaker != "E3"
+            and "breakers:lost" not in told
+        ):
+            each = f"breaker:{fact.breaker}:{fact.subject}"
+            key = "breaker:T4" if fact.breaker == "T4" else each
+            assert {key, f"sent {key}"} <= told, f"{key} trips in silence"
+            assert fact.evidence, f"{key} trips without evidence"
+
+
 class Bench:
     """Feeds a kernel, keeps everything that went in and came out."""
 
@@ -192,6 +221,7 @@ class Bench:
 
     def feed(self, event: Event) -> Step:
         step = self.kernel.step(event, self.now)
+        _every_trip_is_told(step)
         self.heard.append((event, self.now))
         self.facts.extend((fact, self.now) for fact in step.facts)
         self.acts.extend(step.acts)
