@@ -314,14 +314,7 @@ def keep_day(turn: Turn) -> None:
     """On each beat: know the trading day, and begin it for accounts that are still in another."""
     live = turn.live
     know_day(turn)
-    rolling = False
-    if turn.world.plan.calendar == "fx":
-        _, second = new_york(turn.now)
-        rolling = _ROLL[0] <= second < _ROLL[1]
-    if rolling is not live.rolling:
-        live.rolling = rolling
-        for account_id in turn.world.account_ids:
-            live.prices_moved(account_id)
+    keep_roll(turn)
     for account_id in turn.world.account_ids:
         record = turn.world.record(account_id)
         if record is None or record.day is None or record.day.day == live.day:
@@ -329,6 +322,18 @@ def keep_day(turn: Turn) -> None:
         nav = scene.nav_of(turn.world, account_id)
         if nav is not None and record.reconciled:
             begin_day(turn, account_id, nav)
+
+
+def keep_roll(turn: Turn) -> None:
+    """Know whether it is the roll: at a start too, before anything is valued."""
+    rolling = False
+    if turn.world.plan.calendar == "fx":
+        _, second = new_york(turn.now)
+        rolling = _ROLL[0] <= second < _ROLL[1]
+    if rolling is not turn.live.rolling:
+        turn.live.rolling = rolling
+        for account_id in turn.world.account_ids:
+            turn.live.prices_moved(account_id)
 
 
 def begin_day(turn: Turn, account_id: AccountId, equity: Decimal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel.engine import conditions, path, prices, probing, scene, sending
+from orchestrator.kernel.engine import conditions, losses, path, prices, probing, scene, sending
 from orchestrator.kernel.engine.probing import COOLDOWNS
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.reading import Reading, Settling
@@ -86,6 +86,7 @@ def on_started(turn: Turn, event: Started) -> None:
     _forget_signs(turn)
     probing.restart(turn)
     prices.warm_up(turn, "the service started", 0)
+    losses.keep_roll(turn)
     if event.latched_stop_id is not None and turn.state.stop is None:
         turn.say(Stopped(
             stop_id=event.latched_stop_id, actor="latch", reason="a latched stop was found",

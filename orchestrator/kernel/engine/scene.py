@@ -116,7 +116,8 @@ def _nav(world: World, book: Book) -> Decimal | None:
     usual = None
     if world.live.rolling:
         usual = {
-            name: ring.median for name, ring in world.live.rings.items() if ring.median is not None
+            name: ZERO if ring.median is None else ring.median  # not known yet: at mid
+            for name, ring in world.live.rings.items()
         }
     return valuation.nav(book, world.live.quotes, usual)
 
