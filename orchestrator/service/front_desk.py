@@ -403,9 +403,11 @@ class FrontDesk:
         return self._command(event, f"{breaker} is tripped for {subject}")
 
     async def reset_breaker(
-        self, breaker: str, subject: str, actor: str, reason: str
+        self, breaker: str, subject: str, actor: str, reason: str, *, rebase: bool = False
     ) -> Done | Refused:
-        event = ResetBreaker(breaker=breaker, subject=subject, actor=actor, reason=reason)
+        event = ResetBreaker(
+            breaker=breaker, subject=subject, actor=actor, reason=reason, rebase=rebase
+        )
         return self._command(event, f"{breaker} is reset for {subject}")
 
     # -- limits ---------------------------------------------------------------------------------

@@ -351,7 +351,7 @@ def on_reset(turn: Turn, event: ResetBreaker) -> None:
             problem = "an emergency stop ends by a resume only"
         elif not trip.by_hand and not row.by_person:
             problem = f"{event.breaker} resets by itself ({row.reset}), nobody may reset it"
-        elif not trip.by_hand and not event.rebase:
+        elif not trip.by_hand and not (event.breaker == "A2" and event.rebase):
             still = conditions.still(turn, event.breaker, event.subject)
             problem = f"{event.breaker} still holds: {still}" if still else ""
     _acted(turn, event.actor, "reset", f"{event.breaker} {event.subject} {event.reason}", problem)

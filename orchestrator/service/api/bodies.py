@@ -110,6 +110,14 @@ class BreakerBody(Body, frozen=True, kw_only=True):
     subject: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
 
 
+class ResetBody(Body, frozen=True, kw_only=True):
+    """As for a trip. `rebase`: A2 only: the peak begins anew at the NAV of now."""
+
+    reason: NeededText
+    subject: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
+    rebase: bool = False
+
+
 class SignalBody(Body, frozen=True, kw_only=True):
     """A signal of yours: it takes the same path as any other. Distances are positive prices.
 

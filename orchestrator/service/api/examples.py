@@ -289,6 +289,7 @@ _BODIES: dict[type[bodies.Body], dict[str, Any]] = {
     bodies.StopBody: {"positions": "keep", "reason": "end of the day"},
     bodies.EmergencyBody: {"reason": "the news looks odd", "liquidate": True, "accounts": []},
     bodies.ResumeBody: {"stop_id": _STOP, "reason": "false alarm", "open_trades": []},
+    bodies.ResetBody: {"reason": "looked at the trades", "subject": "101-001-1000001-001"},
     bodies.BreakerBody: {"reason": "spreads are back to normal", "subject": "GBP_USD"},
     bodies.OverrideBody: {
         "limit": "risk_per_trade", "subject": _ACCOUNT, "value": "0.03", "minutes": 10,

@@ -14,6 +14,7 @@ from orchestrator.service.api.bodies import (
     BreakerBody,
     EmergencyBody,
     ReasonBody,
+    ResetBody,
     ResumeBody,
     StopBody,
     body_of,
@@ -263,15 +264,15 @@ async def breakers(desk: AtDesk, asked: Annotated[BreakersQuery, Query()]) -> Re
     "/breakers/{breaker}/reset",
     summary="Reset a breaker",
     **SAFETY,
-    **route(Done, body=BreakerBody, body_needed=True, problems=(403, 404, 409, 413)),
+    **route(Done, body=ResetBody, body_needed=True, problems=(403, 404, 409, 413)),
 )
 async def reset_breaker(
     desk: AtDesk, actor: By, breaker: Named,
-    body: Annotated[BreakerBody, Depends(body_of(BreakerBody))],
+    body: Annotated[ResetBody, Depends(body_of(ResetBody))],
 ) -> Response:  # fmt: skip
     """Refused (409) where its condition still holds, or where nobody may reset it early."""
     subject = _subject_of(desk, breaker, body.subject)
-    return shown(await desk.reset_breaker(breaker, subject, actor, body.reason))
+    return shown(await desk.reset_breaker(breaker, subject, actor, body.reason, rebase=body.rebase))
 
 
 @router.post(

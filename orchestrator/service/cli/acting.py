@@ -235,6 +235,12 @@ Subject = Annotated[
 ]
 
 
+Rebase = Annotated[
+    bool,
+    typer.Option("--rebase", help="A2 only: the peak begins anew at the NAV of now."),
+]
+
+
 @breakers_app.callback(invoke_without_command=True)
 @asks_service
 def breakers(
@@ -275,8 +281,9 @@ def breakers_trip(
 @breakers_app.command("reset")
 @asks_service
 def breakers_reset(
-    session: Session, breaker: BreakerArgument, reason: NeededReason, subject: Subject = ""
-) -> None:
+    session: Session, breaker: BreakerArgument, reason: NeededReason, subject: Subject = "",
+    rebase: Rebase = False,
+) -> None:  # fmt: skip
     """Reset a tripped breaker; refused, with the reason, where it must not be.
 
     \b
@@ -284,10 +291,12 @@ def breakers_reset(
       orchestrator breakers reset A3 --subject 101-001-1000001-001 \\
         --reason "looked at the trades"
     """
-    _move(session, breaker, "reset", subject, reason)
+    _move(session, breaker, "reset", subject, reason, **({"rebase": True} if rebase else {}))
 
 
-def _move(session: Session, breaker: str, how: str, subject: str, reason: str) -> None:
+def _move(
+    session: Session, breaker: str, how: str, subject: str, reason: str, **more: bool
+) -> None:
     path = f"/breakers/{path_part(breaker)}/{how}"
-    answer = session.client.post(path, {"subject": subject, "reason": reason})
+    answer = session.client.post(path, {"subject": subject, "reason": reason, **more})
     session.show(Done, answer, show_done)

@@ -268,8 +268,9 @@ class FakeDesk:
         self.calls.append(("trip", breaker, subject, actor, reason))
         return self._answer("tripped")
 
-    async def reset_breaker(self, breaker, subject, actor, reason):
-        self.calls.append(("reset", breaker, subject, actor, reason))
+    async def reset_breaker(self, breaker, subject, actor, reason, *, rebase=False):
+        told = ("rebase",) if rebase else ()
+        self.calls.append(("reset", breaker, subject, actor, reason, *told))
         return self._answer("reset")
 
     def limits(self):

@@ -75,6 +75,12 @@ async def test_a_breaker_with_one_subject_needs_no_naming(api, desk):
     assert desk.calls == [("reset", "M2", "GBP_USD", "api", "calm again")]
 
 
+async def test_a_drawdown_is_reset_with_a_new_peak_where_that_is_asked(api, desk):
+    body = {"reason": "new money", "subject": OTHER, "rebase": True}
+    assert (await api.post("/breakers/A1/reset", json=body)).status_code == 200
+    assert desk.calls == [("reset", "A1", OTHER, "api", "new money", "rebase")]
+
+
 async def test_a_breaker_with_several_subjects_asks_which(api, desk):
     answer = await api.post("/breakers/A1/trip", json={"reason": "odd"})
     assert answer.status_code == 422
