@@ -87,6 +87,13 @@ def _flying(world: World, account_id: AccountId, exclude: str) -> Iterator[Leg]:
 
 def exposed_of(world: World, account_id: AccountId, exclude: str = "") -> Exposed | None:
     """An account's exposures at their worst, home currency; `exclude`: an intent left out."""
+    key = (account_id, exclude)
+    if key not in world.sums:
+        world.sums[key] = _exposed_of(world, account_id, exclude)
+    return world.sums[key]
+
+
+def _exposed_of(world: World, account_id: AccountId, exclude: str) -> Exposed | None:
     book = book_of(world, account_id)
     held = None if book is None else _held(world, account_id, book)
     if book is None or held is None:

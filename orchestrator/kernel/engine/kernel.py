@@ -147,7 +147,7 @@ class Kernel:
     def step(self, event: Event, now: Instant) -> Step:
         """Decide on one event at one instant of the market's clock."""
         if now != self._viewed_ns or type(event) not in _CHANGES_NO_VIEW:
-            self._world.views.clear()
+            self._world.forget()
             self._viewed_ns = now
         turn = Turn(self._world, now)
         try:
@@ -287,7 +287,7 @@ class Kernel:
 
     def apply(self, fact: Fact, at: Instant) -> None:
         """Take over one fact of the journal; decides nothing."""
-        self._world.views.clear()
+        self._world.forget()
         apply_fact(self._world.state, fact, at, self._world.plan.checks)
 
     def snapshot(self) -> bytes:

@@ -13,6 +13,7 @@ from orchestrator.kernel.ledger.book import Changes
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.kernel.safety.breakers import TABLE
 from orchestrator.kernel.safety.covariance import Covariance
+from orchestrator.kernel.safety.exposure import Exposed
 from orchestrator.kernel.safety.overrides import moved
 from orchestrator.model.acts import Act, SendAlert
 from orchestrator.model.facts import (
@@ -57,10 +58,17 @@ class World:
         # stages of one signal are asked about the same account at the same moment.
         self.now_ns: Instant = 0  # of the step under way
         self.views: dict[tuple[object, ...], AccountView | None] = {}
+        # Exposures by account and the intent left out, as long as views are good.
+        self.sums: dict[tuple[AccountId, str], Exposed | None] = {}
         self.plans: dict[AccountId, AccountPlan] = {a.account_id: a for a in plan.accounts}
         self.account_ids: tuple[AccountId, ...] = tuple(self.plans)
         self.outage_ns: Instant = seconds(plan.breakers.warm_outage_s)  # T4: longer is an outage
         self.instruments: frozenset[InstrumentName] = frozenset(plan.instruments)
+
+    def forget(self) -> None:
+        """What was worked out of prices and books that have moved since."""
+        self.views.clear()
+        self.sums.clear()
 
     def enabled(self, account_id: AccountId) -> bool:
         """A person's switch decides over the settings."""
@@ -127,7 +135,7 @@ class Turn:
     def say(self, fact: Fact) -> Changes:
         self.facts.append(fact)
         if type(fact) not in _SHOWN_IN_NO_VIEW:
-            self.world.views.clear()
+            self.world.forget()
         return apply_fact(self.state, fact, self.now, self.world.plan.checks)
 
     def do(self, act: Act) -> None:
