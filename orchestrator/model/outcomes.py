@@ -110,7 +110,7 @@ class RiskAdvice(Message, frozen=True, kw_only=True, gc=False, tag="risk_advice"
     """
 
     source: str
-    scale: Decimal  # above 0, at most 1
+    scale: Decimal  # 0.01 to 1
     until_ns: Instant
     text: str
     account_id: AccountId = AccountId("")

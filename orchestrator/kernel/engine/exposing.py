@@ -72,10 +72,9 @@ def _value(
     """Signed worth in home currency, at the mid where no price is given."""
     pair = world.live.quotes.bid_ask(name)
     worth = world.live.quotes.factors(valuation.currencies(name)[1], book.currency)
-    if worth is None or pair is None:
-        return None
-    at = (pair[0] + pair[1]) / 2 if price is None else price
-    return units * at * worth.value
+    if price is None and pair is not None:
+        price = (pair[0] + pair[1]) / 2
+    return None if worth is None or price is None else units * price * worth.value
 
 
 def _flying(world: World, account_id: AccountId, exclude: str) -> Iterator[Leg]:

@@ -14,9 +14,11 @@ from orchestrator.kernel.safety.limits import value_of
 from orchestrator.model.facts import RiskAdvised
 from orchestrator.model.money import ONE, AccountId, InstrumentName
 from orchestrator.model.outcomes import RiskAdvice
-from orchestrator.model.time import HOUR_NS, Instant
+from orchestrator.model.time import HOUR_NS, NS_PER_S, Instant
 
 ADVICE_MAX = 200
+_SCALE_MIN = Decimal("0.01")  # a block is for breakers
+_NEWS_NS = 60 * NS_PER_S
 _LASTS_MAX_NS = 24 * HOUR_NS
 _SAID_MAX = 200
 
@@ -41,15 +43,19 @@ def on_advice(turn: Turn, advice: RiskAdvice) -> None:
     now, known = turn.now, turn.world
     sound = (
         advice.scale.is_finite()
-        and 0 < advice.scale <= 1
+        and _SCALE_MIN <= advice.scale <= 1
         and now < advice.until_ns <= now + _LASTS_MAX_NS
         and (not advice.account_id or advice.account_id in known.plans)
         and (not advice.instrument or advice.instrument in known.instruments)
         and 0 < len(advice.source) <= _SAID_MAX
         and len(advice.strategy) <= _SAID_MAX
     )
-    standing = [key for key, each in turn.state.advice.items() if each.until_ns > now]
-    if sound and (key_of(advice) in standing or len(standing) < ADVICE_MAX):
+    standing = {key: each for key, each in turn.state.advice.items() if each.until_ns > now}
+    before = standing.get(key_of(advice))
+    if before is not None and before.scale == advice.scale:
+        # The same again, and hardly longer, is no news: it would only fill the journal.
+        sound = sound and abs(advice.until_ns - before.until_ns) >= _NEWS_NS
+    if sound and (before is not None or len(standing) < ADVICE_MAX):
         turn.say(RiskAdvised(advice=msgspec.structs.replace(advice, text=advice.text[:_SAID_MAX])))
 
 

@@ -22,6 +22,7 @@ from orchestrator.model.time import MINUTE_NS, Instant
 LASTS_MAX_NS = 60 * MINUTE_NS
 USES_MAX = 100
 KEPT_MAX = 100
+_FINEST = Decimal("1E-9")
 OPERATORS = ("operator", "admin")
 _L = TypeVar("_L", AccountLimits, CheckLimits)
 
@@ -109,7 +110,7 @@ def refusals(
     if wish.subject not in subjects:
         found.append(f"{wish.subject!r} is not one of {', '.join(subjects)}")
     value = wish.value
-    if value is None or not value.is_finite() or value < 0:
+    if value is None or not value.is_finite() or value < 0 or 0 < value < _FINEST:
         return (*found, f"{value} is no value of {wish.limit}")
     if rule.whole and value != value.to_integral_value():
         found.append(f"{wish.limit} is a whole number")

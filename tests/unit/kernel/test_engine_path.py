@@ -435,3 +435,60 @@ def test_roles_are_asked_in_their_order():
         Role.DISAGREEMENT, Role.STRATEGY_ANALYSIS, Role.PARAMETER_OPTIMIZATION,
     ]  # fmt: skip
     assert bench.ends(signal.signal_id) == {}
+
+
+# -- exposures of other hands ------------------------------------------------------------
+
+
+def stranger(bench, account, instrument, units, price, kind="LIMIT_ORDER"):
+    """An entry order that somebody else lets rest at the venue."""
+    made = bench.venue[account].add(
+        type=kind, instrument=instrument, units=D(units), price=D(price), reason="CLIENT_ORDER"
+    )
+    bench.stream(account, made)
+    return made.id
+
+
+def objections(bench, account=A, **fields):
+    signal = bench.signal(accounts=(account,), **fields)
+    before = len(bench.said(ChecksDecided))
+    bench.answer(bench.feed(SignalSeen(signal=signal)))
+    return [text for fact in bench.said(ChecksDecided)[before:] for text in fact.objections]
+
+
+def test_a_resting_order_of_other_hands_counts_as_if_it_were_filled():
+    bench = Bench()
+    stranger(bench, A, "GBP_USD", 600_000, "1.20000")
+    held = {e.currency: e.amount for e in bench.kernel.exposures(A)}
+    assert held == {"GBP": 720_000, "USD": -720_000}
+    room = {
+        side: bench.kernel.account_view(A, bench.now, "EUR_USD", side, D("0.001"))
+        for side in (Side.BUY, Side.SELL)
+    }
+    # 12 x NAV less the stranger's dollars: 480,000. To sell euros buys dollars back: there the
+    # gross binds, 15 x NAV less 720,000.
+    assert room[Side.BUY].headroom_binds == "C15"
+    assert abs(room[Side.BUY].headroom_units * D("1.1001") - 480_000) < 2
+    assert abs(room[Side.SELL].headroom_units * D("1.1") - 780_000) < 2
+
+
+def test_exposure_that_cannot_be_valued_takes_no_new_risk_on_any_account():
+    bench = Bench()
+    stranger(bench, A, "AUD_NZD", 1_000, "1.08000")  # no price turns NZD into dollars
+    for account in (A, B):
+        found = objections(bench, account)
+        assert found == [] or any("C15" in text for text in found)
+        view = bench.kernel.account_view(account, bench.now, "EUR_USD", Side.BUY, D("0.002"))
+        assert view.headroom_units == 0
+
+
+def test_no_order_against_another_account_nor_into_our_own_resting_one():
+    bench = Bench()
+    bench.send_signal(accounts=(A,))
+    bench.fill_all()
+    sell = {"side": Side.SELL, "reference_price": D("1.10000")}
+    assert any(text.startswith("C19 account") for text in objections(bench, B, **sell))
+    bench.wait(6)
+    stranger(bench, A, "GBP_USD", -10, "1.30020")
+    buy = {"instrument": "GBP_USD", "reference_price": D("1.30010")}
+    assert any(text.startswith("C19 the order would meet") for text in objections(bench, A, **buy))

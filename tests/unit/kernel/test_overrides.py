@@ -91,6 +91,7 @@ def bench():
         ({"value": D("0.11")}, "never beyond 0.10"),
         ({"value": D("NaN")}, "NaN is no value"),
         ({"value": D("-1")}, "-1 is no value"),
+        ({"value": D("1E-999999")}, "1E-999999 is no value"),
         ({"value": None}, "None is no value"),
         ({"value": D("0.02")}, "is 0.02 there already"),
         ({"limit": "max_concurrent_trades", "value": D("3.5")}, "is a whole number"),

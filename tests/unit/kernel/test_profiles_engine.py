@@ -303,7 +303,8 @@ def test_advice_survives_a_restart():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"scale": D("1.01")}, {"scale": D(0)}, {"scale": D("-1")}, {"scale": D("NaN")},
+        {"scale": D("1.01")}, {"scale": D("0.009")}, {"scale": D(0)},
+        {"scale": D("-1")}, {"scale": D("NaN")},
         {"until_ns": 0}, {"until_ns": 10**20}, {"account_id": "nobody"},
         {"instrument": "XXX_YYY"}, {"source": ""}, {"strategy": "x" * 201},
     ],
@@ -312,6 +313,19 @@ def test_advice_that_is_nonsense_or_would_loosen_is_not_taken(changes):
     bench = Bench()
     bench.feed(advice(bench, **changes))
     assert bench.kernel.tightenings(A, bench.now) == ()
+
+
+def test_the_same_advice_again_is_no_news():
+    bench = Bench()
+    bench.feed(advice(bench))
+    before = len(bench.facts)
+    for _ in range(20):
+        bench.now += NS_PER_S
+        bench.feed(advice(bench))
+    assert len(bench.facts) == before
+    bench.now += 60 * NS_PER_S
+    bench.feed(advice(bench))
+    assert len(bench.facts) == before + 1
 
 
 def test_advice_is_bounded():

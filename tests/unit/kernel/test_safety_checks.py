@@ -9,7 +9,7 @@ import pytest
 from orchestrator.kernel.safety.checks import ALL_CHECKS, evaluate, id_of
 from orchestrator.kernel.safety.checks.c07_collar import bound_of
 from orchestrator.kernel.safety.checks.c17_throttle import bucket_after
-from orchestrator.model.limits import AccountLimits, CheckLimits
+from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
 from orchestrator.model.money import InstrumentSpec, Side
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.time import NS_PER_MS, NS_PER_S
@@ -192,6 +192,13 @@ def test_c06_spread_against_the_stop():
     for distance, passes in ((D("0.00040"), True), (D("0.00039"), False)):
         order = order_of(stop_price=D("1.10010") - distance)
         assert ("C06" not in ids(objections(order))) is passes
+
+
+def test_c06_spread_against_the_cap_of_its_instrument():
+    capped = BreakerLimits(spread_caps={"EUR_USD": D("0.00009")})
+    assert ids(objections(breakers=capped)) == ["C06"]
+    assert objections(breakers=BreakerLimits(spread_caps={"EUR_USD": D("0.00010")})) == ()
+    assert objections(breakers=BreakerLimits(spread_caps={"GBP_USD": D("0.00001")})) == ()
 
 
 def test_c07_reference_within_1_percent_of_mid():
