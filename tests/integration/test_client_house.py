@@ -110,14 +110,17 @@ async def _settled(house: House) -> None:
 
 
 async def _told(house: House, venue: OandaVenue) -> list[str]:
+    """What differs from the venue's own view; on a busy machine quick time may run out."""
     said: list[str] = []
-    for name in ACCOUNTS:
-        try:
-            account = await venue.account(name)
-        except VenueError as error:
-            said.append(str(error))
-            continue
-        said += differences(house.kernel.books[name], account)
+    async with asyncio.timeout(4000):
+        for name in ACCOUNTS:
+            account = None
+            while account is None:
+                try:
+                    account = await venue.account(name)
+                except VenueError:
+                    await asyncio.sleep(1.0)
+            said += differences(house.kernel.books[name], account)
     return said
 
 
