@@ -69,7 +69,10 @@ def on_account(turn: Turn, event: AccountSeen) -> None:
         _adopt(turn, record, account)
     else:
         _compare(turn, record, record.book, account)
-    if account.nav is not None and account.nav.is_finite() and record.reconciled:
+    book = record.book
+    # A NAV of another transaction says nothing: money may have been moved in between.
+    level = book is not None and int(account.last_transaction_id) == book.last_id
+    if level and account.nav is not None and account.nav.is_finite() and record.reconciled:
         losses.judge_told(turn, account.id, account.nav)
         leverage.judge_told(turn, account.id, account.margin_closeout_percent)
 

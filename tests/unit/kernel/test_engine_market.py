@@ -323,6 +323,21 @@ def test_money_taken_out_is_no_loss():
     assert (values.equity_start, values.peak) == (50_000, 50_000)
 
 
+def test_a_read_of_before_a_withdrawal_raises_no_peak():
+    """Else the money that was taken out would look like a drawdown, and all would be closed."""
+    bench = Bench()
+    account = bench.venue[A]
+    stale = account.seen(nav=account.balance)
+    account.balance -= D(50_000)
+    bench.stream(
+        A, account.add(type="TRANSFER_FUNDS", amount=D(-50_000), account_balance=account.balance)
+    )
+    bench.feed(stale)
+    bench.wait(3)
+    assert bench.kernel.day_values(A).peak == D(50_000)
+    assert not [b for b in bench.kernel.breakers(bench.now) if b.breaker == "A2" and b.evidence]
+
+
 def test_flattening_goes_on_until_flat():
     bench = losing(max_daily_loss=D("0.01"), max_drawdown=D("0.9"))
     fall(bench, "1.09010")
