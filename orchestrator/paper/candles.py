@@ -6,69 +6,18 @@ Source: fact sheet, section 14 (alignment, periods without a price have no candl
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName
 from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, NS_PER_S, Instant
 from orchestrator.paper.alignment import NEW_YORK, Alignment, period_of
+from orchestrator.paper.shelf import Bar, Shelf
 
 _S5 = 5 * NS_PER_S
 KEPT_S5 = 17_280  # a day
 KEPT_M1 = 14_400  # ten days
 KEPT_H1 = 70_000  # eight years of recorded hours
-
-
-class Bar:
-    """A candle while it grows: prices of bid, ask and mid, and how many there were."""
-
-    __slots__ = ("ask", "bid", "mid", "start_ns", "volume")
-
-    def __init__(
-        self,
-        start_ns: Instant,
-        volume: int,
-        bid: list[Decimal],
-        ask: list[Decimal],
-        mid: list[Decimal],
-    ) -> None:
-        self.start_ns = start_ns
-        self.volume = volume
-        self.bid = bid  # open, high, low, close
-        self.ask = ask
-        self.mid = mid
-
-    def add(self, bid: Decimal, ask: Decimal, mid: Decimal) -> None:
-        self.volume += 1
-        _grow(self.bid, bid)
-        _grow(self.ask, ask)
-        _grow(self.mid, mid)
-
-    def merge(self, later: Bar) -> None:
-        self.volume += later.volume
-        _join(self.bid, later.bid)
-        _join(self.ask, later.ask)
-        _join(self.mid, later.mid)
-
-    def at(self, start_ns: Instant) -> Bar:
-        """A copy that starts a longer period."""
-        return Bar(start_ns, self.volume, [*self.bid], [*self.ask], [*self.mid])
-
-
-def _grow(ohlc: list[Decimal], price: Decimal) -> None:
-    if price > ohlc[1]:
-        ohlc[1] = price
-    elif price < ohlc[2]:
-        ohlc[2] = price
-    ohlc[3] = price
-
-
-def _join(ohlc: list[Decimal], later: list[Decimal]) -> None:
-    ohlc[1] = max(ohlc[1], later[1])
-    ohlc[2] = min(ohlc[2], later[2])
-    ohlc[3] = later[3]
 
 
 class _Series:
@@ -77,9 +26,9 @@ class _Series:
     __slots__ = ("h1", "h1_now", "m1", "m1_now", "s5", "s5_now")
 
     def __init__(self) -> None:
-        self.s5: deque[Bar] = deque(maxlen=KEPT_S5)
-        self.m1: deque[Bar] = deque(maxlen=KEPT_M1)
-        self.h1: deque[Bar] = deque(maxlen=KEPT_H1)
+        self.s5 = Shelf(KEPT_S5)
+        self.m1 = Shelf(KEPT_M1)
+        self.h1 = Shelf(KEPT_H1)
         self.s5_now: Bar | None = None
         self.m1_now: Bar | None = None
         self.h1_now: Bar | None = None
@@ -102,7 +51,7 @@ class _Series:
             close(running)
         return bar.at(start)
 
-    def base(self, period: int) -> tuple[deque[Bar], int, tuple[Bar, ...]]:
+    def base(self, period: int) -> tuple[Shelf, int, tuple[Bar, ...]]:
         """The coarsest kept bars that divide the period, their length, and the running ones."""
         if period % HOUR_NS == 0:
             return self.h1, HOUR_NS, _there(self.h1_now, self.m1_now, self.s5_now)
@@ -156,13 +105,14 @@ class CandleStore:
         if series is None:
             return []
         kept, length, running = series.base(alignment.base_of(granularity))
+        skip = kept.place_of(start_ns)
         if count is not None:
             # A bar holds at most so many of those below it; a month of days, and an hour of winter.
             most = 32 * DAY_NS if granularity == "M" else period_of(granularity) + HOUR_NS
-            kept = itertools.islice(kept, max(0, len(kept) - (count + 1) * (most // length)), None)
+            skip = max(skip, len(kept) - (count + 1) * (most // length))
         made: list[Bar] = []
         sure_ns = alignment.shortest(granularity)
-        for bar in itertools.chain(kept, running):
+        for bar in itertools.chain(kept.bars(skip), running):
             if bar.start_ns < start_ns:
                 continue
             if made and bar.start_ns < made[-1].start_ns + sure_ns:

@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class NestClosed(RuntimeError):
+    """The group is ending: nobody is left to do this work."""
+
+
 class Nest:
     """The children of one life, made in one group; `cancel` ends those that are left."""
 
@@ -17,7 +21,12 @@ class Nest:
         self._children: set[asyncio.Task[Any]] = set()
 
     def create_task(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        task = self._group.create_task(work, name=name)
+        """NestClosed when the group takes no more; the work is not begun then."""
+        try:
+            task = self._group.create_task(work, name=name)
+        except RuntimeError as exc:
+            work.close()
+            raise NestClosed(name) from exc
         self._children.add(task)
         task.add_done_callback(self._children.discard)
         return task

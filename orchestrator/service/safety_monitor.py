@@ -17,7 +17,7 @@ from orchestrator.model.safety import AccountReceipt, Alert, Severity, StopRecei
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.liquidation import Liquidator
-from orchestrator.service.nest import Nest
+from orchestrator.service.nest import Nest, NestClosed
 from orchestrator.service.seams import mono_ns, new_id, wall_ns
 
 log = structlog.get_logger()
@@ -123,7 +123,11 @@ class SafetyMonitor:
             self._persisted = self._try_latch(latch)
             return None
         if self._writer is None or self._writer.done():
-            self._writer = self._tasks.create_task(self._write_latch(), name="latch")
+            try:
+                self._writer = self._tasks.create_task(self._write_latch(), name="latch")
+            except NestClosed:  # the service ends just now, and the stop must outlast it
+                self._persisted = self._try_latch(latch)
+                return None
         return self._writer
 
     def _try_latch(self, latch: Latch) -> bool:
@@ -222,7 +226,10 @@ class SafetyMonitor:
     def _begin(self, act: Liquidate, account_id: AccountId, tasks: Nest) -> None:
         self._flattening[account_id] = act.stop_id
         receipt = self._stand(act.stop_id, account_id)
-        tasks.create_task(self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}")
+        try:
+            tasks.create_task(self._flatten(act.stop_id, receipt), name=f"liquidate {account_id}")
+        except NestClosed:  # the service ends just now; its next life goes on with it
+            self._flattening.pop(account_id, None)
 
     def _stand(self, stop_id: str, account_id: AccountId) -> AccountReceipt:
         """At work (again): what the same cause did already counts."""

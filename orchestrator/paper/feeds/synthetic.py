@@ -8,11 +8,11 @@ instrument says the same whichever others are asked for, and however often the f
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName
@@ -34,7 +34,16 @@ _PAST_STEP_S = 10
 _PAST_MINUTES = 5  # of history in one block
 _BEHIND_MAX_NS = 600 * NS_PER_S
 _WEEKEND_NS = DAY_NS  # closed for longer than this is a weekend
+_PAST_VOLUME = 50
 _STIRRED = 0.35  # how much a stirred market widens spreads
+
+
+class _Past(NamedTuple):
+    """Minutes before the start, those in which the market was open, and each instrument's mids."""
+
+    starts: list[Instant]
+    kept: list[int]
+    mids: Values
 
 
 class SyntheticFeed:
@@ -66,7 +75,7 @@ class SyntheticFeed:
             [10.0 ** SPECS[name].display_precision for name in self.instruments]
         )
         self._leaders = [_leader(name) for name in self.instruments]
-        self._history = self._walk_past(history_ns)
+        self._past = self._walk_past(history_ns)
         self._at_ns = start_ns
         self._open = True
         self._opens_ns = start_ns
@@ -81,7 +90,9 @@ class SyntheticFeed:
 
     def history(self) -> Iterable[History]:
         """Three days of M1 candles that end at the start's prices."""
-        return self._history
+        past = self._past
+        for row, name in enumerate(self.instruments):
+            yield name, MINUTE_NS, _bars(name, self._leaders[row][1], past, past.mids[row])
 
     def next_ns(self) -> Instant | None:
         return max(self._queue[0][0], self._at_ns + _STEP_NS)
@@ -166,7 +177,7 @@ class SyntheticFeed:
 
     # --- the days before the start -----------------------------------------------------------
 
-    def _walk_past(self, history_ns: int) -> list[History]:
+    def _walk_past(self, history_ns: int) -> _Past:
         """Walk up to the start, then shift every path so that it ends at the start's price."""
         first = (self.start_ns - history_ns) // MINUTE_NS * MINUTE_NS
         minutes = (self.start_ns - first) // MINUTE_NS
@@ -185,13 +196,10 @@ class SyntheticFeed:
                 closed = False
             parts.append(self._world.block(at_ns, float(length), steps))
         walked = np.concatenate(parts, axis=1) - self._world.rebase()[:, None]
-        starts = np.array([first + i * MINUTE_NS for i in range(minutes)])
-        kept = [i for i, at in enumerate(starts.tolist()) if self.hours != "fx" or market_open(at)]
+        starts = [first + i * MINUTE_NS for i in range(minutes)]
+        kept = [i for i, at in enumerate(starts) if self.hours != "fx" or market_open(at)]
         mids = np.exp(self._legs @ walked + self._logs[:, None]) * self._scales[:, None]
-        return [
-            (name, MINUTE_NS, _bars(name, mids[row], self._leaders[row][1], starts, kept))
-            for row, name in enumerate(self.instruments)
-        ]
+        return _Past(starts, kept, mids)
 
 
 def _leader(name: InstrumentName) -> tuple[int, str]:
@@ -200,27 +208,19 @@ def _leader(name: InstrumentName) -> tuple[int, str]:
     return place, tuple(ASSETS.values())[place].season
 
 
-def _bars(
-    name: InstrumentName, mids: Values, season: str, starts: NDArray[np.int64], kept: list[int]
-) -> list[Bar]:
+def _bars(name: InstrumentName, season: str, past: _Past, mids: Values) -> Iterator[Bar]:
     spec = SPECS[name]
     per_minute = 60 // _PAST_STEP_S
     rows = np.column_stack((mids[:-1].reshape(-1, per_minute), mids[per_minute::per_minute]))
     ohlc = np.column_stack((rows[:, 0], rows.max(axis=1), rows.min(axis=1), rows[:, -1]))
     steps = SPREADS[name] * 10.0 ** (spec.pip_location + spec.display_precision)
-    wide = np.array([width(season, at_ns) for at_ns in starts.tolist()])
+    wide = np.array([width(season, at_ns) for at_ns in past.starts])
     spreads = np.maximum(1, np.rint(steps * wide))
     bids = np.maximum(1, np.rint(ohlc - spreads[:, None] / 2)).astype(np.int64)
     asks = bids + spreads.astype(np.int64)[:, None]
     digits = -spec.display_precision
-    # Prices repeat: one decimal for each of them keeps the history small.
-    grid = {n: Decimal(n).scaleb(digits) for n in np.unique((bids, asks)).tolist()}
-    halves = {n: Decimal(n).scaleb(digits) / 2 for n in np.unique(bids + asks).tolist()}
-    made: list[Bar] = []
-    for index in kept:
-        low, high = bids[index].tolist(), asks[index].tolist()
-        mid = [halves[b + a] for b, a in zip(low, high, strict=True)]
-        made.append(
-            Bar(int(starts[index]), 50, [grid[n] for n in low], [grid[n] for n in high], mid)
-        )
-    return made
+    for index in past.kept:
+        bid = [Decimal(n).scaleb(digits) for n in bids[index].tolist()]
+        ask = [Decimal(n).scaleb(digits) for n in asks[index].tolist()]
+        mid = [(low + high) / 2 for low, high in zip(bid, ask, strict=True)]
+        yield Bar(past.starts[index], _PAST_VOLUME, bid, ask, mid)

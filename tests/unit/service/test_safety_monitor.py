@@ -14,6 +14,7 @@ from orchestrator.model.events import EmergencyStop
 from orchestrator.model.facts import AlertRaised
 from orchestrator.model.safety import AccountReceipt, StopState
 from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.nest import NestClosed
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import mono_ns
 from tests.unit.service.parts import START_NS, A, B, until
@@ -333,6 +334,24 @@ def test_a_slow_write_that_ends_late_does_not_put_an_older_latch_back(desk, monk
         assert latch.accounts == ()
         assert latch.liquidate
         assert desk.monitor.receipt().persisted
+
+    desk.run(story)
+
+
+def test_a_stop_while_the_service_ends_is_latched_all_the_same(desk):
+    """Its tasks take no more work by then; the next life finds the latch, and liquidates."""
+
+    class Closing:
+        def create_task(self, work, *, name):
+            work.close()
+            raise NestClosed(name)
+
+    async def story() -> None:
+        desk.monitor.attach(Closing())
+        receipt = await desk.monitor.emergency_stop("anna", "now", liquidate=True)
+        assert desk.gate.closed
+        assert receipt.persisted
+        assert desk.gate.read_latch().stop_id == receipt.stop_id
 
     desk.run(story)
 
