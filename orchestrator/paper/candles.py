@@ -23,12 +23,13 @@ KEPT_H1 = 70_000  # eight years of recorded hours
 class _Series:
     """One instrument: the running S5 bar, and the finished bars of the three bases."""
 
-    __slots__ = ("h1", "h1_now", "m1", "m1_now", "s5", "s5_now")
+    __slots__ = ("begins_ns", "h1", "h1_now", "m1", "m1_now", "s5", "s5_now")
 
     def __init__(self) -> None:
         self.s5 = Shelf(KEPT_S5)
         self.m1 = Shelf(KEPT_M1)
         self.h1 = Shelf(KEPT_H1)
+        self.begins_ns: Instant = 0  # where the history ends
         self.s5_now: Bar | None = None
         self.m1_now: Bar | None = None
         self.h1_now: Bar | None = None
@@ -75,6 +76,8 @@ class CandleStore:
         series = self._series.get(tick.instrument)
         if series is None:
             series = self._series[tick.instrument] = _Series()
+        if tick.venue_ns < series.begins_ns:
+            return  # an old price of a live source: the history has its candle already
         bar, mid = series.s5_now, (tick.bid + tick.ask) / 2
         if bar is not None and tick.venue_ns - bar.start_ns < _S5:
             bar.add(tick.bid, tick.ask, mid)
@@ -90,6 +93,7 @@ class CandleStore:
         close = series.close_m1 if period == MINUTE_NS else series.h1.append
         for bar in bars:
             close(bar)
+            series.begins_ns = bar.start_ns + period
 
     def bars(
         self,

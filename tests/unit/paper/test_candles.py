@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 
 from orchestrator.model.market import Tick
-from orchestrator.model.time import NS_PER_S, format_time, parse_time
+from orchestrator.model.time import MINUTE_NS, NS_PER_S, format_time, parse_time
 from orchestrator.paper.alignment import NEW_YORK, Alignment
 from orchestrator.paper.candles import KEPT_S5, CandleStore, complete
+from orchestrator.paper.shelf import Bar
 
 D = Decimal
 
@@ -123,6 +124,20 @@ def test_memory_is_bounded_and_longer_candles_outlive_shorter_ones():
     hours = candles.bars("EUR_USD", "H1")
     assert hours[0].start_ns == start
     assert sum(b.volume for b in hours) == KEPT_S5 + 100
+
+
+def test_a_price_older_than_the_history_makes_no_second_candle():
+    candles, noon = CandleStore(), parse_time("2024-03-12T12:00:00Z")
+    minutes = [
+        Bar(noon + i * MINUTE_NS, 9, [D("1.1")] * 4, [D("1.2")] * 4, [D("1.15")] * 4)
+        for i in range(3)
+    ]
+    candles.put_history("EUR_USD", minutes, MINUTE_NS)
+    for at_ns in (noon + MINUTE_NS, noon + 3 * MINUTE_NS):
+        candles.on_tick(
+            Tick(instrument="EUR_USD", bid=D(1), ask=D(2), venue_ns=at_ns, seen_ns=at_ns)
+        )
+    assert [b.volume for b in candles.bars("EUR_USD", "M1")] == [9, 9, 9, 1]
 
 
 def test_an_unknown_instrument_has_no_candles():
