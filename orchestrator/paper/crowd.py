@@ -27,7 +27,7 @@ _ROUND = 10  # each tenth bucket is a round number, where orders gather
 
 
 def has_books(instrument: InstrumentName) -> bool:
-    """OANDA has them for few instruments; the venue for those of its own table."""
+    """OANDA has them for few instruments; the venue for its eleven usual ones."""
     return instrument in USUAL
 
 

@@ -223,7 +223,9 @@ def _where(add: Callable[..., argparse.Action]) -> None:
     add("--tls-key", default=None, metavar="FILE", help="the private key of --tls-cert (PEM)")
     about = "file into which the chosen port is written, the streams' one on a second line"
     add("--port-file", default=None, help=about)
-    about = "answer /control/... too: prices, halts, clock, funds, faults, shutdown"
+    about = (
+        "answer /control/... too: prices, halts, locks, clock, funds, faults, the venue's own acts"
+    )
     add("--control", action="store_true", help=about)
     about = "keep OANDA's limits: 120 requests/s, 20 streams, 2 new connections/s an address"
     add("--limits", action="store_true", help=about)
