@@ -15,7 +15,7 @@ from orchestrator.model.errors import VenueError, VenueUnreachable
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import Instant
-from orchestrator.paper.instruments import USUAL
+from orchestrator.paper.instruments import REFERENCE_MIDS, USUAL
 from orchestrator.service.children import ChildFailed, PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
 from orchestrator.settings import Settings, load_settings
@@ -106,7 +106,9 @@ def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> 
         words += ["--source-account", account] if account is not None else []
     elif replay is None:
         words += ["--feed", "synthetic"]
-        names = dict.fromkeys((*USUAL, *settings.instruments))
+        # One that the venue does not know is told by the setting's name, like at OANDA's.
+        known = (name for name in settings.instruments if name in REFERENCE_MIDS)
+        names = dict.fromkeys((*USUAL, *known))
         words += ["--instruments", ",".join(names)] if len(names) > len(USUAL) else []
     else:
         first, *others = (str(file.resolve()) for file in replay.files)
