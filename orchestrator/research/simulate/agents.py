@@ -67,8 +67,12 @@ class Trouble(Exception):
 def haunted(make: Callable[[], Agent], world: World) -> Callable[[], Agent]:
     """A factory of the same agents, whose hearing goes through the fates."""
 
+    haunting = any(kind.startswith("agent_") for kind in world.fates.kinds)
+
     def made() -> Agent:
         agent = make()
+        if not haunting:
+            return agent
         vars(agent)["hear"] = _Haunt(agent.hear, type(agent).says, world)
         return agent
 

@@ -202,7 +202,8 @@ class Life:
         if self._system.engine.durable:  # else the outcomes wait for the store
             waiting = [record.intent for record in self._kernel.in_flight()]
             judge.judge_deadlines([(each.signal_id, each.account_id) for each in waiting])
-            judge.standing.judge_views(self._kernel.breakers(self._world.market.time.now()))
+            if judge.standing.trips:
+                judge.standing.judge_views(self._kernel.breakers(self._world.market.time.now()))
         judge.losses.look(self._world.market.time.now())
         judge.look_at_naked()
         self._judge_books()
