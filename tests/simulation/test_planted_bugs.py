@@ -10,8 +10,9 @@ from orchestrator.kernel.engine.kernel import Kernel
 from orchestrator.kernel.ledger.door import Admission, Door
 from orchestrator.kernel.orders import reading
 from orchestrator.kernel.safety import checks
+from orchestrator.kernel.safety.board import Board
 from orchestrator.model.facts import BreakerTripped
-from orchestrator.model.money import ZERO
+from orchestrator.model.money import ONE, ZERO
 from orchestrator.model.orders import IntentState, WriteKind, WriteRequest
 from orchestrator.research.simulate import KINDS, shrink, simulate
 from orchestrator.research.simulate.store import SimGate, SimStore
@@ -225,6 +226,14 @@ def _let_a_person_go_unnamed(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _ignore_the_size_of_probing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Board, "scale", lambda *_: ONE)
+
+
+def _let_several_orders_probe(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scene, "busy", lambda *_: ())
+
+
 _PLANTED = [
     # what was planted, the faults that bring it out, what says so
     (_send_before_it_is_durable, (), {"INV-03"}),
@@ -249,6 +258,8 @@ _PLANTED = [
     (_look_at_losses_never, ("tight_limits", "wild_market"), {"INV-16"}),
     (_trust_prices_of_any_age, ("prices_gap",), {"INV-08"}),
     (_leave_trades_without_a_stop_alone, ("stranger",), {"settling"}),
+    (_ignore_the_size_of_probing, ("op_emergency",), {"INV-04"}),
+    (_let_several_orders_probe, ("op_emergency", "slow_sending"), {"B2"}),
     (_let_a_person_go_unnamed, ("op_accounts",), {"INV-19"}),
 ]
 
