@@ -99,7 +99,11 @@ async def _difference(service: Service, name: str) -> str:
 
 
 def main() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # Standard output is for what `_say` says: an alert must not stand between.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
     folder = Path(sys.argv[1])
     uvloop.run(_live(str(folder)))
 
