@@ -27,6 +27,7 @@ _MINUTE_NS = 60 * NS_PER_S
 _SLACK = Decimal("1.005")
 # Where the journal has not yet all that the venue did, its sums may be other sums.
 _SLACK_BEHIND = Decimal("1.10")
+_ENTRIES = frozenset(("LIMIT", "STOP", "MARKET_IF_TOUCHED"))
 _OVER = frozenset((
     IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.ABSENT,
     IntentState.BLOCKED, IntentState.EXPIRED,
@@ -205,11 +206,16 @@ class SendingJudge:
             if other == order.account_id or not level or self._worth(other, quotes) is None:
                 continue
             theirs = self._bets(other, name, quotes)
-            text = alike(bet, own, theirs, checks.correlation_max)
+            # What strangers have resting counts as well, before and after: not summed here.
+            resting = self._rests(other) or self._rests(order.account_id)
+            text = None if resting else alike(bet, own, theirs, checks.correlation_max)
             if text is not None:
                 yield f"{text} with {other}"
             if opposed(bet, theirs) and not checks.opposition_allowed:
                 yield f"C19 {other} has the opposite"
+
+    def _rests(self, account_id: AccountId) -> bool:
+        return any(each.type in _ENTRIES for each in self._books[account_id].pending.values())
 
     def _bets(self, account_id: AccountId, name: str, quotes: QuotesThen) -> list[Bet]:
         books = self._books[account_id]
