@@ -207,6 +207,9 @@ def press(pipe: Connection, folder: str, api_port: int, liquidate: bool) -> None
         (way,) = pipe.recv()
         if way == BLOCKED:
             time.sleep(_BLOCKED_S / 3)
+        elif way == WAYS[2]:
+            api.close()  # the server ends one that was idle for five seconds
+            api.connect()
         wished = time.monotonic_ns()
         if way != WAYS[2]:
             if way == FLOOR:
