@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from decimal import Decimal
 from functools import lru_cache
+from typing import assert_never
 
 import msgspec
 
@@ -253,6 +254,8 @@ class Kernel:
                 ))  # fmt: skip
             case Noted():
                 turn.say(OperatorActed(actor=event.actor, action=event.action, text=event.text))
+            case _:
+                assert_never(event)
 
     def _beat(self, turn: Turn) -> None:
         """Each second of market time: what time alone brings about."""
@@ -364,7 +367,7 @@ class Kernel:
         return frozenset(name for record in records for name in record.specs)
 
     def limits_of(self, account_id: AccountId) -> AccountLimits:
-        """KeyError for an account that is not configured."""
+        """In force now; the totals' own for an account that is not configured."""
         return self._world.limits(account_id)
 
     def tightenings(self, account_id: AccountId, now: Instant) -> tuple[Tightening, ...]:

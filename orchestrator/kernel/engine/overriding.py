@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import assert_never
 
 from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.safety.board import SYSTEM
@@ -74,6 +75,8 @@ def _subjects(turn: Turn, scope: Scope) -> tuple[str, ...]:
             return turn.world.account_ids
         case Scope.INSTRUMENT:
             return turn.world.plan.instruments
+        case _:
+            assert_never(scope)
 
 
 def _set_refusals(turn: Turn, wish: SetOverride) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from typing import assert_never
 
 from orchestrator.kernel.engine import flow, integrity, overriding, scene
 from orchestrator.kernel.engine.live import Said
@@ -245,6 +246,8 @@ def _go_on(
             _ask_next(turn, Role.LEARNING_SAFETY, signal, ask.account_id)
         case Verdict():
             _judged(turn, ask, signal, answer)
+        case _:
+            assert_never(answer)
 
 
 def _allocated(turn: Turn, ask: Ask, signal: Signal, answer: Allocation) -> None:

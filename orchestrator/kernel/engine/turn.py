@@ -80,7 +80,7 @@ class World:
     def limits(
         self, account_id: AccountId, instrument: InstrumentName | None = None
     ) -> AccountLimits:
-        """In force now, overrides included; KeyError for an account that is not configured."""
+        """In force now, overrides included; for an account that is not configured the totals'."""
         return self.in_force(account_id, instrument).limits
 
     def in_force(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 
@@ -61,6 +62,8 @@ def read_outcome(intent: Intent, outcome: WriteOutcome) -> Reading:
             return _unknown(reason)
         case NotSent(reason=reason, by_gate=by_gate):
             return Reading(state=IntentState.BLOCKED, reason=reason, by_gate=by_gate)
+        case _:
+            assert_never(outcome)
 
 
 def _unknown(reason: str) -> Reading:
