@@ -2,6 +2,10 @@
 
 Run from the root of the repository. `mutmut` does the work (settings in pyproject.toml); this file
 starts it, prints one line a room, and ends with exit code 1 when less than nine in ten were found.
+
+    python tests/mutation.py                    all of them (an hour or two)
+    python tests/mutation.py --every 10         each tenth, evenly over all files
+    python tests/mutation.py 'orchestrator.kernel.ledger*'
 """
 
 import json
@@ -39,10 +43,25 @@ def _line(room: str, codes: list[int]) -> str:
     )
 
 
+def _mutmut(*names: str) -> int:
+    return subprocess.run([sys.executable, "-m", "mutmut", "run", *names], check=False).returncode
+
+
+def _every(step: int) -> list[str]:
+    """Names of each `step`-th mutant; mutmut writes all of them down before it tests one."""
+    _mutmut("orchestrator.kernel.no_such_mutant")
+    names: list[str] = []
+    for file in sorted(_FOLDER.rglob("*.meta")):
+        names.extend(json.loads(file.read_text())["exit_code_by_key"])
+    return names[::step]
+
+
 def main() -> int:
     """Run what was asked for on the command line (names of mutants, with *), or all."""
-    run = [sys.executable, "-m", "mutmut", "run", *sys.argv[1:]]
-    if subprocess.run(run, check=False).returncode:
+    asked = sys.argv[1:]
+    if asked[:1] == ["--every"]:
+        asked = _every(int(asked[1]))
+    if _mutmut(*asked):
         return 2
     rooms = _results()
     every = [code for codes in rooms.values() for code in codes.values()]
