@@ -53,9 +53,9 @@ types: $(STAMP)  ## check types, strictly
 layers: $(STAMP)  ## check who imports whom
 	$(BIN)/lint-imports
 
-coverage: $(STAMP)  ## the kernel's branches that no test of its own takes
+coverage: $(STAMP)  ## fails where a branch of the kernel is taken by no test of its own, and names it
 	$(BIN)/python -m pytest -q tests/unit/kernel tests/property \
-		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing
+		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing --cov-fail-under=100
 
 mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==$(MUTMUT_VERSION)

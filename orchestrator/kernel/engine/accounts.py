@@ -279,10 +279,7 @@ def on_stream_up(turn: Turn, account_id: AccountId) -> None:
 
 def keep_accounts(turn: Turn) -> None:
     for account_id in turn.world.account_ids:
-        record = turn.world.record(account_id)
-        if record is None:
-            continue
-        live = turn.live.account(account_id)
+        record, live = turn.state.accounts[account_id], turn.live.account(account_id)
         if turn.now - live.asked_ns >= _READ_EVERY_NS:
             live.asked_ns = turn.now
             turn.do(FetchAccount(account_id=account_id))

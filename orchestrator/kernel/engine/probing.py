@@ -71,8 +71,8 @@ def after_resume(turn: Turn, accounts: Iterable[AccountId], reason: str) -> None
             )
         )  # fmt: skip
         trip = turn.state.board.get(RESUMED, account_id)
-        if trip is not None:
-            _probe(turn, trip, reason)
+        assert trip is not None, "it has just tripped"
+        _probe(turn, trip, reason)
 
 
 def restart(turn: Turn) -> None:

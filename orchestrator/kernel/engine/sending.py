@@ -130,7 +130,8 @@ def settle_by(turn: Turn, name: str, tx: Transaction) -> None:
         return
     if record is not None:
         move(turn, record, reading.state, reading)
-    elif ended is not None:
+    else:
+        assert ended is not None, "it is open, or it has ended"
         _found_late(turn, ended, reading)
 
 

@@ -119,7 +119,7 @@ def _judge(
     fill: Transaction | None,
     cancel: Transaction | None,
     reject: Transaction | None,
-) -> Reading | None:
+) -> Reading:
     for state, tx in (
         (IntentState.FILLED, fill),
         (IntentState.CANCELLED, cancel),
@@ -136,13 +136,12 @@ def _judge(
         return Reading(
             state=IntentState.PENDING, order_ids=tuple(created), transaction_id=int(created[-1])
         )
-    if reject is not None:
-        return Reading(
-            state=IntentState.REJECTED,
-            reason=reject.reject_reason or "",
-            transaction_id=reject.number,
-        )
-    return None
+    assert reject is not None, "asked only where the log tells something"
+    return Reading(
+        state=IntentState.REJECTED,
+        reason=reject.reject_reason or "",
+        transaction_id=reject.number,
+    )
 
 
 def _names(tx: Transaction, intent_id: str) -> bool:

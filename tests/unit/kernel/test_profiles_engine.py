@@ -169,6 +169,20 @@ def test_an_open_profit_reaches_a_target_that_flattens_on_its_second_tick():
     assert act.accounts == (A,)
 
 
+def test_a_beat_is_no_witness_and_what_flattens_already_is_not_tripped_again():
+    bench = bench_of(profit_target=D("0.01"), on_target=Effect.FLATTEN)
+    open_profit(bench)
+    bench.tick("EUR_USD", "1.11200")
+    bench.beat()
+    bench.beat()
+    assert standing(bench) is None
+    for _ in range(3):
+        bench.now += 1_000_000
+        bench.tick("EUR_USD", "1.11201")
+    bench.beat()
+    assert len([f for f in bench.said(BreakerTripped) if f.breaker == "A11"]) == 1
+
+
 def test_a_single_price_closes_nothing():
     bench = bench_of(profit_target=D("0.01"), on_target=Effect.FLATTEN)
     open_profit(bench)
