@@ -28,6 +28,8 @@ _SLACK = Decimal("1.005")
 # Where the journal has not yet all that the venue did, its sums may be other sums.
 _SLACK_BEHIND = Decimal("1.10")
 _ENTRIES = frozenset(("LIMIT", "STOP", "MARKET_IF_TOUCHED"))
+# Of an order's cancel: somebody asked for it. What a fill brings about is no surprise.
+_BY_HAND = frozenset(("CLIENT_REQUEST", "CLIENT_REQUEST_REPLACED"))
 _OVER = frozenset((
     IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.ABSENT,
     IntentState.BLOCKED, IntentState.EXPIRED,
@@ -135,8 +137,8 @@ class SendingJudge:
         self, name: str, intent: Intent, order: Order, now: Instant
     ) -> Iterator[tuple[str, str]]:
         """By what was known when it was checked, or is known now: either may have been asked."""
-        if any(self._unseen_funds(account_id) for account_id in self._books):
-            return  # no one could know what the accounts are worth
+        if any(self._unseen_acts(account_id) for account_id in self._books):
+            return  # no one could know what the accounts are worth, or may lose
         moments = [self._known.quotes()]
         if now - intent.checked_ns <= _RECHECK_NS:
             moments.append(self._checked_at[name])
@@ -284,10 +286,10 @@ class SendingJudge:
             if self.intents[other].account_id == account_id and other in self._costs
         ]
 
-    def _unseen_funds(self, account_id: AccountId) -> bool:
-        """Whether money was moved that the journal does not know of yet."""
+    def _unseen_acts(self, account_id: AccountId) -> bool:
+        """Whether money was moved, or a stop taken away, that the journal does not know of yet."""
         after = self._log.get(account_id, [])[self.applied.get(account_id, 0) :]
-        return any(tx.type == "TRANSFER_FUNDS" for tx in after)
+        return any(tx.type == "TRANSFER_FUNDS" or tx.reason in _BY_HAND for tx in after)
 
     def _slack(self, account_id: AccountId) -> Decimal:
         level = self._books[account_id].last_id == self.applied.get(account_id, 0)
