@@ -53,8 +53,8 @@ types: $(STAMP)  ## check types, strictly
 layers: $(STAMP)  ## check who imports whom
 	$(BIN)/lint-imports
 
-coverage: $(STAMP)  ## fails where a branch of the kernel is taken by no test of its own, and names it
-	$(BIN)/python -m pytest -q tests/unit/kernel tests/property \
+coverage: $(STAMP)  ## fail where a branch of the kernel is taken by no unit test of its own
+	$(BIN)/python -m pytest -q tests/unit/kernel \
 		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing --cov-fail-under=100
 
 mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (half an hour)

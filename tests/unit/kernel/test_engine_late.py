@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import msgspec
 
-from orchestrator.kernel.engine import applying, losses, path, probing, scene
+from orchestrator.kernel.engine import applying, losses, path, probing, scene, sending
 from orchestrator.kernel.engine.state import State
 from orchestrator.kernel.engine.turn import Turn
+from orchestrator.kernel.orders.reading import Reading
 from orchestrator.kernel.safety.board import SYSTEM
 from orchestrator.model.acts import AskStage, CloseGate, FetchAccount
 from orchestrator.model.events import (
     Drained,
     EmergencyStop,
     LoopSeen,
+    Resume,
     SetOverride,
     SignalSeen,
     Started,
     StopTrading,
+    StorageSeen,
     TripBreaker,
 )
 from orchestrator.model.facts import (
@@ -30,12 +33,14 @@ from orchestrator.model.facts import (
     OverrideEnded,
     OverrideSet,
     OverrideUsed,
+    RiskAdvised,
 )
 from orchestrator.model.limits import AccountLimits, AccountPlan, CheckLimits
 from orchestrator.model.market import StreamBeat
 from orchestrator.model.orders import Intent, IntentState, Reservation, Unknown
+from orchestrator.model.outcomes import RiskAdvice
 from orchestrator.model.safety import Effect, Scope
-from orchestrator.model.time import NS_PER_S
+from orchestrator.model.time import HOUR_NS, NS_PER_S
 from tests.unit.kernel.engine_bench import START, A, B, Bench, D, make_plan
 from tests.unit.kernel.safety_makers import order_of
 
@@ -322,3 +327,62 @@ def test_a_tightening_that_ends_in_the_past_is_refused():
         value=D("0.001"), actor="ann", role="operator", reason="r", until_ns=bench.now,
     ))  # fmt: skip
     assert "not in the future" in bench.said(OperatorActed)[-1].refused
+
+
+# -- what must not happen, and what has gone -------------------------------------------
+
+
+def test_a_step_that_no_order_can_take_closes_the_gate():
+    bench = Bench()
+    order = filled(bench)
+    turn = turn_of(bench)
+    ended = bench.kernel._world.state.ended[order.intent_id]
+    sending.move(turn, ended, IntentState.PENDING, Reading(state=IntentState.PENDING))
+    assert [act.actor for act in turn.acts if isinstance(act, CloseGate)] == ["S4"]
+    assert ended.state is IntentState.FILLED
+
+
+def test_an_order_whose_request_has_not_ended_is_never_proved_absent():
+    bench = Bench()
+    bench.send_signal(accounts=(A,))
+    (order,) = bench.orders()
+    bench.kernel._world.state.intents[order.intent_id].state = IntentState.UNKNOWN
+    for _ in range(5):
+        bench.now += 10 * NS_PER_S
+        sending.after_read(turn_of(bench), A, 10)
+    assert len(bench.kernel.reservations(A)) == 1
+
+
+def test_the_silence_of_a_stage_ends_nothing_that_has_ended():
+    bench = Bench()
+    step = bench.feed_signal(accounts=(A,))
+    (act,) = [act for act in step.acts if isinstance(act, AskStage)]
+    ask = bench.kernel._world.live.paths.asks[act.ask_id]
+    bench.kernel._world.state.signals.clear()
+    turn = turn_of(bench)
+    path.give_up_on(turn, ask)
+    assert turn.facts == []
+
+
+def test_a_disk_that_is_well_blocks_nothing():
+    bench = Bench()
+    assert bench.feed(StorageSeen(flush_ms=1, free_mb=100_000)).facts == ()
+
+
+def test_a_resume_resets_what_had_stopped_and_no_other_breaker():
+    bench = Bench()
+    bench.feed(TripBreaker(breaker="A3", subject=A, actor="ann", reason="look"))
+    bench.feed(EmergencyStop(stop_id="x", actor="ann", reason="fear"))
+    bench.feed(Resume(stop_id="x", actor="bob", reason="calm again"))
+    assert bench.kernel.stop_id is None
+    assert bench.kernel._world.state.board.get("A3", A) is not None
+
+
+def test_advice_that_is_over_makes_room_for_the_next():
+    bench = Bench()
+    for hour, source in ((0, "pattern_detection"), (2, "continuous_improvement")):
+        until_ns = START + (hour + 1) * HOUR_NS
+        advice = RiskAdvice(source=source, scale=D("0.5"), until_ns=until_ns, text="less")
+        bench.kernel.apply(RiskAdvised(advice=advice), START + hour * HOUR_NS)
+    (left,) = bench.kernel._world.state.advice.values()
+    assert left.source == "continuous_improvement"

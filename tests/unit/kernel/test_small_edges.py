@@ -17,13 +17,17 @@ from orchestrator.kernel.safety.board import Board
 from orchestrator.kernel.safety.breakers.m2_spread import SpreadRing
 from orchestrator.kernel.safety.breakers.s5_storage import s5_storage
 from orchestrator.kernel.safety.covariance import Covariance
-from orchestrator.model.facts import BreakerMoved
-from orchestrator.model.limits import BreakerLimits
+from orchestrator.kernel.safety.headroom import Headroom, _Bound, _largest, headroom
+from orchestrator.kernel.safety.overrides import made, moved
+from orchestrator.model.facts import BreakerMoved, OverrideSet
+from orchestrator.model.limits import AccountLimits, BreakerLimits
 from orchestrator.model.market import Candle, History
+from orchestrator.model.money import InstrumentSpec, Side
 from orchestrator.model.safety import BreakerState, Scope
 from orchestrator.model.time import HOUR_NS
 from orchestrator.model.venue import Account, ClientExtensions, Order, Trade, Transaction
 from tests.unit.kernel.ledger_makers import ACCOUNT, intent, nobody
+from tests.unit.kernel.safety_makers import funds_of, view_of
 
 D = Decimal
 OURS = intent_id("s1", ACCOUNT, "1")
@@ -164,3 +168,47 @@ def test_a_currency_without_an_amount_changes_nothing_and_rows_are_made_once():
     assert known.correlation(padded, eur) == known.correlation(eur, padded) == pytest.approx(1.0)
     rows = known._rows()
     assert known._rows() is rows
+
+
+# -- headroom and overrides ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["market", "factors", "funds", "totals"])
+def test_without_a_figure_there_is_no_room(missing):
+    view = view_of(**{missing: None})
+    assert headroom(view, view.spec, Side.BUY, D("0.002")) == Headroom(D(0), "unknown")
+
+
+def test_with_every_place_taken_there_is_no_room_and_with_one_left_there_is():
+    places = AccountLimits().max_concurrent_trades
+    for taken, binds in ((places, True), (places - 1, False)):
+        view = view_of(funds=funds_of(open_count=taken))
+        found = headroom(view, view.spec, Side.BUY, D("0.002"))
+        assert (found == Headroom(D(0), "C11")) is binds
+
+
+def test_the_venues_largest_position_bounds_the_room_together_with_what_is_held():
+    spec = InstrumentSpec(name="EUR_USD", maximum_position_size=D(700))
+    found = headroom(view_of(position_units=D(300)), spec, Side.BUY, D("0.002"))
+    assert found == Headroom(D(400), "C09")
+
+
+def test_a_room_a_hair_below_a_step_is_a_step_less():
+    hair = _Bound("C10", D("2999.99999999999999999999999999999999"), lambda units: 3 * units)
+    assert _largest(hair, InstrumentSpec(name="EUR_USD")) == 999
+    whole = _Bound("C10", D(3_000), lambda units: 3 * units)
+    assert _largest(whole, InstrumentSpec(name="EUR_USD")) == 1_000
+
+
+def override(value):
+    return made(OverrideSet(
+        override_id=f"o{value}", limit="risk_per_trade", scope=Scope.ACCOUNT, subject="a",
+        value=D(value), was=D("0.02"), loosens=True, actor="ann", role="admin", reason="r",
+        until_ns=5, uses_max=1,
+    ), 1)  # fmt: skip
+
+
+def test_of_two_loosenings_the_looser_holds_whichever_came_first():
+    wide, wider = override("0.03"), override("0.05")
+    for each in ((wide, wider), (wider, wide)):
+        assert moved(AccountLimits(), each).risk_per_trade == D("0.05")
