@@ -193,11 +193,7 @@ class FrontDesk:
         if await self._safety.take_up_other_stop():
             return self._refused(actor, "resume", _STOPPED_ANEW)
         if self._kernel.stop_id is None and self._resumed == stop_id:
-            # Resumed already, but the latch could not be removed, or the resume not be written
-            # down at once: only that is left to do.
-            if not self._engine.durable:
-                return _NOT_WRITTEN
-            return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
+            return await self._resume_again(actor, reason)
         epoch = await self._epoch_of_resume()
         if isinstance(epoch, Refused):
             return self._refused(actor, "resume", epoch)
@@ -209,6 +205,17 @@ class FrontDesk:
         if stood == stop_id and self._kernel.stop_id is None:
             self._resumed = stop_id
         return await self._reopen(answer) if isinstance(answer, Done) else answer
+
+    async def _resume_again(self, actor: str, reason: str) -> Done | Refused:
+        """Resumed already, but the latch could not be removed, or the resume not be written down
+        at once: only that is left to do, and it takes a person with a reason, too.
+        """
+        if not (actor.strip() and reason.strip()):
+            return self._refused(actor, "resume", _NOBODY)
+        self._engine.handle(Noted(actor=actor, action="resume", text=f"again: {reason}"))
+        if not self._engine.durable:
+            return _NOT_WRITTEN
+        return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
 
     async def _epoch_of_resume(self) -> int | Refused:
         """A new epoch, when the audit chain verifies and nobody has stopped again meanwhile."""
@@ -487,6 +494,9 @@ class FrontDesk:
 
 _STOPPED_ANEW = Refused(
     status=409, title="Stopped anew", detail="Somebody has stopped again while this was resumed."
+)
+_NOBODY = Refused(
+    status=409, title="Still stopped", detail="A resume names its actor and gives its reason."
 )
 _NOT_WRITTEN = Refused(
     status=503, title="Not written down",

@@ -244,6 +244,9 @@ def test_every_endpoint_of_oandapyv20(popular):
 
 def test_the_latest_candles_of_several_specifications(venue):
     path = f"/v3/accounts/{USD}/candles/latest?candleSpecifications="
+    # A minute or an hour that has no price yet has no candle that is running.
+    venue.price("EUR_USD", "1.08500", "1.08510")
+    venue.price("USD_JPY", "149.500", "149.510")
     answer = venue.get(path + "EUR_USD:M1:BM,USD_JPY:H1:A&smooth=true")["latestCandles"]
     assert [(a["instrument"], a["granularity"]) for a in answer] == [
         ("EUR_USD", "M1"), ("USD_JPY", "H1"),

@@ -22,7 +22,7 @@ def test_a_rogue_agent_rejects_its_signal_by_name_and_the_rest_goes_on(tmp_path:
     """Goal: fail closed, and stay up (SAFETY 12). Each crime is followed by an honest signal."""
     assert "rogue.py:Rogue" in ROGUE_TOML
     with Service(tmp_path, toml=ROGUE_TOML, **BUSY) as service:
-        service.start().wait_up()
+        _warm(service.start().wait_up())
         for number, crime in enumerate(CRIMES):
             ends = _ends(service, f"crime-{number:02d}", crime)
             for account_id, end in ends.items():
@@ -42,10 +42,20 @@ def test_an_agent_that_raises_an_interrupt_does_not_end_the_service(tmp_path: Pa
     """Goal: also BaseException costs an agent's own opinion only (SAFETY 12). A real Ctrl-C never
     arrives as an exception within an agent: the server has its own signal handlers."""
     with Service(tmp_path, toml=ROGUE_TOML, **BUSY) as service:
-        service.start().wait_up()
+        _warm(service.start().wait_up())
         for end in _ends(service, "crime-90", "interrupts").values():
             assert end["outcome"] == "rejected"
         _recovers(service, 90)
+
+
+def _warm(service: Service) -> None:
+    """Every instrument has shown fresh prices (T4): a signal is refused at the door before."""
+
+    def warm() -> bool:
+        tripped = service.get("/breakers?tripped=true&limit=1000")["items"]
+        return not any(each["breaker"] == "T4" for each in tripped)
+
+    eventually("prices are warm", warm, 60, 0.2)
 
 
 def _recovers(service: Service, number: int) -> None:

@@ -486,6 +486,9 @@ def test_a_resume_whose_latch_could_not_be_removed_may_be_repeated(tmp_path, mon
                 refused = await house.desk.resume("anna", receipt.stop_id, "fine")
                 assert isinstance(refused, Refused)
                 assert house.gate.closed
+            for actor, reason in (("anna", " "), ("", "mended")):
+                assert isinstance(await house.desk.resume(actor, receipt.stop_id, reason), Refused)
+                assert house.gate.closed
             done = await house.desk.resume("anna", receipt.stop_id, "mended")
             assert isinstance(done, Done), done
             assert not house.gate.closed
