@@ -47,7 +47,7 @@ class Knowledge:
         for item in items:
             if isinstance(item, Tick):
                 self._prices_ns = now
-                if item in self._true.get(item.instrument, ()):
+                if item in self._true.get(item.instrument, ()) and self._is_news(item):
                     self._heard[item.instrument] = (now, item)
                     ticks.append(item)
             elif name == "prices" and isinstance(item, (StreamBeat, StreamUp)):
@@ -55,6 +55,11 @@ class Knowledge:
             elif name == "transactions":
                 self.account(account_id)
         return ticks
+
+    def _is_news(self, tick: Tick) -> bool:
+        """A price that comes after a later one (a line that was held up) says nothing of now."""
+        heard = self._heard.get(tick.instrument)
+        return heard is None or tick.venue_ns >= heard[1].venue_ns
 
     def account(self, account_id: AccountId) -> None:
         """The venue has said something about this account."""
