@@ -279,6 +279,8 @@ def _moved(state: State, fact: IntentMoved, at: Instant, _checks: CheckLimits) -
         return
     if record.state is not fact.state:
         record.state, record.since_ns = fact.state, at
+        if fact.state is IntentState.UNKNOWN:
+            state.generation += 1  # what waits to be sent there is checked again (O5, G2)
     record.reason = fact.reason or record.reason
     record.order_id = fact.order_id or record.order_id
     record.trade_id = fact.trade_id or record.trade_id

@@ -208,9 +208,12 @@ class SendingJudge:
             if other == order.account_id or not level or self._worth(other, quotes) is None:
                 continue
             theirs = self._bets(other, name, quotes)
+            # A later order of the same burst was checked against this one, not this against it:
+            # one that makes them less alike again would make this one look worse.
+            before = self._bets(order.account_id, name, quotes, earlier=True)
             # What strangers have resting counts as well, before and after: not summed here.
             resting = self._rests(other) or self._rests(order.account_id)
-            text = None if resting else alike(bet, own, theirs, checks.correlation_max)
+            text = None if resting else alike(bet, before, theirs, checks.correlation_max)
             if text is not None:
                 yield f"{text} with {other}"
             if opposed(bet, theirs) and not checks.opposition_allowed:
@@ -219,10 +222,14 @@ class SendingJudge:
     def _rests(self, account_id: AccountId) -> bool:
         return any(each.type in _ENTRIES for each in self._books[account_id].pending.values())
 
-    def _bets(self, account_id: AccountId, name: str, quotes: QuotesThen) -> list[Bet]:
+    def _bets(
+        self, account_id: AccountId, name: str, quotes: QuotesThen, *, earlier: bool = False
+    ) -> list[Bet]:
+        """Held and in flight; `earlier`: only what was in flight when this one was written."""
         books = self._books[account_id]
         found = held(books, quotes, [t for t in books.trades.values() if self._seen(books, t)])
-        for other in self._flying_names(name):
+        older = list(self.intents)[: list(self.intents).index(name)] if earlier else self.intents
+        for other in (flying for flying in self._flying_names(name) if flying in older):
             intent, cost = self.intents[other], self._costs.get(other)
             if intent.account_id == account_id and cost is not None:
                 found.append(
@@ -287,9 +294,16 @@ class SendingJudge:
         ]
 
     def _unseen_acts(self, account_id: AccountId) -> bool:
-        """Whether money was moved, or a stop taken away, that the journal does not know of yet."""
+        """Whether the journal does not know yet of money that was moved, a stop that was taken
+        away, or a trade that the venue closed at a price of its own.
+        """
         after = self._log.get(account_id, [])[self.applied.get(account_id, 0) :]
-        return any(tx.type == "TRANSFER_FUNDS" or tx.reason in _BY_HAND for tx in after)
+        return any(
+            tx.type == "TRANSFER_FUNDS"
+            or tx.reason in _BY_HAND
+            or (tx.type == "ORDER_FILL" and tx.reason != "MARKET_ORDER")
+            for tx in after
+        )
 
     def _slack(self, account_id: AccountId) -> Decimal:
         level = self._books[account_id].last_id == self.applied.get(account_id, 0)

@@ -195,6 +195,20 @@ def test_while_an_order_is_unknown_its_account_and_instrument_get_no_new_risk():
     assert "unknown" not in bench.ends(elsewhere.signal_id)[A].reason
 
 
+def test_what_waits_to_be_sent_meets_the_unknown_order_at_the_gate():
+    """G2: it was checked a moment before, and has not left yet."""
+    bench = Bench()
+    _, order = one_order(bench)
+    bench.wait(11)
+    bench.send_signal(strategy="other", accounts=(A,))
+    (waiting,) = bench.orders()
+    assert bench.kernel.may_send(waiting.intent_id, bench.now) is None
+    lose(bench, order)
+    objection = bench.kernel.may_send(waiting.intent_id, bench.now)
+    assert objection is not None
+    assert f"order {order.intent_id} on" in objection
+
+
 def test_an_unknown_order_is_filled_by_the_log():
     bench = Bench()
     signal, order = one_order(bench)
