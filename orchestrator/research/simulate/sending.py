@@ -211,9 +211,10 @@ class SendingJudge:
             # A later order of the same burst was checked against this one, not this against it:
             # one that makes them less alike again would make this one look worse.
             before = self._bets(order.account_id, name, quotes, earlier=True)
+            others = self._bets(other, name, quotes, earlier=True)
             # What strangers have resting counts as well, before and after: not summed here.
             resting = self._rests(other) or self._rests(order.account_id)
-            text = None if resting else alike(bet, before, theirs, checks.correlation_max)
+            text = None if resting else alike(bet, before, others, checks.correlation_max)
             if text is not None:
                 yield f"{text} with {other}"
             if opposed(bet, theirs) and not checks.opposition_allowed:
