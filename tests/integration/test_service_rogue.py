@@ -12,7 +12,10 @@ from tests.integration.processes import (
     eventually,
 )
 
-ROGUE_TOML = BUSY_TOML.replace("lenient.py:Yes", "rogue.py:Rogue")
+# Honest signals go to both accounts: that makes them alike, which C16 would refuse.
+ROGUE_TOML = BUSY_TOML.replace("lenient.py:Yes", "rogue.py:Rogue").replace(
+    "[limits]\n", "[limits]\ncorrelation_max = 1\n"
+)
 CRIMES = (
     "raises", "exits", "is silent", "is late", "says NaN", "speaks of another", "says nonsense",
 )  # fmt: skip
