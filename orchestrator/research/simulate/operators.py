@@ -131,7 +131,9 @@ class Operator:
             world.judge.blame("INV-07", f"an emergency stop was refused: {receipt.detail}")
             return
         world.tell(f"emergency stop of {accounts or 'all'}: {receipt.stop_id} {receipt.persisted}")
-        if receipt.persisted or not named:
+        # Where the latch takes long the receipt comes late: somebody may have resumed it by then.
+        ended = receipt.stop_id in world.judge.standing.resumed
+        if (receipt.persisted or not named) and not ended:
             world.judge.promise(frozenset(named or ACCOUNTS), liquidate=liquidate, whole=not named)
         if world.fates.strikes("crash_in_stop"):
             after_s = world.fates.dice("crash_in_stop").uniform(*_AFTER_STOP_S)

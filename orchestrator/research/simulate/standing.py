@@ -67,6 +67,7 @@ class Standing:
         self.trips: dict[tuple[str, str], Trip] = {}
         self.tripped_ns: dict[tuple[str, str], Instant] = {}  # when each last tripped
         self.disabled: set[AccountId] = set()
+        self.resumed: set[str] = set()  # stops that are over, for ever
         self.days: dict[AccountId, Day] = {}
         self.mode = SystemMode.STARTING
         self.epoch = 0
@@ -144,6 +145,7 @@ class Standing:
     def _end_stops(self, fact: Resumed) -> None:
         if not fact.actor or fact.actor == "kernel":
             self._blame("INV-07", f"stop {fact.stop_id} was resumed by nobody")
+        self.resumed.add(fact.stop_id)
 
     def _today(self, subject: str) -> str:
         """Days begin where an account is known again, which may be long after 17:00."""
