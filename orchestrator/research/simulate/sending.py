@@ -30,6 +30,7 @@ _SLACK_BEHIND = Decimal("1.10")
 _ENTRIES = frozenset(("LIMIT", "STOP", "MARKET_IF_TOUCHED"))
 # Of an order's cancel: somebody asked for it. What a fill brings about is no surprise.
 _BY_HAND = frozenset(("CLIENT_REQUEST", "CLIENT_REQUEST_REPLACED"))
+_MONEY_MOVED = frozenset(("TRANSFER_FUNDS", "DAILY_FINANCING", "DIVIDEND_ADJUSTMENT"))
 _OVER = frozenset((
     IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.ABSENT,
     IntentState.BLOCKED, IntentState.EXPIRED,
@@ -209,13 +210,14 @@ class SendingJudge:
                 continue
             theirs = self._bets(other, name, quotes)
             # A later order of the same burst was checked against this one, not this against it:
-            # one that makes them less alike again would make this one look worse.
+            # one that makes them less alike again would make this one look worse. Checks that were
+            # made again before the first byte (G2) counted both; either may have been asked.
             before = self._bets(order.account_id, name, quotes, earlier=True)
             others = self._bets(other, name, quotes, earlier=True)
             # What strangers have resting counts as well, before and after: not summed here.
             resting = self._rests(other) or self._rests(order.account_id)
             text = None if resting else alike(bet, before, others, checks.correlation_max)
-            if text is not None:
+            if text is not None and alike(bet, own, theirs, checks.correlation_max) is not None:
                 yield f"{text} with {other}"
             if opposed(bet, theirs) and not checks.opposition_allowed:
                 yield f"C19 {other} has the opposite"
@@ -300,7 +302,7 @@ class SendingJudge:
         """
         after = self._log.get(account_id, [])[self.applied.get(account_id, 0) :]
         return any(
-            tx.type == "TRANSFER_FUNDS"
+            tx.type in _MONEY_MOVED
             or tx.reason in _BY_HAND
             or (tx.type == "ORDER_FILL" and tx.reason != "MARKET_ORDER")
             for tx in after
