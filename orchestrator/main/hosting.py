@@ -25,6 +25,7 @@ from orchestrator.main.logs import set_up_logs
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.summary import Summary, summarise
+from orchestrator.main.unwired import refuse_unwired
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
@@ -61,6 +62,7 @@ class Service:
 
     def __init__(self, settings: Settings, wishes: Wishes) -> None:
         """Opens and locks the state folder: StoreError, StoreLocked, OSError with plain texts."""
+        refuse_unwired(settings)
         self.settings = settings
         self.wishes = wishes
         self.system: System | None = None

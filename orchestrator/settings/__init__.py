@@ -1,8 +1,9 @@
 """Environment, `.env` and one optional TOML file -> one frozen, validated `Settings`."""
 
 from orchestrator.settings.kinds import ClassFile, PaperAccount
-from orchestrator.settings.load import SettingsError, load_settings
+from orchestrator.settings.load import load_settings
 from orchestrator.settings.settings import Settings
+from orchestrator.settings.sources import SettingsError
 from orchestrator.settings.tables import (
     AccountSettings,
     AgentSettings,

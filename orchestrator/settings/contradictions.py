@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from orchestrator.settings.fields import Fields
+from orchestrator.settings.fields import URLS, Fields
 from orchestrator.settings.kinds import percent
+from orchestrator.settings.urls import SecretUrl
 
 
 class Contradiction(NamedTuple):
@@ -33,6 +34,7 @@ def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
             _live,
             _hosts,
             _live_prices,
+            _passwords,
             _known,
         )
         for problem in rule(settings)
@@ -176,6 +178,20 @@ def _hosts(settings: Fields) -> Iterator[Contradiction]:
             ("oanda_stream_url", "oanda_base_url", "oanda_environment"),
             "on paper it needs OANDA_BASE_URL as well, else the embedded venue is used",
         )
+
+
+def _passwords(settings: Fields) -> Iterator[Contradiction]:
+    """A password that stands apart must have a place to go, and be the only one."""
+    for field in URLS:
+        apart = field.replace("_url", "_password")
+        if getattr(settings, apart) is None:
+            continue
+        url: SecretUrl | None = getattr(settings, field)
+        if url is None or not url.is_server:
+            text = f"there is no server in {field.upper()} that it could be for"
+            yield Contradiction((apart, field), text)
+        elif url.has_password:
+            yield Contradiction((apart, field), f"{field.upper()} holds a password already")
 
 
 def _known(settings: Fields) -> Iterator[Contradiction]:

@@ -12,7 +12,6 @@ from orchestrator.model.signals import Role
 from orchestrator.settings.hours import HoursSettings
 from orchestrator.settings.kinds import (
     AccountIds,
-    BrokerUrl,
     DayFraction,
     DrawdownFraction,
     Frozen,
@@ -20,10 +19,7 @@ from orchestrator.settings.kinds import (
     PaperAccount,
     PaperAccounts,
     RiskFraction,
-    StoreUrl,
     TradeCount,
-    VenueUrl,
-    path_of_store,
 )
 from orchestrator.settings.profiles import ProfileSettings
 from orchestrator.settings.tables import (
@@ -33,6 +29,7 @@ from orchestrator.settings.tables import (
     LimitSettings,
     StrategySettings,
 )
+from orchestrator.settings.urls import BrokerUrl, SecretUrl, StoreUrl, VenueUrl, path_of_store
 
 D = Decimal
 TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers", "hours")
@@ -51,6 +48,10 @@ def _agents_only(agents: dict[Role, AgentSettings]) -> dict[Role, AgentSettings]
     if Role.EXECUTION_ENGINE in agents:
         raise ValueError("the execution engine is no agent and cannot be replaced")
     return agents
+
+
+Password = Annotated[SecretStr | None, Field(examples=["the-password"])]
+URLS = ("database_url", "timescale_url", "message_broker_url")
 
 
 class Fields(Frozen):
@@ -98,10 +99,18 @@ class Fields(Frozen):
     state_dir: Path = Path("state")
     store_sync: Literal["full", "normal"] = "full"
     database_url: Annotated[
-        StoreUrl | None, Field(examples=["sqlite:///state/orchestrator.db"])
+        StoreUrl | None,
+        Field(examples=["postgresql://user:password@localhost/trading_system"]),
     ] = None
-    timescale_url: Annotated[StoreUrl | None, Field(examples=["sqlite:///state/market.db"])] = None
-    message_broker_url: Annotated[BrokerUrl | None, Field(examples=[""])] = None
+    database_password: Password = None
+    timescale_url: Annotated[
+        StoreUrl | None, Field(examples=["postgresql://user:password@localhost/market_data"])
+    ] = None
+    timescale_password: Password = None
+    message_broker_url: Annotated[BrokerUrl | None, Field(examples=["redis://localhost:6379"])] = (
+        None
+    )
+    message_broker_password: Password = None
     event_retention_hours: Annotated[int, Field(ge=1, le=87_600)] = 24
     orchestrator_config: Annotated[Path | None, Field(examples=["orchestrator.toml"])] = None
 
@@ -169,19 +178,32 @@ class Fields(Frozen):
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file of journal and state."""
+        """The SQLite file of journal and state; ValueError where they are in PostgreSQL."""
         if self.database_url:
             return path_of_store(self.database_url)
         return self.state_dir / "orchestrator.db"
 
     @property
     def market_data_path(self) -> Path:
-        """The SQLite file of ticks and candles."""
+        """The SQLite file of ticks and candles; ValueError where they are in PostgreSQL."""
         return (
             path_of_store(self.timescale_url)
             if self.timescale_url
             else self.state_dir / "market.db"
         )
+
+    def address_of(self, field: str) -> str | None:
+        """The whole URL of one of URLS, with its password: for who connects, and for nobody else.
+
+        None: unset. Ask again for each new connection: the password may have been changed.
+        """
+        url: SecretUrl | None = getattr(self, field)
+        if url is None:
+            return None
+        password: SecretStr | None = getattr(self, field.replace("_url", "_password"))
+        if password is None:
+            return url.get_secret_value()
+        return url.with_password(password.get_secret_value())
 
     def token_of(self, account_id: str) -> SecretStr | None:
         """The account's own token, else the general one; None only on paper."""

@@ -3,10 +3,8 @@
 import math
 import re
 from decimal import Decimal
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, cast
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -151,73 +149,6 @@ PaperAccounts = Annotated[
     AfterValidator(_no_twin_accounts),
     Field(min_length=1),
 ]
-
-
-def split_url(value: str) -> SplitResult:
-    """The parts of a URL; ValueError, without the URL (it may hold a password), if it is none."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a readable URL") from None
-    return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address never leaves this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _venue_url(value: str) -> str:
-    parts = split_url(value)
-    host = parts.hostname
-    if parts.scheme not in {"http", "https"} or not host:
-        raise ValueError("must be an https:// address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must hold no user, password, query or fragment")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must be https://; plain http is allowed to this machine only")
-    return value.rstrip("/")
-
-
-VenueUrl = Annotated[str, AfterValidator(_venue_url)]
-
-
-def _broker_url(value: str) -> str:
-    parts = split_url(value)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("must be a redis:// or rediss:// address with a host")
-    raise ValueError(
-        "this version has the in-process broker only, Redis comes later: leave it unset"
-    )
-
-
-BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
-
-
-def _store_url(value: str) -> str:
-    parts = split_url(value)
-    if parts.scheme in {"postgresql", "postgres"} and parts.hostname and parts.path.strip("/"):
-        raise ValueError(
-            "this version stores in SQLite only, PostgreSQL comes later: leave it unset,"
-            " or give sqlite:///FILE"
-        )
-    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < len("/f"):
-        raise ValueError("must be sqlite:///FILE (three slashes; four for an absolute path)")
-    return value
-
-
-StoreUrl = Annotated[str, AfterValidator(_store_url)]
-
-
-def path_of_store(url: str) -> Path:
-    """sqlite:///a.db -> a.db, sqlite:////var/a.db -> /var/a.db."""
-    return Path(urlsplit(url).path.removeprefix("/"))
 
 
 class ClassFile(Frozen):

@@ -5,9 +5,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
-from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -15,10 +14,17 @@ from orchestrator.model.signals import Role
 from orchestrator.settings.contradictions import Contradiction
 from orchestrator.settings.fields import TABLES
 from orchestrator.settings.settings import Settings, toml_key
+from orchestrator.settings.sources import Problem, SettingsError, Text, read_env_file, texts_of
 
 CONFIG = "orchestrator.toml"
 VARIABLES = tuple(
     field for field in Settings.model_fields if field not in {*TABLES, "account_tokens"}
+)
+# The variables that may also stand in a file of their own, named by NAME_FILE.
+SECRETS = tuple(
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if name in VARIABLES and "Secret" in str(field.annotation)
 )
 
 _PLAIN = {
@@ -37,23 +43,6 @@ _PLAIN = {
 }
 
 
-class SettingsError(Exception):
-    """Settings that cannot be used. The text has a line for each one that is wrong: its name, what
-    is wrong with it, and a right example; never a secret."""
-
-
-class Problem(NamedTuple):
-    """One line of a SettingsError."""
-
-    name: str
-    text: str
-    example: str = ""
-
-    def __str__(self) -> str:
-        example = f"  (for example {self.example})" if self.example else ""
-        return f"{self.name}: {self.text}{example}"
-
-
 def load_settings(
     env: Mapping[str, str] | None = None,
     env_file: str | Path | None = ".env",
@@ -62,28 +51,25 @@ def load_settings(
     """The settings in force; SettingsError if any is wrong.
 
     The environment goes before `.env`, that before the TOML file, that before the defaults. An
-    empty variable counts as unset; variables that are not ours are ignored. `env` None = the
-    process's own; `env_file` None = no such file; `config` goes before ORCHESTRATOR_CONFIG.
+    empty variable counts as unset; variables that are not ours are ignored; a secret may stand in
+    a file that NAME_FILE names. `env` None = the process's own; `env_file` None = no such file;
+    `config` goes before ORCHESTRATOR_CONFIG.
     """
-    environment = dict(os.environ if env is None else env)
-    in_file = _read_env_file(env_file)
-    texts = {**in_file, **{name: text for name, text in environment.items() if text.strip()}}
-
+    problems: list[Problem] = []
+    layers = ((str(env_file), read_env_file(env_file)), ("environment", _own(env)))
+    texts = texts_of(layers, SECRETS, problems)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for field in VARIABLES:
-        text = texts.get(field.upper(), "").strip()
-        if text:
-            values[field] = _spelled(field, text)
-            own = environment.get(field.upper(), "").strip()
-            sources[field] = "environment" if own else str(env_file)
-
-    problems: list[Problem] = []
+        if text := texts.get(field.upper()):
+            values[field] = _spelled(field, text.value)
+            sources[field] = text.source
     named = str(config) if config is not None else values.get("orchestrator_config")
     path, tables = _read_config(named, problems)
     for table, content in tables.items():
         values[table] = content
         sources[table] = str(path)
+    texts |= texts_of(layers, _token_names(tables), problems)
     values["account_tokens"] = _tokens(tables.get("accounts"), texts, problems)
 
     settings = _validated(values, path, problems)
@@ -94,21 +80,14 @@ def load_settings(
     return settings.with_sources(sources)
 
 
+def _own(env: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if env is None else env
+
+
 def _spelled(field: str, text: str) -> str:
     """Choices are read in any case (LOG_LEVEL=INFO)."""
     choices = get_args(Settings.model_fields[field].annotation)
     return text.lower() if text.lower() in choices else text
-
-
-def _read_env_file(env_file: str | Path | None) -> dict[str, str]:
-    if env_file is None or not Path(env_file).is_file():
-        return {}
-    try:
-        # No interpolation: a "$" in a token is a "$".
-        found = dotenv_values(env_file, interpolate=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{env_file} cannot be read: {type(exc).__name__}") from None
-    return {name: text for name, text in found.items() if text and text.strip()}
 
 
 def _read_config(named: str | None, problems: list[Problem]) -> tuple[Path | None, dict[str, Any]]:
@@ -132,8 +111,15 @@ def _read_config(named: str | None, problems: list[Problem]) -> tuple[Path | Non
     return path, {table: found[table] for table in TABLES if table in found}
 
 
+def _token_names(tables: Mapping[str, object]) -> list[str]:
+    """The variables that accounts name by `token_env`, each once; one of ours is read already."""
+    accounts = _table(tables.get("accounts")).values()
+    names = (_table(account).get("token_env") for account in accounts)
+    return sorted({name for name in names if isinstance(name, str)} - set(SECRETS))
+
+
 def _tokens(
-    accounts: object, texts: Mapping[str, str], problems: list[Problem]
+    accounts: object, texts: Mapping[str, Text], problems: list[Problem]
 ) -> dict[str, SecretStr]:
     """The tokens that accounts name by `token_env`."""
     tokens: dict[str, SecretStr] = {}
@@ -141,8 +127,8 @@ def _tokens(
         name = _table(account).get("token_env")
         if not isinstance(name, str):
             continue
-        if token := texts.get(name, "").strip():
-            tokens[account_id] = SecretStr(token)
+        if token := texts.get(name):
+            tokens[account_id] = SecretStr(token.value)
         else:
             problems.append(
                 Problem(name, f'is unset, but accounts."{account_id}".token_env names it')

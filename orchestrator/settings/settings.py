@@ -12,12 +12,13 @@ from pydantic_core import PydanticCustomError
 from orchestrator.model.limits import BreakerLimits, CheckLimits
 from orchestrator.settings.contradictions import contradictions
 from orchestrator.settings.fields import TABLES, Fields
-from orchestrator.settings.kinds import ClassFile, PaperAccount, is_loopback
+from orchestrator.settings.kinds import ClassFile, PaperAccount
+from orchestrator.settings.urls import SecretUrl, is_loopback
 
 # Where a service runs and what it keeps where: not a part of what it decides.
 PLACES = frozenset(
-    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "DATABASE_URL", "TIMESCALE_URL", "LOG_LEVEL",
-     "PAPER_PORT", "ORCHESTRATOR_CONFIG")
+    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "DATABASE_URL", "TIMESCALE_URL",
+     "MESSAGE_BROKER_URL", "LOG_LEVEL", "PAPER_PORT", "ORCHESTRATOR_CONFIG")
 )  # fmt: skip
 
 
@@ -105,6 +106,8 @@ def _shown(value: object) -> str:
     match value:
         case None:
             text = ""
+        case SecretUrl():
+            text = value.shown
         case SecretStr():
             text = "***"
         case bool():

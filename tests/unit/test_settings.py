@@ -19,6 +19,7 @@ from orchestrator.settings.profiles import ProfileSettings
 
 ACCOUNT = "101-001-1000001-001"
 SECRET = "7f3c-do-not-show"
+SERVERS = ("DATABASE_URL", "TIMESCALE_URL", "MESSAGE_BROKER_URL")
 
 
 @pytest.fixture(autouse=True)
@@ -168,9 +169,61 @@ BAD = {
     "LOG_LEVEL": ["loud"],
     "SEED": ["-1", "1.5", "x"],
     "STORE_SYNC": ["off"],
-    "DATABASE_URL": ["postgresql://u:p@localhost/trading_system", "mysql://x/y", "sqlite://", "db"],
-    "TIMESCALE_URL": ["postgresql://u:p@localhost/market_data", "sqlite:///"],
-    "MESSAGE_BROKER_URL": ["redis://localhost:6379", "amqp://x", "redis://", "redis://h:port"],
+    "DATABASE_URL": [
+        "mysql://x/y",
+        "sqlite://",
+        "sqlite://host/f",
+        "db",
+        "postgresql://",
+        "postgresql:///db",
+        "postgresql://localhost",
+        "postgresql://localhost/",
+        "postgresql://localhost:0/db",
+        "postgresql://localhost:x/db",
+        "postgresql://local host/db",
+        "postgresql://[::1/db",
+        "postgresql://u:12/3@localhost/db",
+        "postgresql://u:12#3@localhost/db",
+        "postgresql://u:12?3@localhost/db",
+        "postgresql://u@localhost/db?password=x",
+        "postgresql://u@localhost/db?ssl_mode=verify-full",
+        "postgresql://u@localhost/db?sslmode=verify",
+        "postgresql://u@localhost/db?sslmode=verify-full&sslmode=disable",
+        "postgresql://u@localhost/db?sslrootcert=/no/such/file",
+        # Unencrypted beyond this machine, or not verified.
+        "postgresql://db.example.com/db?sslmode=disable",
+        "postgresql://db.example.com/db?sslmode=prefer",
+        "postgresql://10.0.0.1/db?sslmode=require",
+        "postgresql://10.0.0.1/db?sslmode=verify-ca",
+        "postgresql://localhost,db.example.com/db?sslmode=disable",
+        "postgresql://u@/db?host=db.example.com&sslmode=disable",
+        "postgresql://u@localhost/db?host=db.example.com&sslmode=disable",
+    ],
+    "TIMESCALE_URL": ["postgresql://db.example.com/market_data?sslmode=allow", "sqlite:///"],
+    "MESSAGE_BROKER_URL": [
+        "amqp://x",
+        "redis://",
+        "redis://h:port",
+        "redis://h:port",
+        "redis://localhost/one",
+        "redis://localhost/1/2",
+        "redis://localhost,127.0.0.1",
+        "redis://u:12/3@localhost",
+        "redis://u:12#3@localhost",
+        "redis://localhost?password=x",
+        "unix://host/run/redis.sock",
+        "unix://",
+        "unix:/run/redis.sock?ssl_ca_certs=x",
+        "redis+sentinel://localhost",
+        "redis+sentinel:///name",
+        # Unencrypted beyond this machine, or not verified.
+        "redis://redis:6379",
+        "redis://10.0.0.1:6379",
+        "redis+sentinel://localhost,10.0.0.1/main",
+        "rediss://redis:6379?ssl_cert_reqs=none",
+        "rediss://redis:6379?ssl_check_hostname=false",
+        "rediss://redis:6379?ssl_ca_certs=/no/such/file",
+    ],
     "EVENT_RETENTION_HOURS": ["0", "1.5"],
     "PAPER_PORT": ["70000"],
     "PAPER_MARKET_HOURS": ["never"],
@@ -195,11 +248,17 @@ def test_a_bad_value_is_refused_by_its_name_with_a_right_example(name: str, text
 
 def test_every_variable_has_a_bad_value_in_these_tests():
     free_form = {"OANDA_API_KEY", "STATE_DIR", "ORCHESTRATOR_CONFIG"}
+    free_form |= {name.replace("_URL", "_PASSWORD") for name in SERVERS}
     assert {field.upper() for field in VARIABLES} == set(BAD) | free_form
 
 
 @pytest.mark.parametrize(
-    "field", sorted(set(VARIABLES) - {"message_broker_url", "orchestrator_config"})
+    "field",
+    sorted(
+        set(VARIABLES)
+        - {"orchestrator_config"}
+        - {name.replace("_URL", "_PASSWORD").lower() for name in SERVERS}
+    ),
 )
 def test_the_example_of_each_variable_is_a_right_one(field: str):
     needed = {
@@ -344,7 +403,7 @@ def test_a_secret_is_never_shown():
 def test_a_refusal_shows_no_secret():
     said = refusal(
         **{**PRACTICE, "SEED": "x"},
-        DATABASE_URL=f"postgresql://u:{SECRET}@h/db",
+        DATABASE_URL=f"postgresql://u:{SECRET}@h/db?sslmode=disable",
         TIMESCALE_URL=f"mysql://u:{SECRET}@h/db",
         MESSAGE_BROKER_URL=f"redis://u:{SECRET}@h:6379",
         OANDA_BASE_URL=f"https://u:{SECRET}@h",
@@ -376,18 +435,156 @@ def test_sqlite_addresses_name_their_file():
     assert settings.market_data_path == Path("/var/m.db")
 
 
+GOOD = {
+    "DATABASE_URL": [
+        "postgresql://user:pass@localhost/trading_system",
+        "postgres://user:pass@[::1]:5433/trading_system",
+        "postgresql://localhost/db?sslmode=disable",
+        "postgresql://u@/db?host=/var/run/postgresql",
+        "postgresql://u@%2Fvar%2Frun%2Fpostgresql/db?sslmode=disable",
+        "postgresql://u:p@db.example.com:5432/db",
+        "postgresql://u:p@a.example.com,b.example.com:5433/db?target_session_attrs=read-write",
+        "postgresql://u:p%40%2F%23@db.example.com/db?sslmode=verify-full",
+    ],
+    "MESSAGE_BROKER_URL": [
+        "redis://localhost:6379",
+        "redis://127.0.0.1/3",
+        "redis://:pass@localhost:6379/",
+        "rediss://user:pass@redis.example.com:6380/1",
+        "unix:///run/redis/redis.sock",
+        "unix://user:pass@/run/redis/redis.sock?db=2",
+        "redis+sentinel://localhost:26379,127.0.0.1:26380/main",
+        "rediss+sentinel://u:p@a.example.com,b.example.com/main/2",
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "url"), [(name, url) for name in GOOD for url in GOOD[name]])
+def test_addresses_of_servers_are_taken_as_they_are(name: str, url: str):
+    assert load(**{name: url}).address_of(name.lower()) == url
+
+
+def test_certificates_that_an_address_names_must_be_there(tmp_path: Path):
+    (tmp_path / "ca.pem").write_text("x")
+    load(MESSAGE_BROKER_URL="rediss://h?ssl_ca_certs=ca.pem")
+    load(DATABASE_URL=f"postgresql://h/db?sslrootcert={tmp_path}/ca.pem")
+
+
+MISPLACED = [
+    "{}", "redis:{}", "postgresql:{}", "{}://h/db", "postgresql://u:{}#x@h/db",
+    "postgresql://u:1{}@h:x/db", "postgresql://u:1/{}@h/db", "postgresql://u:1?{}@h/db",
+    "postgresql://h/db?{}", "postgresql://h/db?{}=1", "postgresql://h/db?password={}",
+    "postgresql://h/db?sslmode={}", "postgresql://h/db?sslrootcert={}", "postgresql://h:{}/db",
+    "postgresql://{}", "redis://h?{}=1", "redis://h/{}", "redis://{}:1", "redis://{}",
+    "redis://u:{}@10.0.0.1", "rediss+sentinel://{}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", MISPLACED)
+@pytest.mark.parametrize("name", SERVERS)
+def test_no_part_of_a_refused_address_is_repeated(name: str, template: str):
+    assert SECRET not in refusal(**{name: template.format(SECRET)})
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_address_or_refused_in_plain_words(text: str):
+    for name in SERVERS:
+        try:
+            settings = load_settings({name: text}, env_file=None)
+        except SettingsError as exc:
+            refused = str(exc)
+        else:
+            refused = f"  {name}: "
+            assert not text.strip() or settings.address_of(name.lower()) == text.strip()
+        assert f"  {name}: " in refused
+
+
 @pytest.mark.parametrize(
-    ("name", "url"),
+    ("name", "url", "shown"),
     [
-        ("DATABASE_URL", "postgresql://user:pass@localhost/trading_system"),
-        ("TIMESCALE_URL", "postgresql://user:pass@localhost/market_data"),
-        ("MESSAGE_BROKER_URL", "redis://localhost:6379"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@h/db", "postgresql://u:***@h/db"),
+        ("DATABASE_URL", "sqlite:///a.db", "sqlite:///a.db"),
+        ("MESSAGE_BROKER_URL", f"rediss://{SECRET}@h/1", "rediss://***@h/1"),
+        ("MESSAGE_BROKER_URL", f"unix://:{SECRET}@/s", "unix://:***@/s"),
+        ("MESSAGE_BROKER_URL", "unix:///s", "unix:///s"),
     ],
 )
-def test_what_this_version_does_not_have_is_said_plainly(name: str, url: str):
-    said = refusal(**{name: url})
-    assert "this version" in said
-    assert "leave it unset" in said
+def test_an_address_is_shown_without_its_password(name: str, url: str, shown: str):
+    settings = load(**{name: url})
+    assert (name, shown, "environment") in settings.describe()
+    seen = f"{settings} {settings!r} {settings.model_dump_json()} {settings.decisive()}"
+    assert SECRET not in seen
+
+
+def test_where_a_server_stands_is_no_part_of_the_fingerprint():
+    there = load(DATABASE_URL="postgresql://h/db", MESSAGE_BROKER_URL="rediss://h")
+    assert there.fingerprint() == load().fingerprint()
+
+
+def test_a_password_may_stand_apart_from_its_address():
+    settings = load(DATABASE_URL="postgresql://u@h/db", DATABASE_PASSWORD="p/@#%")
+    assert settings.address_of("database_url") == "postgresql://u:p%2F%40%23%25@h/db"
+    assert settings.address_of("timescale_url") is None
+    settings = load(MESSAGE_BROKER_URL="unix:///s?db=1", MESSAGE_BROKER_PASSWORD="x")
+    assert settings.address_of("message_broker_url") == "unix://:x@/s?db=1"
+    assert "x" not in {row.value for row in settings.describe()}
+    twice = refusal(DATABASE_URL="postgresql://u:p@h/db", DATABASE_PASSWORD="p")
+    assert "DATABASE_PASSWORD: DATABASE_URL holds a password already" in twice
+    assert "DATABASE_PASSWORD: there is no server" in refusal(DATABASE_PASSWORD="p")
+    assert "TIMESCALE_PASSWORD: there is no server" in refusal(
+        TIMESCALE_URL="sqlite:///f", TIMESCALE_PASSWORD="p"
+    )
+
+
+def test_a_postgresql_address_is_not_taken_for_a_file():
+    with pytest.raises(ValueError, match="not a SQLite file"):
+        _ = load(DATABASE_URL="postgresql://h/db").database_path
+
+
+# --- Secrets in files ----------------------------------------------------------------------------
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
+    file = tmp_path / "token"
+    file.write_text(f"{SECRET}\n")
+    settings = load(OANDA_API_KEY_FILE=str(file))
+    assert settings.oanda_api_key is not None
+    assert settings.oanda_api_key.get_secret_value() == SECRET
+    assert ("OANDA_API_KEY", "***", str(file)) in settings.describe()
+    config = toml(tmp_path, f'[accounts."{ACCOUNT}"]\ntoken_env = "MY_TOKEN"\n')
+    token = load(config, MY_TOKEN_FILE=str(file)).token_of(ACCOUNT)
+    assert token is not None
+    assert token.get_secret_value() == SECRET
+
+
+def test_the_environments_file_goes_before_the_env_files_value(tmp_path: Path):
+    (tmp_path / "token").write_text("new")
+    (tmp_path / ".env").write_text("OANDA_API_KEY=old\n")
+    settings = load(OANDA_API_KEY_FILE="token")
+    assert settings.oanda_api_key is not None
+    assert settings.oanda_api_key.get_secret_value() == "new"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No such file"), (b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfe", "no text"),
+     (b"x" * 70_000, "too long")],
+)  # fmt: skip
+def test_a_secrets_file_that_cannot_be_used_is_told(
+    tmp_path: Path, content: bytes | None, why: str
+):
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    said = refusal(OANDA_API_KEY_FILE="token")
+    assert "OANDA_API_KEY_FILE: token " in said
+    assert why in said
+
+
+def test_a_secret_that_stands_in_two_places_is_refused(tmp_path: Path):
+    (tmp_path / "token").write_text(SECRET)
+    said = refusal(OANDA_API_KEY="x", OANDA_API_KEY_FILE="token")
+    assert "OANDA_API_KEY: stands in OANDA_API_KEY_FILE as well" in said
+    assert SECRET not in said
 
 
 # --- The TOML file -------------------------------------------------------------------------------

@@ -1,0 +1,21 @@
+"""Settings that are right, but ask for what nothing here answers to yet.
+
+Whoever wires one of them takes its line away.
+"""
+
+from orchestrator.settings import Settings, SettingsError
+from orchestrator.settings.urls import is_postgres
+
+
+def refuse_unwired(settings: Settings) -> None:
+    """SettingsError rather than a service that would quietly use something else."""
+    wrong: list[str] = []
+    if is_postgres(settings.database_url):
+        wrong.append("DATABASE_URL: this version cannot store its journal in PostgreSQL yet")
+    if is_postgres(settings.timescale_url):
+        wrong.append("TIMESCALE_URL: this version cannot store market data in PostgreSQL yet")
+    if settings.message_broker_url is not None:
+        wrong.append("MESSAGE_BROKER_URL: this version cannot use Redis yet")
+    if wrong:
+        lines = "\n".join(f"  {text}; leave it unset" for text in wrong)
+        raise SettingsError(f"not to be had:\n{lines}")
