@@ -75,6 +75,11 @@ class Backend:
 
         return main(arguments)
 
+    def certs(self, arguments: list[str]) -> int:
+        from orchestrator.main.certs import run
+
+        return run(arguments)
+
     def doctor(self) -> Sequence[Check]:
         try:
             settings = load_settings()

@@ -26,6 +26,7 @@ _NOT_DURABLE = {
     ("main/backend.py", "_serve"): "the service's address, for the command line",
     ("main/doctor.py", "_folder"): "tries whether the folder can be written",
     ("main/summary.py", "write"): "a summary of what has ended",
+    ("main/authority.py", "_replace"): "certificates, made by a command of its own before a start",
 }
 
 

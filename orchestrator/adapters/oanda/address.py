@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orchestrator.model.errors import VenueUnreachable
+from orchestrator.model.tls import tls_trouble
 
 _LOCALHOST = "localhost"
 
@@ -103,7 +104,7 @@ async def connect(where: Endpoint, protocol: asyncio.Protocol, timeout_s: float)
     except TimeoutError as error:
         raise VenueUnreachable(f"{where.authority}: no connection in {timeout_s:g} s") from error
     except OSError as error:  # refused, DNS, TLS (ssl.SSLError is one)
-        raise VenueUnreachable(f"{where.authority}: {error}") from error
+        raise VenueUnreachable(f"{where.authority}: {tls_trouble(error) or error}") from error
     if transport.is_closing():
         raise VenueUnreachable(f"{where.authority}: closed at once")
     _probe(transport)

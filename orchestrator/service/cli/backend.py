@@ -83,6 +83,10 @@ class Backend(Protocol):
         """The drills' own command line; the exit code."""
         ...
 
+    def certs(self, arguments: list[str]) -> int:
+        """The command line of the development authority; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def trail(self) -> TrailDesk:

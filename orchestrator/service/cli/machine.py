@@ -191,6 +191,18 @@ def drill(ctx: typer.Context) -> None:
     _hand_over(backend.drill, ctx)
 
 
+def certs(ctx: typer.Context) -> None:
+    """A certificate authority for development, and certificates of it for servers: certs --help.
+
+    \b
+    Examples:
+      orchestrator certs certs --host redis.example.com --name redis
+      orchestrator certs certs --host postgres --name postgres --client node-1
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.certs, ctx)
+
+
 def _hand_over(program: Callable[[list[str]], int], ctx: typer.Context) -> NoReturn:
     """All words go to a program with a command line of its own."""
     try:

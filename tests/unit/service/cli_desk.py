@@ -134,6 +134,10 @@ class FakeBackend:
         self._call("simulate", arguments)
         return self.code
 
+    def certs(self, arguments):
+        self._call("certs", arguments)
+        return self.code
+
     def crash_sweep(self, arguments):
         self._call("crash-sweep", arguments)
         return self.code
