@@ -8,6 +8,7 @@ OrchestratorError
 │   └── VenueNonsense           an answer that cannot be read
 ├── StoreError                  a durable write or read failed
 │   ├── StoreLocked             another service holds this state folder
+│   ├── StoreFenced             another node leads: what this one writes is refused (H3)
 │   └── StoreConflict           a key that is unique for ever is there already; never retried
 ├── BusError                    broadcast
 │   └── ListenerTooSlow         a listener did not keep up and lost its place
@@ -53,6 +54,10 @@ class StoreError(OrchestratorError):
 
 class StoreLocked(StoreError):
     """Another service holds this state folder."""
+
+
+class StoreFenced(StoreError):
+    """The store's epoch is no longer this node's: another one leads. Nothing was written."""
 
 
 class StoreConflict(StoreError):
