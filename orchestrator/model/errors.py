@@ -10,6 +10,7 @@ OrchestratorError
 │   ├── StoreLocked             another service holds this state folder
 │   ├── StoreFenced             another node leads: what this one writes is refused (H3)
 │   └── StoreConflict           a key that is unique for ever is there already; never retried
+├── LeaseError                  who leads could not be read or written: nobody knows now
 ├── BusError                    broadcast
 │   └── ListenerTooSlow         a listener did not keep up and lost its place
 └── FeedError                   a replay file cannot be read: names the file and the line
@@ -65,6 +66,10 @@ class StoreConflict(StoreError):
 
     Nothing was written. The same write will fail again: it is a bug's trace, not a disk's trouble.
     """
+
+
+class LeaseError(OrchestratorError):
+    """The lease, or the board of stops, could not be read or written."""
 
 
 class BusError(OrchestratorError):

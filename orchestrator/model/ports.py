@@ -10,6 +10,7 @@ from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.events import BusSeen
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, RecordFilter
+from orchestrator.model.leading import LeaseView, StopNotice
 from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.orders import GateQuestion, WriteOutcome, WriteRequest
@@ -172,6 +173,55 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Lease(Protocol):
+    """Who may lead, told by a row that all nodes share (SAFETY H1). LeaseError: nobody knows now.
+
+    Every method is bounded by its own time-outs. One caller at a time is not needed.
+    """
+
+    async def look(self) -> LeaseView: ...
+
+    async def take(self, seen: LeaseView) -> int | None:
+        """Lead from now on; the new epoch. None when the lease has moved since it was `seen`."""
+        ...
+
+    async def renew(self) -> bool:
+        """False: it is another's by now, for good."""
+        ...
+
+    async def release(self) -> None:
+        """At an orderly end: whoever stands by need not wait."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class StopBoard(Protocol):
+    """Emergency stops as all nodes see them (SAFETY 5.2). LeaseError: not to be read now."""
+
+    async def standing(self) -> tuple[StopNotice, ...]:
+        """Those that no resume has ended, oldest first."""
+        ...
+
+    async def find(self, stop_id: str) -> StopNotice | None: ...
+
+    async def put(self, notice: StopNotice) -> None:
+        """Add it, or widen the one of that id: accounts and liquidation are only ever added."""
+        ...
+
+    async def show(self, stop_id: str, receipt: str) -> None:
+        """How far the leader has come with it."""
+        ...
+
+    async def end(self, stop_id: str, actor: str) -> None:
+        """After a recorded resume: it, and what was joined to it."""
+        ...
+
+    async def heard(self, within_s: float) -> bool:
+        """Wait until somebody says that there is a new one; False when nobody did."""
+        ...
 
 
 class MarketStore(Protocol):

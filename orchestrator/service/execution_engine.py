@@ -453,7 +453,11 @@ class ExecutionEngine:
         def done(outcome: WriteOutcome, _: Instant) -> None:
             self.venue_said(request.account_id, outcome)
 
-        self._writer.submit(request, _open, done)
+        self._writer.submit(request, self.may_reduce, done)
+
+    def may_reduce(self) -> str | None:
+        """The gate's answer to what only reduces risk (K1, INV-01): a node that leads may."""
+        return self._gate.bars_reducing()
 
     def venue_said(self, account_id: AccountId, outcome: WriteOutcome) -> None:
         """Transactions of an answer to anyone's write go through the one door."""
@@ -486,8 +490,3 @@ class ExecutionEngine:
         """The end of this life: no more reads are begun, no more health is told."""
         self._closing = True
         self._reads.close()
-
-
-def _open() -> None:
-    """The gate's answer to what only reduces risk."""
-    return

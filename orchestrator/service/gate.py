@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -22,6 +24,9 @@ _OPEN = 0
 _CLOSED = 1
 _SIZE = 4096
 _STOP, _HOLD = 0, 1  # which byte is whose
+
+
+Objection: TypeAlias = Callable[[], str]
 
 
 class Latch(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +49,19 @@ class Gate:
         self._word = map_word(folder)
         # Both bytes in one look; a byte that is neither open nor closed is closed.
         self._both = memoryview(self._word)[:2].cast("H")
+        self._leads: Objection | None = None
+        self._reduces: Objection | None = None
+
+    def lead_by(self, objection: Objection | None, reducing: Objection | None) -> None:
+        """Ask these as well, at each look: a lease's deadline for orders, and for what reduces.
+
+        None: there is one node only. They tell why not, or "".
+        """
+        self._leads, self._reduces = objection, reducing
 
     @property
     def closed(self) -> bool:
-        return self._both[0] != _OPEN
+        return self._both[0] != _OPEN or (self._leads is not None and self._leads() != "")
 
     @property
     def stopped(self) -> bool:
@@ -64,7 +78,15 @@ class Gate:
         """Why an order may not leave, while it is closed."""
         if self.stopped:
             return "the emergency stop has closed the gate"
-        return "the guard has closed the gate: the main loop was blocked"
+        if self.held:
+            return "the guard has closed the gate: the main loop was blocked"
+        return (self._leads() if self._leads is not None else "") or "the gate was closed just now"
+
+    def bars_reducing(self) -> str | None:
+        """The gate's answer to a cancel or a close: its word never stands in their way (INV-01),
+        a leadership that is over does: the node that leads now closes.
+        """
+        return None if self._reduces is None else self._reduces() or None
 
     def close(self) -> None:
         """One assignment; idempotent; safe from any thread, signal handler or process."""

@@ -140,13 +140,8 @@ class Liquidator:
             if not answer.done():
                 answer.set_result(outcome)
 
-        self._writer.submit(request, _reducing_is_never_blocked, done)
+        self._writer.submit(request, self._engine.may_reduce, done)
         return await answer
-
-
-def _reducing_is_never_blocked() -> str | None:
-    """The gate's answer to the liquidator: cancels and closes pass a closed gate (INV-01)."""
-    return None
 
 
 def _cancels(account: Account) -> list[WriteRequest]:

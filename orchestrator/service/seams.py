@@ -16,6 +16,8 @@ from typing import NoReturn
 from orchestrator.model.ports import VenueClock
 from orchestrator.model.time import NS_PER_S, Instant
 
+_AWAKE_OR_NOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def wall_ns() -> Instant:
     """UTC by the machine's wall clock, nanoseconds; for records and receipts only."""
@@ -25,6 +27,11 @@ def wall_ns() -> Instant:
 def mono_ns() -> int:
     """The machine's monotonic clock, nanoseconds; for ages, time-outs and latencies."""
     return time.monotonic_ns()
+
+
+def lease_ns() -> int:
+    """Monotonic, and counts the time in which the machine was suspended, where it can (H2)."""
+    return time.clock_gettime_ns(_AWAKE_OR_NOT)
 
 
 def block_s(seconds: float) -> None:

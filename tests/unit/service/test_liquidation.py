@@ -136,6 +136,9 @@ class Ear:
     def venue_said(self, _: AccountId, outcome: object) -> None:
         self.told.append(outcome)
 
+    def may_reduce(self) -> str | None:
+        return None
+
 
 class Scene:
     def __init__(self, seed: int = 1) -> None:

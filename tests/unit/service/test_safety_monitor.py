@@ -52,6 +52,9 @@ class FakeEngine:
     def venue_said(self, *_: object) -> None:
         pass
 
+    def may_reduce(self) -> str | None:
+        return None
+
     def stops(self) -> list[EmergencyStop]:
         return [e for e, _ in self.heard if isinstance(e, EmergencyStop)]
 

@@ -1,0 +1,88 @@
+"""The lease's row as the database keeps it, without a database; and a lease that reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from orchestrator.model.errors import LeaseError
+from orchestrator.model.leading import LeaseView
+
+TTL_MS = 5_000
+
+
+class Row:
+    """One row for all nodes. `clock_ms` is the database's, which may step as it likes."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self.epoch = 0
+        self.node = ""
+        self.holder = ""
+        self.address = ""
+        self._renewals = 0
+        self._expires_ms = 0
+
+    def view(self) -> LeaseView:
+        return LeaseView(
+            node=self.node, holder=self.holder, address=self.address, renewal=str(self._renewals),
+            left_ms=self._expires_ms - self._clock_ms(),
+        )  # fmt: skip
+
+    def take(self, seen: LeaseView, node: str, holder: str) -> int | None:
+        if (seen.holder, seen.renewal) != (self.holder, str(self._renewals)):
+            return None
+        self.node, self.holder = node, holder
+        self.epoch += 1
+        self._moved()
+        return self.epoch
+
+    def renew(self, holder: str) -> bool:
+        if self.holder != holder:
+            return False
+        self._moved()
+        return True
+
+    def release(self, holder: str) -> None:
+        if self.holder == holder:
+            self.holder, self._expires_ms = "", self._clock_ms()
+
+    def _moved(self) -> None:
+        self._renewals += 1
+        self._expires_ms = self._clock_ms() + TTL_MS
+
+
+class FakeLease:
+    """Meets `ports.Lease`. `away` fails every question; `hangs` answers none."""
+
+    def __init__(self, row: Row, node: str, life: int = 1) -> None:
+        self._row = row
+        self._node = node
+        self._holder = f"{node}/{life}"
+        self.away = False
+        self.hangs = False
+
+    async def _asked(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.away:
+            raise LeaseError("the database does not answer")
+
+    async def look(self) -> LeaseView:
+        await self._asked()
+        return self._row.view()
+
+    async def take(self, seen: LeaseView) -> int | None:
+        await self._asked()
+        return self._row.take(seen, self._node, self._holder)
+
+    async def renew(self) -> bool:
+        await self._asked()
+        return self._row.renew(self._holder)
+
+    async def release(self) -> None:
+        await self._asked()
+        self._row.release(self._holder)
+
+    async def close(self) -> None:
+        """Nothing is open."""
