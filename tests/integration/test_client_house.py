@@ -79,7 +79,7 @@ def test_the_house_ends_with_the_venues_books(tmp_path, seed):
 def _environment(folder: Path) -> dict[str, str]:
     """Limits that let orders pass: their fate is asked here, not whether they may go."""
     config = folder / "orchestrator.toml"
-    loose = "[limits]\ncorrelation_max = 1\ncurrency_exposure_max = 50\n"
+    loose = "[limits]\ncurrency_exposure_max = 50\n"
     assert "[limits]\n" in BUSY_TOML
     config.write_text(BUSY_TOML.replace("[limits]\n", loose), "utf-8")
     return {**BUSY, "ORCHESTRATOR_CONFIG": str(config)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.research.crash_sweep.busy import AGENTS
 from tests.integration.flow import BUSY, BUSY_TOML, replay_words, write_ticks
 from tests.integration.processes import (
     ACCOUNTS,
@@ -17,7 +18,7 @@ from tests.integration.processes import (
 )
 
 METRONOME = BUSY_TOML.replace("[strategies.still]", "[strategies.metronome]").replace(
-    ":Still", ":Metronome"
+    f"{AGENTS}:Still", f"{Path(__file__).with_name('metronome.py')}:Metronome"
 )
 STAGES = (
     "disagreement", "strategy_analysis", "parameter_optimization", "learning_safety", "checks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from orchestrator.research.crash_sweep.busy import AGENTS
 from tests.integration.flow import BUSY, BUSY_TOML
 from tests.integration.processes import (
     ACCOUNTS,
@@ -12,10 +13,7 @@ from tests.integration.processes import (
     eventually,
 )
 
-# Honest signals go to both accounts: that makes them alike, which C16 would refuse.
-ROGUE_TOML = BUSY_TOML.replace("lenient.py:Yes", "rogue.py:Rogue").replace(
-    "[limits]\n", "[limits]\ncorrelation_max = 1\n"
-)
+ROGUE_TOML = BUSY_TOML.replace(f"{AGENTS}:Yes", f"{Path(__file__).with_name('rogue.py')}:Rogue")
 CRIMES = (
     "raises", "exits", "is silent", "is late", "says NaN", "speaks of another", "says nonsense",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from orchestrator.research.crash_sweep.busy import LIMITS, TOML
 from orchestrator.service.failpoints import VARIABLE
 from orchestrator.service.seams import block_s, mono_ns
 
@@ -21,45 +22,15 @@ T = TypeVar("T")
 
 ACCOUNTS = ("101-001-1000001-001", "101-001-1000001-002")
 _ROOT = Path(__file__).resolve().parents[3]
-_AGENTS = Path(__file__).with_name("agents.py")
 _POLL_S = 0.02
 _ANSWER_S = 30.0
 _UP_S = 120.0
 _LOCKED = "is in use by the service"
 _LOCKED_S = 0.5
-# Generous limits of risk and pace: asked is what happens to orders, not whether they pass.
 _SETTINGS = {
-    "OANDA_ENVIRONMENT": "paper", "PAPER_MARKET_HOURS": "always", "AGENT_DISCOVERY_PORT": "0",
-    "LOG_LEVEL": "info", "MAX_CONCURRENT_TRADES": "40", "RISK_PER_TRADE": "0.0005",
-    "MAX_DAILY_LOSS": "0.3", "CIRCUIT_BREAKER_THRESHOLD": "0.6", "STORE_SYNC": "full",
+    **LIMITS, "OANDA_ENVIRONMENT": "paper", "PAPER_MARKET_HOURS": "always",
+    "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
 }  # fmt: skip
-_TOML = f"""
-[agents.disagreement]
-path = "{_AGENTS}:Everyone"
-[agents.strategy_analysis]
-path = "{_AGENTS}:Yes"
-[agents.pattern_detection]
-params = {{ account_orders = 1000000, strategy_orders = 1000000, signals_per_min = 1000000, \
-duplicate_s = 0.000001, losses = 1000000, herd_accounts = 1000000 }}
-
-[strategies.still]
-path = "{_AGENTS}:Still"
-[limits]
-orders_per_s = 100
-orders_burst = 100
-orders_per_min = 5000
-orders_per_min_total = 9000
-strategy_interval_s = 0
-duplicate_window_s = 0
-[breakers]
-entries_per_h = 1000000
-orders_in_10_s = 100000
-losing_run = 100
-stop_outs = 100
-rejects = 1000
-unclean_starts = 1000
-loop_lag_ms_max = 2000
-"""
 
 
 class Late(Exception):
@@ -95,7 +66,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "orchestrator.toml"
-        config.write_text(_TOML)
+        config.write_text(TOML)
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         self._environment = {
             **kept, **_SETTINGS, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT),
