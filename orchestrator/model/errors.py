@@ -11,8 +11,11 @@ OrchestratorError
 │   ├── StoreFenced             another node leads: what this one writes is refused (H3)
 │   └── StoreConflict           a key that is unique for ever is there already; never retried
 ├── LeaseError                  who leads could not be read or written: nobody knows now
-├── BusError                    broadcast
-│   └── ListenerTooSlow         a listener did not keep up and lost its place
+├── BusError                    broadcast, and messages to and from agents elsewhere
+│   ├── ListenerTooSlow         a listener did not keep up and lost its place
+│   ├── BrokerAway              nothing was sent: not connected, or too much waits already
+│   ├── BrokerSilent            sent, and no answer: its fate is unknown
+│   └── BrokerRefused           the broker answered with an error
 └── FeedError                   a replay file cannot be read: names the file and the line
 """
 
@@ -73,7 +76,7 @@ class LeaseError(OrchestratorError):
 
 
 class BusError(OrchestratorError):
-    """Broadcast of facts."""
+    """Broadcast of facts, and messages to and from agents elsewhere."""
 
 
 class ListenerTooSlow(BusError):
@@ -83,6 +86,18 @@ class ListenerTooSlow(BusError):
         super().__init__(f"the listener fell {limit} events behind and was cut after {last_seq}")
         self.limit = limit
         self.last_seq = last_seq
+
+
+class BrokerAway(BusError):
+    """Nothing was sent: there is no connection to the broker, or too much waits for it already."""
+
+
+class BrokerSilent(BusError):
+    """It was sent, perhaps, and no answer came: whether the broker did it is unknown."""
+
+
+class BrokerRefused(BusError):
+    """The broker answered with an error; its first word is the kind (NOGROUP, NOPERM, ...)."""
 
 
 class FeedError(OrchestratorError):

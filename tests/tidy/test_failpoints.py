@@ -22,6 +22,7 @@ _NOT_DURABLE = {
     ("service/children.py", "start"): "the port file is only read by who waits for it",
     ("service/children.py", "stop"): "a record that is left behind is found out by its pid",
     ("adapters/oanda/streams.py", "connection_made"): "asks for a stream; changes nothing",
+    ("adapters/bus/redis/pipe.py", "_write"): "the journal is the truth; a message lost is late",
     ("main/backend.py", "_serve_replay"): "a pointer that is only a convenience",
     ("main/backend.py", "_serve"): "the service's address, for the command line",
     ("main/doctor.py", "_folder"): "tries whether the folder can be written",

@@ -1,0 +1,120 @@
+"""Making a connection: address looked up, TLS, login, and whether this broker is of use to us."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import TypeAlias
+
+import hiredis
+
+from orchestrator.adapters.bus.redis.address import Address, Host
+from orchestrator.adapters.bus.redis.pipe import Pipe
+from orchestrator.adapters.bus.redis.words import Reply, Word, rows, text
+from orchestrator.model.errors import BrokerAway, BrokerRefused, BusError
+
+# Asked at each connection anew: a password may have been changed meanwhile (X7).
+Where: TypeAlias = "Callable[[], Address]"
+
+CONNECT_S = 2.0
+_NOT_ALLOWED = ("NOPERM", "ERR unknown command")
+
+
+async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
+    """A connection that is logged in. BrokerAway or BrokerRefused, in words for a person."""
+    address = where()
+    try:
+        async with asyncio.timeout(connect_s):
+            if address.master:
+                address = await _looked_up(address)
+            pipe = await _open(address)
+            try:
+                await _log_in(pipe, address, name)
+            except BaseException:
+                pipe.close()
+                raise
+    except TimeoutError:
+        raise BrokerAway(f"no Redis answers at {address} within {connect_s:g} s") from None
+    except ssl.SSLError as exc:
+        why = getattr(exc, "verify_message", "") or exc.reason or exc
+        raise BrokerAway(f"no TLS with the Redis at {address}: {why}") from exc
+    except OSError as exc:
+        raise BrokerAway(f"no Redis answers at {address}: {exc.strerror or exc}") from exc
+    return pipe
+
+
+async def _open(address: Address) -> Pipe:
+    loop = asyncio.get_running_loop()
+    if address.path:
+        return (await loop.create_unix_connection(Pipe, address.path))[1]
+    host = address.hosts[0]
+    tls = address.tls_context()
+    return (await loop.create_connection(Pipe, host.name, host.port, ssl=tls))[1]
+
+
+async def _looked_up(address: Address) -> Address:
+    """Where the sentinels say that the master is now; the first that knows decides."""
+    reasons: list[str] = []
+    for host in address.hosts:
+        try:
+            pipe = await _open(address.at(host))
+        except OSError as exc:
+            reasons.append(f"{host}: {exc.strerror or exc}")
+            continue
+        try:
+            told = rows(await pipe.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master))
+        except BusError as exc:
+            reasons.append(f"{host}: {exc}")
+            continue
+        finally:
+            pipe.close()
+        if len(told) == 2:  # noqa: PLR2004 -- an address and a port
+            return address.at(Host(text(told[0]), int(text(told[1]))))
+        reasons.append(f"{host}: knows no master {address.master}")
+    raise BrokerAway(f"no sentinel tells where {address.master} is: {'; '.join(reasons)}")
+
+
+async def _log_in(pipe: Pipe, address: Address, name: str) -> None:
+    login: list[tuple[Word, ...]] = []
+    if address.password:
+        login.append(("AUTH", *((address.user,) if address.user else ()), address.password))
+    login.append(("CLIENT", "SETNAME", name))
+    if address.database:
+        login.append(("SELECT", address.database))
+    questions: list[tuple[Word, ...]] = [("ROLE",), ("INFO", "cluster")]
+    replies = await pipe.batch(login + questions)
+    for reply in replies[: len(login)]:
+        _refuse_error(reply, address)
+    _refuse_role(replies[-2], address)
+    if "cluster_enabled:1" in text(replies[-1]):
+        raise BrokerRefused(
+            f"the Redis at {address} is a cluster, which this bus does not use: streams of one"
+            " group must stand together; give one Redis, or Sentinel (redis+sentinel://)"
+        )
+
+
+def _refuse_error(reply: Reply, address: Address) -> None:
+    if not isinstance(reply, hiredis.ReplyError):
+        return
+    words = str(reply)
+    if words.startswith(("WRONGPASS", "NOAUTH", "ERR AUTH", "ERR Client sent AUTH")):
+        raise BrokerRefused(f"the Redis at {address} refuses this user or password")
+    if words.startswith("LOADING"):
+        raise BrokerAway(f"the Redis at {address} still loads its data")
+    if not words.startswith(_NOT_ALLOWED):
+        raise BrokerRefused(f"the Redis at {address} answered {words}")
+
+
+def _refuse_role(reply: Reply, address: Address) -> None:
+    """A replica takes no writes; asking for the role is not everyone's right."""
+    if isinstance(reply, hiredis.ReplyError):
+        _refuse_error(reply, address)
+    elif (told := rows(reply)) and text(told[0]) != "master":
+        raise BrokerRefused(
+            f"the Redis at {address} is a read-only {text(told[0])}; give its master's address,"
+            " or the sentinels' (redis+sentinel://)"
+        )
+
+
+__all__ = ["CONNECT_S", "Where", "dial"]
