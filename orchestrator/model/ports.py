@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
+from orchestrator.model.errors import StoreError
 from orchestrator.model.events import BusSeen
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, RecordFilter
@@ -22,6 +23,7 @@ from orchestrator.model.venue import Account, Transaction
 StreamItem = Tick | StreamBeat | StreamUp | StreamDown | Transaction
 StreamSink = Callable[[tuple[StreamItem, ...]], None]
 WriteDone = Callable[[WriteOutcome, Instant], None]  # outcome, first byte's instant (0: none)
+AppendDone = Callable[[StoreError | None], None]  # None: it is durable; else it never will be
 
 
 class Clock(Protocol):
@@ -221,6 +223,30 @@ class StopBoard(Protocol):
 
     async def heard(self, within_s: float) -> bool:
         """Wait until somebody says that there is a new one; False when nobody did."""
+        ...
+
+
+@runtime_checkable
+class SoonStore(Protocol):
+    """What a `Store` offers besides, when its commits take longer than a loop may wait.
+
+    Both hand over and return at once. `done` is called exactly once, from the event loop of the
+    caller and never inside the call, within a bound of the store's own. None: the batch is durable.
+    Whoever hears a StoreError gives the very same records again, more behind them; a store that was
+    killed in its commit finds out by them whether they stand, and then skips them.
+    """
+
+    def append_soon(
+        self, records: Sequence[Record], facts: Sequence[Fact], done: AppendDone
+    ) -> None:
+        """As `Store.append`, beside the loop. One at a time: the next follows the answer.
+
+        StoreFenced: another node leads; it is never tried again.
+        """
+        ...
+
+    def save_snapshot_soon(self, seq: int, state: bytes, done: AppendDone) -> None:
+        """As `Store.save_snapshot`, beside the loop."""
         ...
 
 

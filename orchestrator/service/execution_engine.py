@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -22,7 +23,7 @@ from orchestrator.model.acts import (
     Write,
 )
 from orchestrator.model.base import Message
-from orchestrator.model.errors import StoreError
+from orchestrator.model.errors import StoreError, StoreFenced
 from orchestrator.model.events import (
     CredentialsSeen,
     Event,
@@ -44,13 +45,13 @@ from orchestrator.model.outcomes import (
     RiskAdvice,
     TradeOutcome,
 )
-from orchestrator.model.ports import Bus, Clock, Store, VenueReader, VenueWriter
+from orchestrator.model.ports import Bus, Clock, SoonStore, Store, VenueReader, VenueWriter
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager, Seat
 from orchestrator.service.gate import Gate
-from orchestrator.service.journal import Journal
+from orchestrator.service.journal import Journal, Written
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
 from orchestrator.service.reads import REFUSALS, Reads
@@ -67,9 +68,16 @@ _SAID_MAX = 1_000
 # So many prices wait for agents while the candles of an outage are read.
 _HELD_MAX = 10_000
 
+# What only reduces risk, reads or tells, waits no longer than this for a store that is slow.
+_PATIENCE_MS = 200
+# With a write out for so long the store is not taken for one that writes.
+_STUCK_MS = 1_000
+
 LiquidateHook: TypeAlias = Callable[[Liquidate], None]
 StopHook: TypeAlias = Callable[[CloseGate], None]
 AlertHook: TypeAlias = Callable[[Alert], None]
+BrokenHook: TypeAlias = Callable[[Exception], None]
+FencedHook: TypeAlias = Callable[[StoreFenced], None]
 
 # Said by agents and written down as they are; the kernel hears patterns too, since they may block.
 _SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
@@ -83,18 +91,36 @@ class Hooks:
     liquidate: LiquidateHook
     stop: StopHook
     alert: AlertHook
+    broken: BrokenHook  # this life cannot go on: the gate is closed already
+    fenced: FencedHook  # another node leads: no order leaves any more
 
     def __init__(self) -> None:
         self.liquidate = lambda act: log.error("liquidation.unwired", act=act.reason)
         self.stop = lambda act: log.error("stop.unwired", act=act.reason)
         self.alert = lambda alert: log.warning("alert.raised", title=alert.title)
+        self.broken = lambda cause: log.error("engine.broken", cause=str(cause))
+        self.fenced = self._end_with
+
+    def _end_with(self, cause: StoreFenced) -> None:
+        self.broken(cause)
+
+
+class _Held(NamedTuple):
+    """What follows from a turn once its facts are durable: after the journal's fact `said`."""
+
+    said: int
+    acts: list[Act]
+    facts: Sequence[Fact]
+    said_left: int  # how much agents may still say to what began with this turn
 
 
 class ExecutionEngine:
     """Feeds the kernel, one event at a time, in the event loop's thread; never re-entered.
 
     `handle` is synchronous down to the order's first byte: between the tick that is heard and the
-    order that leaves there is no task switch, only the commit. `epoch`, `node` stand in records.
+    order that leaves there is no task switch, only the commit. Where the store commits beside the
+    loop (`SoonStore`) the kernel hears on meanwhile; only what follows from facts waits for them.
+    `epoch`, `node` stand in records.
     """
 
     def __init__(
@@ -104,7 +130,10 @@ class ExecutionEngine:
     ) -> None:  # fmt: skip
         self.kernel = kernel
         self.hooks = Hooks()
-        self._journal = Journal(chain, store, kernel, telemetry, node=node)
+        self._journal = Journal(chain, store, kernel, telemetry, self._returned, node=node)
+        self._held: deque[_Held] = deque()
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._retired = ""  # why no order leaves any more
         self._store = store
         self._bus = bus
         self._writer = writer
@@ -116,7 +145,7 @@ class ExecutionEngine:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._said_left = _SAID_MAX
-        self._held: list[Tick] | None = None  # prices that agents hear after what they missed
+        self._kept: list[Tick] | None = None  # prices that agents hear after what they missed
         self._past = 0
         self._signal_began: dict[str, int] = {}
         self._last_first_byte_ns: Instant = 0
@@ -131,7 +160,8 @@ class ExecutionEngine:
     # -- the mailbox ----------------------------------------------------------------------------
 
     def handle(self, *events: Event) -> None:
-        """Everything that happens comes in here. Returns when facts are durable and acts begun.
+        """Everything that happens comes in here. Returns when the kernel has heard it, and, where
+        the store is waited for, when facts are durable and acts begun; else see `settled`.
 
         Called from within itself (by an agent's say, a callback) it only queues.
         """
@@ -141,8 +171,9 @@ class ExecutionEngine:
         self._busy = True
         self._said_left = _SAID_MAX
         try:
-            while self._inbox:
-                self._turn()
+            self._drain()
+            self._lose_patience()
+            self._drain()
         except Exception:
             # The kernel has taken over facts that the journal lacks: no order may follow (S4).
             self._gate.close()
@@ -164,10 +195,7 @@ class ExecutionEngine:
         acts: list[Act] = []
         while self._inbox and len(facts) < _FACTS_A_TURN:
             self._hear(self._inbox.popleft(), facts, acts)
-        durable = self._commit(facts)
-        for act in acts:
-            self._perform(act, durable=durable)
-        self._publish(facts)
+        self._commit(facts, acts)
         self._announce()
 
     def _hear(self, event: Event, facts: list[Fact], acts: list[Act]) -> None:
@@ -222,11 +250,118 @@ class ExecutionEngine:
 
     # -- durability -----------------------------------------------------------------------------
 
-    def _commit(self, facts: Sequence[Fact]) -> bool:
-        """Whether everything said so far is durable. On failure the facts wait, in order."""
-        durable = self._journal.write(facts, self._now)
+    def _commit(self, facts: Sequence[Fact], acts: list[Act]) -> None:
+        """Facts first; what follows from them comes after. On failure the facts wait, in order."""
+        written = self._journal.write(facts, self._now)
         self._hear_troubles()
-        return durable
+        if written is not Written.LATER:
+            self._follow(facts, acts, durable=written is Written.DURABLE)
+        elif facts or acts:
+            self._held.append(_Held(self._journal.said, acts, facts, self._said_left))
+
+    def _follow(self, facts: Sequence[Fact], acts: list[Act], *, durable: bool) -> None:
+        for act in acts:
+            self._perform(act, durable=durable)
+        self._publish(facts)
+
+    def _returned(self) -> None:
+        """The store has come back with what it was given, in a turn of the loop's own."""
+        assert not self._busy, "a store answers from the loop, never inside a call"
+        self._busy = True
+        self._now = self._clock.now()
+        try:
+            self._hear_troubles()
+            self._release()
+            self._announce()
+            self._end_if_broken()
+        except Exception as exc:  # noqa: BLE001 -- nobody but the hook would hear of it
+            self._gate.close()
+            self.hooks.broken(exc)
+        finally:
+            self._busy = False
+            self._wake()
+
+    def _release(self) -> None:
+        """What waited follows, in order: all of it, when its facts could not be written down."""
+        while self._held and (
+            self._journal.failing or self._held[0].said <= self._journal.saved
+        ):  # fmt: skip
+            held = self._held.popleft()
+            self._said_left = held.said_left
+            self._follow(held.facts, held.acts, durable=held.said <= self._journal.saved)
+            self._drain()
+        self._said_left = _SAID_MAX
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._inbox:
+            self._turn()
+
+    def _lose_patience(self) -> None:
+        """A slow store delays orders; it must not delay a close, a read or an alert (K1)."""
+        if not self._held or self._journal.out_ms < _PATIENCE_MS:
+            return
+        for held in self._held:
+            urgent = [act for act in held.acts if type(act) is not SendOrder]
+            held.acts[:] = [act for act in held.acts if type(act) is SendOrder]
+            for act in urgent:
+                self._perform(act, durable=False)
+
+    def _end_if_broken(self) -> None:
+        cause = self._journal.broken
+        if cause is None or self._retired:
+            return
+        self.retire(str(cause))
+        if isinstance(cause, StoreFenced):
+            self.hooks.fenced(cause)
+        else:
+            self._gate.close()
+            self.hooks.broken(cause)
+
+    def retire(self, reason: str) -> None:
+        """Nothing leaves this engine any more: another node leads, or this life is at its end.
+
+        In memory only: the gate's word says what a person has stopped, and outlives this process.
+        """
+        self._retired = reason
+
+    async def settled(self, bound_s: float) -> bool:
+        """Whether everything said until now is durable, as soon as that is known; false, when the
+        store fails, or has not answered by then. Without a pause where nothing is to be waited for.
+        """
+        said = self._journal.said
+
+        def known() -> bool:
+            return self._journal.saved >= said or self._journal.failing
+
+        await self._until(known, bound_s)
+        return self._journal.saved >= said
+
+    async def put_away(self, bound_s: float) -> bool:
+        """Whether the store has nothing of ours in hand any more, or has failed, by then."""
+        return await self._until(lambda: self._journal.idle, bound_s)
+
+    async def _until(self, true: Callable[[], bool], bound_s: float) -> bool:
+        if true():
+            return True
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (true, woken)
+        self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(bound_s):
+                await woken
+        except TimeoutError:
+            return False
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+        return True
+
+    def _wake(self) -> None:
+        for entry in [each for each in self._waiting if each[0]()]:
+            self._waiting.remove(entry)
+            if not entry[1].done():
+                entry[1].set_result(None)
 
     def _hear_troubles(self) -> None:
         self._inbox.extend(self._journal.troubles)
@@ -246,13 +381,19 @@ class ExecutionEngine:
             self._busy = False
         self.handle()
 
+    async def new_epoch(self, above: int = 0) -> int:
+        """As `Store.next_epoch`; the loop does not wait for a store that works beside it."""
+        if isinstance(self._store, SoonStore):
+            return await asyncio.to_thread(self._store.next_epoch, above)
+        return self._store.next_epoch(above)
+
     def maybe_snapshot(self, *, force: bool = False) -> None:
         """Save the kernel's state when it is time to, or `force`."""
         self._journal.snapshot(force=force)
 
     def recovered(self, seq: int) -> None:
         """Where the journal ends after recovery."""
-        self._journal.seq = seq
+        self._journal.recovered(seq)
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -274,20 +415,20 @@ class ExecutionEngine:
             self._hear_said(seat, said)
 
     def _tell_price(self, tick: Tick) -> None:
-        if self._held is None:
+        if self._kept is None:
             self._tell(tick)
-        elif len(self._held) < _HELD_MAX:
-            self._held.append(tick)
+        elif len(self._kept) < _HELD_MAX:
+            self._kept.append(tick)
         else:
             self._past += 1  # the candles of these moments are in the agents' history anyway
 
     def hold_prices(self) -> None:
         """From now on agents hear no price until `release_prices`; the kernel hears all."""
-        self._held = [] if self._held is None else self._held
+        self._kept = [] if self._kept is None else self._kept
 
     def release_prices(self, past: Sequence[History] = ()) -> None:
         """Agents hear what they missed, then the prices that were held, then go on."""
-        held, self._held = self._held or [], None
+        held, self._kept = self._kept or [], None
         if self._past:
             log.warning("prices.not_told", count=self._past)
             self._past = 0
@@ -303,7 +444,7 @@ class ExecutionEngine:
     def _publish_past(self, past: Sequence[History], held: Sequence[Tick]) -> None:
         for message in (*past, *held):
             self._tell(message)
-        self._commit(())
+        self._commit((), [])
         self._announce()
 
     def _hear_said(self, seat: Seat, said: Message) -> None:
@@ -331,8 +472,7 @@ class ExecutionEngine:
         self._busy = True
         self._now = self._clock.now()
         try:
-            self._commit([fact])
-            self._publish([fact])
+            self._commit([fact], [])
             self._announce()
         finally:
             self._busy = False
@@ -399,9 +539,12 @@ class ExecutionEngine:
             nonlocal asked_at
             if self._gate.closed:
                 return self._gate.why
-            objection = self.kernel.may_send(intent_id, self._clock.now())
+            objection = self._retired or self.kernel.may_send(intent_id, self._clock.now())
+            if not objection and self.kernel.generation != self._journal.generation:
+                # It may lean on a reset or a limit that a crash would take back (K4, INV-07).
+                objection = "what has just changed is not written down yet"
             asked_at = mono_ns()
-            return objection
+            return objection or None
 
         def done(outcome: WriteOutcome, first_byte_ns: Instant) -> None:
             self._writes_open -= 1
@@ -438,14 +581,20 @@ class ExecutionEngine:
         return self._journal.durable
 
     @property
+    def storing(self) -> bool:
+        """Whether the store writes, as far as is known: no failure stands, and none is near."""
+        return not self._journal.failing and self._journal.out_ms < _STUCK_MS
+
+    @property
     def last_first_byte_at(self) -> Instant | None:
         """UTC of the last order's first byte in this life; None when none left."""
         return self._last_first_byte_wall_ns or None
 
     @property
     def writes_open(self) -> int:
-        """Orders handed to the venue whose outcome has not come back."""
-        return self._writes_open
+        """Orders whose outcome has not come back, those that wait for their intent included."""
+        held = sum(type(act) is SendOrder for each in self._held for act in each.acts)
+        return self._writes_open + held
 
     def _write(self, request: WriteRequest) -> None:
         """A write that only reduces risk: no gate word, no limit stands before it (K1)."""
@@ -457,7 +606,7 @@ class ExecutionEngine:
 
     def may_reduce(self) -> str | None:
         """The gate's answer to what only reduces risk (K1, INV-01): a node that leads may."""
-        return self._gate.bars_reducing()
+        return self._retired or self._gate.bars_reducing()
 
     def venue_said(self, account_id: AccountId, outcome: WriteOutcome) -> None:
         """Transactions of an answer to anyone's write go through the one door."""

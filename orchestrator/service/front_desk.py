@@ -149,11 +149,13 @@ class FrontDesk:
         )  # fmt: skip
 
     async def start(self, actor: str, reason: str = "") -> Done | Refused:
-        return self._command(StartTrading(actor=actor, reason=reason), "trading is on")
+        return await self._command(StartTrading(actor=actor, reason=reason), "trading is on")
 
     async def stop(self, actor: str, reason: str = "", *, close: bool = False) -> Done | Refused:
         event = StopTrading(actor=actor, reason=reason, close_positions=close)
-        answer = self._command(event, "draining: no new signals; what is in flight ends first")
+        answer = await self._command(
+            event, "draining: no new signals; what is in flight ends first"
+        )
         if isinstance(answer, Refused):
             return answer
         for _ in range(_DRAIN_POLLS):
@@ -200,11 +202,12 @@ class FrontDesk:
         event = Resume(
             stop_id=stop_id, actor=actor, reason=reason, open_trades=open_trades, epoch=epoch,
         )  # fmt: skip
-        stood = self._kernel.stop_id
-        answer = self._command(event, "resumed; the system is ready, start it to trade")
+        stood, raised = self._kernel.stop_id, self._safety.raised
+        refused = self._refusal(event)
         if stood == stop_id and self._kernel.stop_id is None:
             self._resumed = stop_id
-        return await self._reopen(answer) if isinstance(answer, Done) else answer
+        answer = refused or await self._promise("resumed; the system is ready, start it to trade")
+        return await self._reopen(answer, raised) if isinstance(answer, Done) else answer
 
     async def _resume_again(self, actor: str, reason: str) -> Done | Refused:
         """Resumed already, but the latch could not be removed, or the resume not be written down
@@ -212,25 +215,30 @@ class FrontDesk:
         """
         if not (actor.strip() and reason.strip()):
             return self._refused(actor, "resume", _NOBODY)
+        raised = self._safety.raised
         self._engine.handle(Noted(actor=actor, action="resume", text=f"again: {reason}"))
-        if not self._engine.durable:
-            return _NOT_WRITTEN
-        return await self._reopen(Done(text="resumed", mode=self._kernel.mode))
+        answer = await self._promise("resumed")
+        return await self._reopen(answer, raised) if isinstance(answer, Done) else answer
 
     async def _epoch_of_resume(self) -> int | Refused:
         """A new epoch, when the audit chain verifies and nobody has stopped again meanwhile."""
         raised = self._safety.raised
         try:
             verified = await self.verify_audit()
-            epoch = self._store.next_epoch()
+            epoch = await self._engine.new_epoch()
         except StoreError:
             return _NOT_WRITTEN
         if isinstance(verified, Refused):
             return verified
         return epoch if self._safety.raised == raised else _STOPPED_ANEW
 
-    async def _reopen(self, done: Done) -> Done | Refused:
-        """Only after a resume that is written down: the latch goes, then the gate opens."""
+    async def _reopen(self, done: Done, raised: int) -> Done | Refused:
+        """Only after a resume that is written down: the latch goes, then the gate opens.
+
+        `raised`: how often a stop was raised when the kernel heard the resume.
+        """
+        if self._safety.raised != raised:
+            return _STOPPED_ANEW
         try:
             reopened = self._safety.reopened()
         except OSError as exc:
@@ -274,15 +282,24 @@ class FrontDesk:
 
         Not while the store fails: what waits for it must stay bounded.
         """
-        if self._engine.durable:
+        if self._engine.storing:
             self._engine.note(
                 OperatorActed(actor=actor, action=action, text="", refused=answer.detail[:500])
             )
         return answer
 
-    def _command(self, event: Event, done: str) -> Done | Refused:
-        """What the kernel made of a command: its own refusal is a recorded fact."""
-        if not self._engine.durable:
+    async def _command(self, event: Event, done: str) -> Done | Refused:
+        """What the kernel made of a command, once that is durable (INV-15)."""
+        return self._refusal(event) or await self._promise(done)
+
+    async def _promise(self, done: str) -> Done | Refused:
+        if await self._engine.settled(_WRITTEN_WITHIN_S):
+            return Done(text=done, mode=self._kernel.mode)
+        return _NOT_WRITTEN if not self._engine.storing else _NOT_YET_WRITTEN
+
+    def _refusal(self, event: Event) -> Refused | None:
+        """The kernel's own refusal of a command is a recorded fact; None: it has done as told."""
+        if not self._engine.storing:
             return _NOT_WRITTEN
         for fact in self._engine.command(event):
             if isinstance(fact, OperatorActed) and fact.refused:
@@ -290,7 +307,7 @@ class FrontDesk:
                     status=409, title="Refused", detail=fact.refused,
                     items=tuple(part.strip() for part in fact.refused.split(";") if part.strip()),
                 )  # fmt: skip
-        return Done(text=done, mode=self._kernel.mode) if self._engine.durable else _NOT_WRITTEN
+        return None
 
     # -- agents ---------------------------------------------------------------------------------
 
@@ -401,13 +418,13 @@ class FrontDesk:
         if account_id not in self._kernel.account_ids:
             return self._refused(actor, "enable", _not_found("account", account_id))
         event = EnableAccount(account_id=account_id, enabled=enabled, actor=actor, reason=reason)
-        return self._command(event, f"{account_id} is {'enabled' if enabled else 'disabled'}")
+        return await self._command(event, f"{account_id} is {'enabled' if enabled else 'disabled'}")
 
     async def trip_breaker(
         self, breaker: str, subject: str, actor: str, reason: str
     ) -> Done | Refused:
         event = TripBreaker(breaker=breaker, subject=subject, actor=actor, reason=reason)
-        return self._command(event, f"{breaker} is tripped for {subject}")
+        return await self._command(event, f"{breaker} is tripped for {subject}")
 
     async def reset_breaker(
         self, breaker: str, subject: str, actor: str, reason: str, *, rebase: bool = False
@@ -415,7 +432,7 @@ class FrontDesk:
         event = ResetBreaker(
             breaker=breaker, subject=subject, actor=actor, reason=reason, rebase=rebase
         )
-        return self._command(event, f"{breaker} is reset for {subject}")
+        return await self._command(event, f"{breaker} is reset for {subject}")
 
     # -- limits ---------------------------------------------------------------------------------
 
@@ -429,15 +446,15 @@ class FrontDesk:
     async def set_override(self, wish: OverrideWish, actor: str, role: str) -> Done | Refused:
         event = command_of(self._kernel, wish, actor, role, self._clock.now())
         if wish.value is None:
-            return self._command(event, f"{wish.limit} is reset for {wish.subject}")
+            return await self._command(event, f"{wish.limit} is reset for {wish.subject}")
         text = f"{wish.limit} is {wish.value} for {wish.subject}: {event.override_id}"
-        return self._command(event, text)
+        return await self._command(event, text)
 
     async def end_override(
         self, override_id: str, actor: str, role: str, reason: str
     ) -> Done | Refused:
         event = EndOverride(override_id=override_id, actor=actor, role=role, reason=reason)
-        return self._command(event, f"override {override_id} has ended")
+        return await self._command(event, f"override {override_id} has ended")
 
     # -- signals --------------------------------------------------------------------------------
 
@@ -460,7 +477,8 @@ class FrontDesk:
             source=f"person:{actor}", note=wish.note, accounts=wish.accounts,
         )  # fmt: skip
         taken = self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
-        return taken if self._engine.durable else _NOT_WRITTEN
+        promised = await self._promise("")
+        return taken if isinstance(promised, Done) else promised
 
     def _taken(self, signal: Signal, facts: tuple[Fact, ...]) -> SignalTaken | Refused:
         reasons = tuple(dict.fromkeys(f.reason for f in facts if isinstance(f, SignalEnded)))
@@ -502,6 +520,12 @@ _NOT_WRITTEN = Refused(
     status=503, title="Not written down",
     detail="The store cannot write, so nothing is promised; look at breaker S5 and at the disk.",
 )  # fmt: skip
+_NOT_YET_WRITTEN = Refused(
+    status=503, title="Not written down yet",
+    detail="The store has not answered in time. What you asked for is in force here and may yet be"
+    " written down, or be lost with this process: look at the state, then ask for it again.",
+)  # fmt: skip
+_WRITTEN_WITHIN_S = 2.0
 _DRAIN_POLL_S = 0.05
 _DRAIN_POLLS = 200
 

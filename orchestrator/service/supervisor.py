@@ -51,6 +51,7 @@ _HISTORY = (("M1", 600), ("H1", 200))
 _LAG_S = 0.1
 _MEET_S = 30.0
 _MEET_LOOK_S = 0.02
+_PUT_AWAY_S = 1.5
 
 
 class InstrumentMissing(OrchestratorError):
@@ -107,7 +108,9 @@ class System:
         self._companions: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
         self._met = {account_id: asyncio.Event() for account_id in plan.accounts}
         self._ending = asyncio.Event()
+        self._fallen: asyncio.Queue[Exception] = asyncio.Queue()
         self.up = asyncio.Event()
+        engine.hooks.broken = self._fallen.put_nowait
         agents.remember_with(self._memory)
 
     def accompany(self, *companions: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -133,7 +136,7 @@ class System:
                 await self._wind_down(nest)
             finally:
                 nest.cancel()
-        self._end_life()
+        await self._end_life()
 
     def shutdown(self) -> None:
         """Ask for an orderly end; `run` returns within `plan.shutdown_s` and a little."""
@@ -293,7 +296,7 @@ class System:
                 if book is not None:
                     await self._fill_gap(account_id, book.last_id)
                 account = await self._reader.account(account_id)
-                self._outgrow(each.client_extensions for each in _named(account))
+                await self._outgrow(each.client_extensions for each in _named(account))
                 self.engine.handle(AccountSeen(account=account))
             except VenueError as exc:
                 wait_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
@@ -315,7 +318,7 @@ class System:
 
     async def _fill_gap(self, account_id: AccountId, since: int) -> None:
         found, last = await self._reader.transactions_since(account_id, since)
-        self._outgrow(tx.client_extensions for tx in found)
+        await self._outgrow(tx.client_extensions for tx in found)
         self.engine.handle(
             TransactionsSeen(
                 account_id=account_id, transactions=found, last_transaction_id=last,
@@ -323,14 +326,14 @@ class System:
             )
         )  # fmt: skip
 
-    def _outgrow(self, seen: Iterable[ClientExtensions | None]) -> None:
+    async def _outgrow(self, seen: Iterable[ClientExtensions | None]) -> None:
         """A store that was restored from an older copy begins above the epochs that its lost
         lives have used (R6): what the venue's tags tell is read before anything is sent.
         """
         highest = max(map(epoch_of, seen), default=0)
         if highest < self.kernel.epoch:
             return  # an account that is being met has no order of this life yet
-        epoch = self._store.next_epoch(highest)
+        epoch = await self.engine.new_epoch(highest)
         log.warning("epoch.raised", seen=highest, epoch=epoch)
         self.engine.handle(self._started(epoch, unclean=False))
 
@@ -356,8 +359,13 @@ class System:
     async def _watch(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.safety.watch_gate(), name="gate")
+            tasks.create_task(self._fall(), name="fall")
             if self.plan.real_time:
                 tasks.create_task(self._measure_lag(), name="lag")
+
+    async def _fall(self) -> None:
+        """What no caller could be told, since it came from the store: it ends this life."""
+        raise await self._fallen.get()
 
     async def _measure_lag(self) -> None:
         while True:
@@ -391,11 +399,13 @@ class System:
     def _busy(self) -> bool:
         return self.engine.writes_open > 0 or self.safety.flattening
 
-    def _end_life(self) -> None:
+    async def _end_life(self) -> None:
         self.agents.stop_all()
         self._recorder.flush()
         self.engine.note(ServiceStopped(reason="shutdown"))
         self.engine.maybe_snapshot(force=True)
+        if not await self.engine.put_away(_PUT_AWAY_S):
+            log.warning("store.slow", text="the last records may be lost: an unclean end")
         if self.checkpoints is not None:
             self.checkpoints.at_end()
         log.info("service.stopped")

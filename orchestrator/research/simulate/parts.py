@@ -102,7 +102,7 @@ def checkpoints_of(
 
     hooks = CheckpointHooks(
         trouble=trouble, told=told, blocked=lambda: kernel.audit_blocked,
-        storing=lambda: engine.durable and not kernel.storage_blocked,
+        storing=lambda: engine.storing and not kernel.storage_blocked,
         stop_id=lambda: kernel.stop_id,
     )  # fmt: skip
     return Checkpoints(

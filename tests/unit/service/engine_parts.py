@@ -14,7 +14,7 @@ from orchestrator.model.events import Event
 from orchestrator.model.facts import Fact, OperatorActed
 from orchestrator.model.journal import Record
 from orchestrator.model.orders import GateQuestion, WriteKind, WriteRequest
-from orchestrator.model.ports import WriteDone
+from orchestrator.model.ports import AppendDone, WriteDone
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gate import Gate
@@ -48,6 +48,7 @@ class ScriptedKernel:
     log: list[tuple[str, Any]]
     epoch: int = 3
     storage_blocked: bool = False
+    generation: int = 0
     objection: str | None = None
     quotes: _Quotes = field(default_factory=_Quotes)
     said: list[Fact] = field(default_factory=list)
@@ -109,6 +110,45 @@ class SpyStore:
         return [f.text for f in self.facts if isinstance(f, OperatorActed)]
 
 
+class HandStore(SpyStore):
+    """A store that works beside the loop: `answer` is when it comes back, and with what."""
+
+    def __init__(self, log: list[tuple[str, Any]]) -> None:
+        super().__init__(log)
+        self.out: list[tuple[Sequence[Record], Sequence[Fact], AppendDone]] = []
+        self.photos: list[tuple[int, bytes, AppendDone]] = []
+        self.refuses: StoreError | None = None
+
+    def append(self, *_: object) -> None:
+        raise AssertionError("the loop is never made to wait")
+
+    def append_soon(
+        self, records: Sequence[Record], facts: Sequence[Fact], done: AppendDone
+    ) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        assert not self.out, "one append at a time"
+        self._log.append(("append", tuple(facts)))
+        self.out.append((records, facts, done))
+
+    def save_snapshot_soon(self, seq: int, state: bytes, done: AppendDone) -> None:
+        self.photos.append((seq, state, done))
+
+    def answer(self, problem: StoreError | None = None) -> None:
+        """The append that is out ends."""
+        records, facts, done = self.out.pop()
+        if problem is None:
+            self.rows.extend(records)
+            self.facts.extend(facts)
+            self._log.append(("durable", tuple(facts)))
+        done(problem)
+
+    def answer_all(self) -> None:
+        """Until nothing is out any more."""
+        while self.out:
+            self.answer()
+
+
 class SpyWriter:
     def __init__(self, log: list[tuple[str, Any]]) -> None:
         self._log = log
@@ -132,13 +172,13 @@ class SpyBus:
 class Bench:
     """`say(event type, *facts, acts=...)` writes the script; an unscripted event says nothing."""
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: Any, store: type[SpyStore] = SpyStore) -> None:
         self.log: list[tuple[str, Any]] = []
         self._script: dict[type, Callable[[Any], Step]] = {}
         self.clock = HandClock()
         self.kernel = ScriptedKernel(self._step, self.log)
         self.store, self.writer, self.bus = (
-            SpyStore(self.log), SpyWriter(self.log), SpyBus(self.log),
+            store(self.log), SpyWriter(self.log), SpyBus(self.log),
         )  # fmt: skip
         self.gate = Gate(folder)
         self.agents = AgentManager(self.clock)
@@ -152,6 +192,8 @@ class Bench:
         self.engine.hooks.alert = self.alerts.append
         self.engine.hooks.liquidate = self.liquidations.append
         self.engine.hooks.stop = self.stops.append
+        self.fallen: list[Exception] = []
+        self.engine.hooks.broken = self.fallen.append
 
     def _step(self, event: Event) -> Step:
         made = self._script.get(type(event))
