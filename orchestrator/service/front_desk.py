@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from decimal import Decimal
 
 import msgspec
 import prometheus_client as prom
 
 from orchestrator.kernel.audit import AuditChain, verify
-from orchestrator.kernel.ledger import valuation
 from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
     AuditTrouble,
@@ -28,7 +26,7 @@ from orchestrator.model.events import (
 )
 from orchestrator.model.facts import Fact, OperatorActed, SignalAccepted, SignalEnded
 from orchestrator.model.journal import Record, RecordFilter
-from orchestrator.model.money import AccountId, Price, Side, Units
+from orchestrator.model.money import AccountId, Price, Side
 from orchestrator.model.ports import Bus, Clock, Store
 from orchestrator.model.queries import PAGE_ROWS_MAX, Queries
 from orchestrator.model.safety import StopReceipt, SystemMode
@@ -38,7 +36,8 @@ from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.desk import SignalWish
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gauges import BLOCKING, Gauges, rss_mb
-from orchestrator.service.limits_desk import OverrideWish, command_of, limits_of, overrides_of
+from orchestrator.service.kernel_views import KernelViews, not_found
+from orchestrator.service.limits_desk import OverrideWish, command_of
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import new_id
 from orchestrator.service.telemetry import Telemetry
@@ -89,6 +88,7 @@ class FrontDesk:
         self._queries = queries
         self._telemetry = telemetry
         self._clock = clock
+        self._seen = KernelViews(engine.kernel, clock)
         self._about = about
         self._began = clock.mono_ns()
         self.loop_lag_ms = 0.0
@@ -180,7 +180,7 @@ class FrontDesk:
     ) -> StopReceipt | Refused:
         unknown = [a for a in accounts if a not in self._kernel.account_ids]
         if unknown:
-            no = _not_found("account", ", ".join(unknown))
+            no = not_found("account", ", ".join(unknown))
             return self._refused(actor, "emergency stop", no)
         return await self._safety.emergency_stop(
             actor, reason, liquidate=liquidate, accounts=accounts
@@ -315,99 +315,34 @@ class FrontDesk:
         return self._agents.views()
 
     async def check_agent(self, agent_id: str) -> AgentView | Refused:
-        return self._agents.check(agent_id) or _not_found("agent", agent_id)
+        return self._agents.check(agent_id) or not_found("agent", agent_id)
 
     async def restart_agent(self, agent_id: str, actor: str) -> AgentView | Refused:
         found = self._agents.restart(agent_id)
         if found is None:
-            return self._refused(actor, "agent restart", _not_found("agent", agent_id))
+            return self._refused(actor, "agent restart", not_found("agent", agent_id))
         self._engine.handle(Noted(actor=actor, action="agent restart", text=agent_id))
         return found
 
     # -- accounts and risk ----------------------------------------------------------------------
 
     def accounts(self) -> tuple[AccountStatus, ...]:
-        return tuple(self._status(account_id) for account_id in self._kernel.account_ids)
+        return self._seen.accounts()
 
     def account(self, account_id: AccountId) -> AccountStatus | Refused:
-        if account_id not in self._kernel.account_ids:
-            return _not_found("account", account_id)
-        return self._status(account_id)
-
-    def _status(self, account_id: AccountId) -> AccountStatus:
-        now = self._clock.now()
-        book = self._kernel.books.get(account_id)
-        values = self._kernel.day_values(account_id)
-        limits = self._kernel.limits_of(account_id)
-        balance = book.balance if book else Decimal(0)
-        nav = self._kernel.nav(account_id)
-        return AccountStatus(
-            account_id=account_id, currency=book.currency if book else "",
-            enabled=self._kernel.enabled(account_id),
-            mode=self._kernel.account_mode(account_id, now),
-            reconciled=self._kernel.reconciled(account_id), balance=balance, nav=nav,
-            unrealized_pl=None if nav is None else nav - balance,
-            margin_used=self._kernel.margin_used(account_id),
-            open_trades=len(book.trades) if book else 0,
-            pending_orders=len(book.orders) if book else 0,
-            day_pl=None if nav is None or values is None else nav - values.equity_start,
-            day_loss_fraction=None if values is None else values.day_loss_fraction,
-            drawdown_fraction=None if values is None else values.drawdown_fraction,
-            equity_start=None if values is None else values.equity_start,
-            peak=None if values is None else values.peak,
-            last_transaction_id=book.last_id if book else 0,
-            blocked_by=self._kernel.account_blocks(account_id, now),
-            limits={k: str(v) for k, v in msgspec.structs.asdict(limits).items()},
-            exposures=self._kernel.exposures(account_id),
-            positions=tuple(p for p in self.positions() if p.account_id == account_id),
-        )  # fmt: skip
+        return self._seen.account(account_id)
 
     def positions(self) -> tuple[PositionView, ...]:
-        found: dict[tuple[AccountId, str], list[OpenTradeView]] = {}
-        for trade in self.open_trades():
-            found.setdefault((trade.account_id, trade.instrument), []).append(trade)
-        return tuple(self._position(trades) for trades in found.values())
-
-    def _position(self, trades: list[OpenTradeView]) -> PositionView:
-        first = trades[0]
-        units = sum((t.units for t in trades), Decimal(0))
-        values = [t.unrealized_pl for t in trades if t.unrealized_pl is not None]
-        gross = sum((abs(t.units) for t in trades), Decimal(0))
-        paid = sum((t.price * abs(t.units) for t in trades), Decimal(0))
-        return PositionView(
-            account_id=first.account_id, instrument=first.instrument, units=Units(units),
-            average_price=Price(paid / gross) if gross else None,
-            unrealized_pl=sum(values, Decimal(0)) if len(values) == len(trades) else None,
-            trades=len(trades), currency=self._kernel.books[first.account_id].currency,
-        )  # fmt: skip
+        return self._seen.positions()
 
     def open_trades(self) -> tuple[OpenTradeView, ...]:
-        quotes = self._kernel.quotes
-        return tuple(
-            OpenTradeView(
-                account_id=account_id, trade_id=t.trade_id, instrument=t.instrument,
-                units=t.units, price=t.price, stop_price=t.worst_exit, target_price=t.target_price,
-                unrealized_pl=valuation.unrealized(t, quotes, book.currency), ours=t.ours,
-                opened_ns=t.opened_ns, intent_id=t.intent_id, signal_id=t.signal_id,
-                strategy=t.strategy,
-            )
-            for account_id, book in self._kernel.books.items()
-            for t in book.trades.values()
-        )  # fmt: skip
+        return self._seen.open_trades()
 
     def pending_orders(self) -> tuple[OrderView, ...]:
-        return tuple(
-            OrderView(
-                account_id=account_id, order_id=o.order_id, type=o.type,
-                instrument=o.instrument or "", units=o.units, price=o.price,
-                trade_id=o.trade_id or "", client_id=o.client_id,
-            )
-            for account_id, book in self._kernel.books.items()
-            for o in book.orders.values()
-        )  # fmt: skip
+        return self._seen.pending_orders()
 
     def breakers(self) -> tuple[BreakerView, ...]:
-        return self._kernel.breakers(self._clock.now())
+        return self._seen.breakers()
 
     def stop_receipt(self) -> StopReceipt | None:
         return self._safety.receipt()
@@ -416,7 +351,7 @@ class FrontDesk:
         self, account_id: AccountId, actor: str, reason: str = "", *, enabled: bool = True
     ) -> Done | Refused:
         if account_id not in self._kernel.account_ids:
-            return self._refused(actor, "enable", _not_found("account", account_id))
+            return self._refused(actor, "enable", not_found("account", account_id))
         event = EnableAccount(account_id=account_id, enabled=enabled, actor=actor, reason=reason)
         return await self._command(event, f"{account_id} is {'enabled' if enabled else 'disabled'}")
 
@@ -437,11 +372,10 @@ class FrontDesk:
     # -- limits ---------------------------------------------------------------------------------
 
     def limits(self) -> tuple[AccountLimitsView, ...]:
-        now = self._clock.now()
-        return tuple(limits_of(self._kernel, name, now) for name in self._kernel.account_ids)
+        return self._seen.limits()
 
     def overrides(self) -> tuple[OverrideView, ...]:
-        return overrides_of(self._kernel)
+        return self._seen.overrides()
 
     async def set_override(self, wish: OverrideWish, actor: str, role: str) -> Done | Refused:
         event = command_of(self._kernel, wish, actor, role, self._clock.now())
@@ -528,7 +462,3 @@ _NOT_YET_WRITTEN = Refused(
 _WRITTEN_WITHIN_S = 2.0
 _DRAIN_POLL_S = 0.05
 _DRAIN_POLLS = 200
-
-
-def _not_found(kind: str, name: str) -> Refused:
-    return Refused(status=404, title=f"No such {kind}", detail=f"There is no {kind} {name!r}.")
