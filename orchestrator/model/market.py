@@ -88,3 +88,32 @@ class Beat(Message, frozen=True, kw_only=True, gc=False, tag="beat"):
     """A second of market time has passed (in replay: at most one per second of the recording)."""
 
     now_ns: Instant
+
+
+class MarketCondition(Message, frozen=True, kw_only=True, gc=False, tag="market_condition"):
+    """What became of the market data that a store was given, in rows since its start.
+
+    `written`: stored. `refused`: cannot be stored (a price that is not a number). `dropped`: thrown
+    away because too many waited. `failed`: lost to an error. `waiting`: in memory; `spooled`: on
+    this machine's disk until the server is back. `problem`: why nothing is written; "" when well.
+    `layout`: how the server keeps it, for a person.
+    """
+
+    written: int = 0
+    refused: int = 0
+    dropped: int = 0
+    failed: int = 0
+    waiting: int = 0
+    spooled: int = 0
+    problem: str = ""
+    layout: str = ""
+
+
+class MarketSpan(Message, frozen=True, kw_only=True, gc=False, tag="market_span"):
+    """What a market store holds of one instrument: minutes with a price, and their ticks."""
+
+    instrument: InstrumentName
+    minutes: int
+    first_ns: Instant  # start of the first minute
+    last_ns: Instant  # start of the last one
+    ticks: int  # that made the minutes; older ticks themselves may be gone

@@ -12,7 +12,15 @@ from orchestrator.model.events import BusSeen
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.leading import LeaseView, StopNotice
-from orchestrator.model.market import Candle, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.market import (
+    Candle,
+    MarketCondition,
+    MarketSpan,
+    StreamBeat,
+    StreamDown,
+    StreamUp,
+    Tick,
+)
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.orders import GateQuestion, WriteOutcome, WriteRequest
 from orchestrator.model.outcomes import TradeOutcome
@@ -259,7 +267,38 @@ class MarketStore(Protocol):
 
     def write_outcomes(self, outcomes: Sequence[TradeOutcome]) -> None: ...
 
+    def condition(self) -> MarketCondition:
+        """What became of the rows so far."""
+        ...
+
     def close(self) -> None: ...
+
+
+class MarketReader(Protocol):
+    """Reads market data, oldest first, from `since_ns` and before `until_ns`. Blocking, for any
+    thread; may raise StoreError.
+    """
+
+    def ticks(
+        self, instrument: str, since_ns: Instant, until_ns: Instant, limit: int = 100_000
+    ) -> list[Tick]: ...
+
+    def candles(
+        self,
+        instrument: str,
+        granularity: str,
+        since_ns: Instant,
+        until_ns: Instant,
+        limit: int = 100_000,
+    ) -> list[Candle]:
+        """As the venue gave them, else rolled up from ticks: M1 to H1, and D (a trading day)."""
+        ...
+
+    def outcomes(self, since_ns: Instant = 0, limit: int = 100_000) -> list[TradeOutcome]: ...
+
+    def spans(self) -> list[MarketSpan]:
+        """What is there of each instrument."""
+        ...
 
 
 class Bus(Protocol):

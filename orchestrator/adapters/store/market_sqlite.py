@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections import deque
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,43 +19,38 @@ from orchestrator.adapters.store.connections import (
     migrate,
     not_opened,
 )
+from orchestrator.adapters.store.market_bars import (
+    Bar,
+    aligned,
+    can_roll,
+    joined,
+    minutes_of,
+    rolled,
+)
+from orchestrator.adapters.store.market_queue import Item, MarketQueue
 from orchestrator.adapters.store.statements import statements
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
-from orchestrator.model.market import Candle, Tick
-from orchestrator.model.money import Price
+from orchestrator.model.market import Candle, MarketSpan, Tick
+from orchestrator.model.money import InstrumentName, Price
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.time import DAY_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from orchestrator.adapters.store.codec import DbRow
     from orchestrator.model.time import Instant
 
-Item: TypeAlias = Tick | Candle | TradeOutcome
-
-_ROWS_A_COMMIT = 1_000
 _ROUNDS_A_CLEANING = 50
 # SQLite moves its log into the file by itself here: nobody waits for this thread.
 _AUTOCHECKPOINT_PAGES = 1_000
 
 
-class MarketStats(msgspec.Struct):
-    """Rows since the start: on disk, thrown away because the queue was full, lost to errors."""
-
-    written: int = 0
-    dropped: int = 0
-    failed: int = 0
-    problem: str = ""  # the last error's text; "" when the last commit was good
-
-
-class SqliteMarketStore:
-    """Meets `ports.MarketStore`. Writes return at once and never raise for the disk's troubles.
+class SqliteMarketStore(MarketQueue):
+    """Meets `ports.MarketStore` and `ports.MarketReader`.
 
     `retention_days` 0 keeps ticks for ever; they age by market time, against the newest tick of
-    this life. With more than `rows_max` rows waiting, the oldest are thrown away and counted.
-    Reads are blocking, for any thread, and may raise StoreError.
+    this life. Minutes, candles and outcomes are kept. Reads are blocking, for any thread, and may
+    raise StoreError.
     """
 
     def __init__(
@@ -67,70 +61,24 @@ class SqliteMarketStore:
         rows_max: int = 200_000,
         flush_s: float = 0.5,
     ) -> None:
+        super().__init__(rows_max=rows_max, flush_s=flush_s)
         self._path = Path(path)
         self._sql = statements("market")
         self._retention_ns = retention_days * DAY_NS
-        self._rows_max = rows_max
-        self._flush_s = flush_s
-        self._queue: deque[Item] = deque()
         self._newest: dict[str, Instant] = {}
-        self._wake = threading.Condition()
-        self._closing = False
-        self.stats = MarketStats()
         make_private(self._path)
         self._connection: sqlite3.Connection | None = self._open()
-        self._thread = threading.Thread(target=self._run, name="market store", daemon=True)
         self._thread.start()
-
-    # -- writing ---------------------------------------------------------------------------------
-
-    def write_ticks(self, ticks: Sequence[Tick]) -> None:
-        self._put(ticks)
-
-    def write_candles(self, candles: Sequence[Candle]) -> None:
-        self._put(candles)
-
-    def write_outcomes(self, outcomes: Sequence[TradeOutcome]) -> None:
-        self._put(outcomes)
-
-    def close(self) -> None:
-        """Writes what is waiting; gives up after 10 s. Idempotent."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        self._thread.join(10.0)
-
-    def _put(self, items: Sequence[Item]) -> None:
-        with self._wake:
-            if self._closing:
-                self.stats.dropped += len(items)
-                return
-            self._queue.extend(items)
-            over = len(self._queue) - self._rows_max
-            for _ in range(over):
-                self._queue.popleft()
-            self.stats.dropped += max(0, over)
-            if len(self._queue) >= _ROWS_A_COMMIT:
-                self._wake.notify()
 
     # -- the thread ------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        closing = False
-        while not closing:
-            with self._wake:
-                if not self._closing and len(self._queue) < _ROWS_A_COMMIT:
-                    self._wake.wait(self._flush_s)
-                closing = self._closing
-            while batch := self._take():
-                self._write(batch)
-            self._clean()
-        self._drop_connection()
+    def _write_waiting(self) -> None:
+        while batch := self._take():
+            self._write(batch)
+        self._clean()
 
-    def _take(self) -> list[Item]:
-        with self._wake:
-            count = min(len(self._queue), _ROWS_A_COMMIT)
-            return [self._queue.popleft() for _ in range(count)]
+    def _end(self) -> None:
+        self._drop_connection()
 
     def _write(self, batch: list[Item]) -> None:
         try:
@@ -155,9 +103,19 @@ class SqliteMarketStore:
         db.executemany(self._sql["add_tick"], map(_tick_columns, ticks))
         db.executemany(self._sql["add_candle"], map(_candle_columns, candles))
         db.executemany(self._sql["add_outcome"], map(_outcome_columns, outcomes))
+        for bar in minutes_of(ticks):
+            self._add_minute(db, bar)
         # Our own stamp: a bad tick from the far future must not throw good ones away.
         for tick in ticks:
             self._newest[tick.instrument] = tick.seen_ns
+
+    def _add_minute(self, db: sqlite3.Connection, bar: Bar) -> None:
+        row = db.execute(self._sql["minute"], (bar.instrument, bar.start_ns)).fetchone()
+        if row is not None:
+            known = _bar_of(row)
+            known.merge(bar)
+            bar = known
+        db.execute(self._sql["put_minute"], _bar_columns(bar))
 
     def _clean(self) -> None:
         if not self._retention_ns or self._connection is None:
@@ -203,14 +161,9 @@ class SqliteMarketStore:
         self, instrument: str, since_ns: Instant, until_ns: Instant, limit: int = 100_000
     ) -> list[Tick]:
         """From `since_ns`, before `until_ns`, oldest first."""
-        rows = self._read("ticks", (instrument, since_ns, until_ns, limit))
-        return [
-            Tick(
-                instrument=row[0], venue_ns=row[1], seen_ns=row[2], bid=Price(Decimal(row[3])),
-                ask=Price(Decimal(row[4])), tradeable=bool(row[5]),
-            )
-            for row in rows
-        ]  # fmt: skip
+        with self._reading() as db:
+            rows = db.execute(self._sql["ticks"], (instrument, since_ns, until_ns, limit))
+            return [_tick_of(row) for row in rows]
 
     def candles(
         self,
@@ -220,23 +173,43 @@ class SqliteMarketStore:
         until_ns: Instant,
         limit: int = 100_000,
     ) -> list[Candle]:
-        """From `since_ns`, before `until_ns`, oldest first."""
-        rows = self._read("candles", (instrument, granularity, since_ns, until_ns, limit))
-        return [_candle_of(row) for row in rows]
+        """From `since_ns`, before `until_ns`, oldest first; rolled up where none were given."""
+        with self._reading() as db:
+            asked = (instrument, granularity, since_ns, until_ns, limit)
+            given = [_candle_of(row) for row in db.execute(self._sql["candles"], asked)]
+            if not can_roll(granularity):
+                return given
+            return joined(given, self._rolled(db, *asked), limit)
+
+    def _rolled(
+        self, db: sqlite3.Connection, instrument: str, granularity: str, since_ns: Instant,
+        until_ns: Instant, limit: int,
+    ) -> list[Candle]:  # fmt: skip
+        span = (instrument, aligned(granularity, since_ns), aligned(granularity, until_ns))
+        newest_ns = db.execute(self._sql["newest_ns"], (instrument,)).fetchone()[0] or 0
+        minutes = map(_bar_of, db.execute(self._sql["minutes"], span))
+        return [bar.candle(granularity, newest_ns) for bar in rolled(minutes, granularity, limit)]
 
     def outcomes(self, since_ns: Instant = 0, limit: int = 100_000) -> list[TradeOutcome]:
         """Closed since `since_ns`, oldest first."""
-        rows = self._read("outcomes", (since_ns, limit))
-        return [msgspec.json.decode(row[0], type=TradeOutcome) for row in rows]
+        with self._reading() as db:
+            rows = db.execute(self._sql["outcomes"], (since_ns, limit))
+            return [msgspec.json.decode(row[0], type=TradeOutcome) for row in rows]
 
-    def _read(self, name: str, asked: tuple[str | int, ...]) -> list[DbRow]:
+    def spans(self) -> list[MarketSpan]:
+        """What is there of each instrument."""
+        with self._reading() as db:
+            return [span_of(row) for row in db.execute(self._sql["spans"])]
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
         try:
             db = connect_reader(self._path)
             try:
-                return db.execute(self._sql[name], asked).fetchall()
+                yield db
             finally:
                 db.close()
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OverflowError) as exc:
             raise StoreError(f"the store {self._path} cannot be read: {exc}") from exc
 
 
@@ -271,4 +244,38 @@ def _candle_of(row: DbRow) -> Candle:
         instrument=row[0], granularity=row[1], start_ns=row[2], volume=row[3],
         complete=bool(row[4]), bid_o=bid_o, bid_h=bid_h, bid_l=bid_l, bid_c=bid_c, ask_o=ask_o,
         ask_h=ask_h, ask_l=ask_l, ask_c=ask_c,
+    )  # fmt: skip
+
+
+def _tick_of(row: DbRow) -> Tick:
+    return Tick(
+        instrument=row[0], venue_ns=row[1], seen_ns=row[2], bid=Price(Decimal(row[3])),
+        ask=Price(Decimal(row[4])), tradeable=bool(row[5]),
+    )  # fmt: skip
+
+
+def span_of(row: DbRow) -> MarketSpan:
+    """Of a row of the statement `spans`."""
+    return MarketSpan(
+        instrument=InstrumentName(row[0]), minutes=row[1], first_ns=row[2], last_ns=row[3],
+        ticks=row[4],
+    )  # fmt: skip
+
+
+def _bar_columns(bar: Bar) -> DbRow:
+    return (
+        bar.instrument, bar.start_ns, bar.volume, bar.first_ns, bar.last_ns,
+        str(bar.bid_o), str(bar.bid_h), str(bar.bid_l), str(bar.bid_c),
+        str(bar.ask_o), str(bar.ask_h), str(bar.ask_l), str(bar.ask_c),
+    )  # fmt: skip
+
+
+def _bar_of(row: DbRow) -> Bar:
+    bid_o, bid_h, bid_l, bid_c, ask_o, ask_h, ask_l, ask_c = (
+        Price(Decimal(text)) for text in row[5:13]
+    )
+    return Bar(
+        instrument=row[0], start_ns=row[1], volume=row[2], first_ns=row[3], last_ns=row[4],
+        bid_o=bid_o, bid_h=bid_h, bid_l=bid_l, bid_c=bid_c,
+        ask_o=ask_o, ask_h=ask_h, ask_l=ask_l, ask_c=ask_c,
     )  # fmt: skip

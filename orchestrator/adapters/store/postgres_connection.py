@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -175,6 +175,10 @@ class Session(Protocol):
     async def fetchrow(self, query: str, *args: object) -> tuple[Any, ...] | None: ...
 
     async def fetchval(self, query: str, *args: object) -> Any: ...  # noqa: ANN401 -- a column
+
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Sequence[object]], columns: Sequence[str]
+    ) -> str: ...
 
     def is_closed(self) -> bool: ...
 

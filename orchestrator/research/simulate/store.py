@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.errors import StoreError
-from orchestrator.model.market import Candle, Tick
+from orchestrator.model.market import Candle, MarketCondition, Tick
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.world import INSTALLATION, World
@@ -126,6 +126,10 @@ class NoMarketStore:
 
     def write_outcomes(self, outcomes: Sequence[TradeOutcome]) -> None:
         """Forgotten."""
+
+    def condition(self) -> MarketCondition:
+        """Well, always."""
+        return MarketCondition()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -42,3 +42,33 @@ ORDER BY start_ns LIMIT ?
 -- name: outcomes
 -- Finished trades closed since an instant, oldest first.
 SELECT CAST(data AS BLOB) FROM outcomes WHERE closed_ns >= ? ORDER BY closed_ns LIMIT ?
+
+-- name: minute
+-- What is known of a minute so far.
+SELECT instrument, start_ns, volume, first_ns, last_ns,
+       bid_o, bid_h, bid_l, bid_c, ask_o, ask_h, ask_l, ask_c
+FROM candles_m1 WHERE instrument = ? AND start_ns = ?
+
+-- name: put_minute
+-- A minute with what a batch added to it.
+INSERT OR REPLACE INTO candles_m1 (
+    instrument, start_ns, volume, first_ns, last_ns,
+    bid_o, bid_h, bid_l, bid_c, ask_o, ask_h, ask_l, ask_c
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: minutes
+-- One instrument's minutes of a span, oldest first.
+SELECT instrument, start_ns, volume, first_ns, last_ns,
+       bid_o, bid_h, bid_l, bid_c, ask_o, ask_h, ask_l, ask_c
+FROM candles_m1 WHERE instrument = ? AND start_ns >= ? AND start_ns < ? ORDER BY start_ns
+
+-- name: newest_ns
+-- The newest stamp of a minute: what is older than it has ended.
+SELECT max(last_ns) FROM (
+    SELECT last_ns FROM candles_m1 WHERE instrument = ? ORDER BY start_ns DESC LIMIT 1
+)
+
+-- name: spans
+-- What is there of each instrument.
+SELECT instrument, count(*), min(start_ns), max(start_ns), sum(volume)
+FROM candles_m1 GROUP BY instrument ORDER BY instrument

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.errors import StoreError
-from orchestrator.model.market import Candle, Tick
+from orchestrator.model.market import Tick
 from orchestrator.model.time import DAY_NS
 from tests.unit.adapters.store import samples
 
@@ -45,49 +45,6 @@ def tick(number: int = 0, bid: str = "1.10000", instrument: str = "EUR_USD") -> 
     )  # fmt: skip
 
 
-def candle(close: str, *, complete: bool, volume: int = 3) -> Candle:
-    price = Decimal("1.1")
-    return Candle(
-        instrument="EUR_USD", granularity="M1", start_ns=START, volume=volume, complete=complete,
-        bid_o=price, bid_h=price, bid_l=price, bid_c=Decimal(close), ask_o=price, ask_h=price,
-        ask_l=price, ask_c=price,
-    )  # fmt: skip
-
-
-def test_what_was_written_is_there_after_the_close(make: Callable[..., SqliteMarketStore]) -> None:
-    store = make()
-    ticks = [tick(number) for number in range(2500)]
-    outcome = samples.outcome(8, "-1")
-    store.write_ticks(ticks)
-    store.write_candles([candle("1.2", complete=True)])
-    store.write_outcomes([outcome, outcome])
-    store.close()
-    assert store.ticks("EUR_USD", START, START + 10_000) == ticks
-    assert store.ticks("EUR_USD", START + 10, START + 12) == ticks[10:12]
-    assert store.ticks("USD_JPY", START, START + 10_000) == []
-    assert store.candles("EUR_USD", "M1", 0, START + 1) == [candle("1.2", complete=True)]
-    assert store.outcomes() == [outcome]
-    assert (store.stats.written, store.stats.dropped, store.stats.failed) == (2503, 0, 0)
-
-
-def test_a_running_candle_is_replaced_until_it_is_complete(
-    make: Callable[..., SqliteMarketStore],
-) -> None:
-    store = make()
-    store.write_candles([candle("1.2", complete=False), candle("1.3", complete=True, volume=9)])
-    store.write_candles([candle("1.4", complete=False)])
-    store.close()
-    assert store.candles("EUR_USD", "M1", 0, START + 1) == [candle("1.3", complete=True, volume=9)]
-
-
-def test_a_bad_tick_is_kept_as_it_came(make: Callable[..., SqliteMarketStore]) -> None:
-    store = make()
-    store.write_ticks([tick(bid="NaN")])
-    store.close()
-    (kept,) = store.ticks("EUR_USD", 0, START + 1)
-    assert kept.bid.is_nan()
-
-
 def test_when_full_the_newest_are_kept_and_the_lost_are_counted(
     path: Path, make: Callable[..., SqliteMarketStore]
 ) -> None:
@@ -101,15 +58,6 @@ def test_when_full_the_newest_are_kept_and_the_lost_are_counted(
     store.close()
     kept = store.ticks("EUR_USD", 0, START + 100)
     assert [one.venue_ns - START for one in kept] == list(range(15, 25))
-
-
-def test_what_comes_after_the_close_is_counted_as_lost(
-    make: Callable[..., SqliteMarketStore],
-) -> None:
-    store = make()
-    store.close()
-    store.write_ticks([tick()])
-    assert store.stats.dropped == 1
 
 
 def test_a_disk_in_trouble_costs_rows_never_an_exception(
