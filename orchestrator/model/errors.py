@@ -16,6 +16,9 @@ OrchestratorError
 │   ├── BrokerAway              nothing was sent: not connected, or too much waits already
 │   ├── BrokerSilent            sent, and no answer: its fate is unknown
 │   └── BrokerRefused           the broker answered with an error
+├── SecretError                 secrets could not be read from where they are kept
+│   ├── SecretsAway             nobody answers, or nonsense: they may be read later
+│   └── SecretsRefused          the login or the permission is wrong: a person must look
 └── FeedError                   a replay file cannot be read: names the file and the line
 """
 
@@ -102,3 +105,15 @@ class BrokerRefused(BusError):
 
 class FeedError(OrchestratorError):
     """A replay file cannot be read; the text names the file, the line and why."""
+
+
+class SecretError(OrchestratorError):
+    """Secrets could not be read from where they are kept. The text never holds one."""
+
+
+class SecretsAway(SecretError):
+    """Nobody answers, or what answers is nonsense; what is known already stays good."""
+
+
+class SecretsRefused(SecretError):
+    """The login or the permission is wrong: trying again changes nothing."""
