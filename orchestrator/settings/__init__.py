@@ -11,6 +11,7 @@ from orchestrator.settings.tables import (
     LimitSettings,
     StrategySettings,
 )
+from orchestrator.settings.vault import VaultSettings, vault_settings
 
 __all__ = [
     "AccountSettings",
@@ -22,5 +23,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StrategySettings",
+    "VaultSettings",
     "load_settings",
+    "vault_settings",
 ]

@@ -20,8 +20,9 @@ class Contradiction(NamedTuple):
         return f"{self.fields[0].upper()}: {self.text}"
 
 
-def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
-    """All of them; empty is good."""
+def contradictions(settings: Fields, *, waiting: bool = False) -> tuple[Contradiction, ...]:
+    """All of them; empty is good. `waiting` for Vault's answer: no token is missing yet."""
+    needs_tokens = () if waiting else (_tokens, _live_prices)
     return tuple(
         problem
         for rule in (
@@ -31,10 +32,11 @@ def contradictions(settings: Fields) -> tuple[Contradiction, ...]:
             _account_limits_in_order,
             _exposures_in_order,
             _real_venue,
+            *needs_tokens,
             _live,
             _hosts,
-            _live_prices,
             _passwords,
+            _vault,
             _known,
         )
         for problem in rule(settings)
@@ -123,7 +125,7 @@ def _exposures_in_order(settings: Fields) -> Iterator[Contradiction]:
         )
 
 
-def _real_venue(settings: Fields) -> Iterator[Contradiction]:
+def _tokens(settings: Fields) -> Iterator[Contradiction]:
     if settings.on_paper:
         return
     where = f"needed with OANDA_ENVIRONMENT={settings.oanda_environment}"
@@ -134,6 +136,12 @@ def _real_venue(settings: Fields) -> Iterator[Contradiction]:
             f"{where}: the token of your OANDA account",
             "your-token",
         )
+
+
+def _real_venue(settings: Fields) -> Iterator[Contradiction]:
+    if settings.on_paper:
+        return
+    where = f"needed with OANDA_ENVIRONMENT={settings.oanda_environment}"
     if not settings.oanda_account_ids:
         yield Contradiction(
             ("oanda_account_ids", "oanda_environment"),
@@ -192,6 +200,21 @@ def _passwords(settings: Fields) -> Iterator[Contradiction]:
             yield Contradiction((apart, field), text)
         elif url.has_password:
             yield Contradiction((apart, field), f"{field.upper()} holds a password already")
+
+
+def _vault(settings: Fields) -> Iterator[Contradiction]:
+    """Half a login would be found out only by the first who needs a secret."""
+    if not settings.asks_vault:
+        return
+    if settings.vault_addr is None:
+        text = "needed with VAULT_ROLE_ID: where Vault is"
+        example = "https://vault.example.com:8200"
+        yield Contradiction(("vault_addr", "vault_role_id"), text, example)
+    if settings.vault_secret_id is None and settings.vault_secret_id_wrapped is None:
+        text = (
+            "needed with VAULT_ROLE_ID; or VAULT_SECRET_ID_WRAPPED, which is used up by one start"
+        )
+        yield Contradiction(("vault_secret_id", "vault_role_id", "vault_secret_id_wrapped"), text)
 
 
 def _known(settings: Fields) -> Iterator[Contradiction]:

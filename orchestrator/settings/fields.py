@@ -14,7 +14,6 @@ from orchestrator.settings.kinds import (
     AccountIds,
     DayFraction,
     DrawdownFraction,
-    Frozen,
     Instruments,
     PaperAccount,
     PaperAccounts,
@@ -30,6 +29,7 @@ from orchestrator.settings.tables import (
     StrategySettings,
 )
 from orchestrator.settings.urls import BrokerUrl, SecretUrl, StoreUrl, VenueUrl, path_of_store
+from orchestrator.settings.vault import VaultSettings
 
 D = Decimal
 TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers", "hours")
@@ -54,7 +54,7 @@ Password = Annotated[SecretStr | None, Field(examples=["the-password"])]
 URLS = ("database_url", "timescale_url", "message_broker_url")
 
 
-class Fields(Frozen):
+class Fields(VaultSettings):
     """The settings, each one right in itself, and what follows from them."""
 
     # The venue.

@@ -168,8 +168,8 @@ def _class_file(value: object, info: ValidationInfo) -> object:
     file, _, name = value.rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
         raise ValueError(f"{value!r} is not file.py:ClassName")
-    context: dict[str, Path] = info.context or {}
-    folder = context.get("folder", Path())
+    context: dict[str, Any] = info.context or {}
+    folder: Path = context.get("folder", Path())
     path = folder / Path(file).expanduser()
     if not path.is_file():
         raise ValueError(f"there is no file {path}")

@@ -1,6 +1,5 @@
 """Reads environment, `.env` and TOML, and says everything that is wrong at once."""
 
-import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -14,7 +13,7 @@ from orchestrator.model.signals import Role
 from orchestrator.settings.contradictions import Contradiction
 from orchestrator.settings.fields import TABLES
 from orchestrator.settings.settings import Settings, toml_key
-from orchestrator.settings.sources import Problem, SettingsError, Text, read_env_file, texts_of
+from orchestrator.settings.sources import Problem, SettingsError, Text, layers_of, texts_of
 
 CONFIG = "orchestrator.toml"
 VARIABLES = tuple(
@@ -26,6 +25,7 @@ SECRETS = tuple(
     for name, field in Settings.model_fields.items()
     if name in VARIABLES and "Secret" in str(field.annotation)
 )
+_FROM_VAULT = tuple(name for name in SECRETS if not name.startswith("VAULT_"))
 
 _PLAIN = {
     "int_parsing": "must be a whole number",
@@ -47,17 +47,22 @@ def load_settings(
     env: Mapping[str, str] | None = None,
     env_file: str | Path | None = ".env",
     config: str | Path | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings in force; SettingsError if any is wrong.
 
     The environment goes before `.env`, that before the TOML file, that before the defaults. An
     empty variable counts as unset; variables that are not ours are ignored; a secret may stand in
     a file that NAME_FILE names. `env` None = the process's own; `env_file` None = no such file;
-    `config` goes before ORCHESTRATOR_CONFIG.
+    `config` goes before ORCHESTRATOR_CONFIG. `secrets`: what Vault holds, which goes before all;
+    None = it was not asked, so that a secret which is missing may still be there.
     """
     problems: list[Problem] = []
-    layers = ((str(env_file), read_env_file(env_file)), ("environment", _own(env)))
+    layers = layers_of(env, env_file)
     texts = texts_of(layers, SECRETS, problems)
+    known = secrets or {}
+    texts |= {name: Text(known[name], "Vault") for name in _FROM_VAULT if known.get(name)}
+    waiting = secrets is None and "VAULT_ROLE_ID" in texts
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for field in VARIABLES:
@@ -69,19 +74,19 @@ def load_settings(
     for table, content in tables.items():
         values[table] = content
         sources[table] = str(path)
-    texts |= texts_of(layers, _token_names(tables), problems)
-    values["account_tokens"] = _tokens(tables.get("accounts"), texts, problems)
+    names = _token_names(tables)
+    texts |= texts_of(layers, names, problems)
+    texts |= {name: Text(known[name], "Vault") for name in names if known.get(name)}
+    missing: list[Problem] = []
+    values["account_tokens"] = _tokens(tables.get("accounts"), texts, missing)
+    problems += () if waiting else missing
 
-    settings = _validated(values, path, problems)
+    settings = _validated(values, path, problems, waiting=waiting)
     if problems or settings is None:
         lines = "\n".join(f"  {problem}" for problem in problems)
         count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
         raise SettingsError(f"{count} wrong:\n{lines}")
     return settings.with_sources(sources)
-
-
-def _own(env: Mapping[str, str] | None) -> Mapping[str, str]:
-    return os.environ if env is None else env
 
 
 def _spelled(field: str, text: str) -> str:
@@ -142,11 +147,11 @@ def _table(value: object) -> dict[str, object]:
 
 
 def _validated(
-    values: dict[str, Any], path: Path | None, problems: list[Problem]
+    values: dict[str, Any], path: Path | None, problems: list[Problem], *, waiting: bool
 ) -> Settings | None:
     """Settings, or None and the problems. Fields that are wrong alone do not hide contradictions
     among the others: these are looked for without them."""
-    context = {"folder": path.parent if path else Path()}
+    context: dict[str, object] = {"folder": path.parent if path else Path(), "waiting": waiting}
     wrong: set[str] = set()
     for _ in range(2):
         good = {name: value for name, value in values.items() if name not in wrong}

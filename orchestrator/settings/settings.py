@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from orchestrator.model.limits import BreakerLimits, CheckLimits
@@ -17,8 +17,10 @@ from orchestrator.settings.urls import SecretUrl, is_loopback
 
 # Where a service runs and what it keeps where: not a part of what it decides.
 PLACES = frozenset(
-    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "DATABASE_URL", "TIMESCALE_URL",
-     "MESSAGE_BROKER_URL", "LOG_LEVEL", "PAPER_PORT", "ORCHESTRATOR_CONFIG")
+    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "LOG_LEVEL", "PAPER_PORT",
+     "ORCHESTRATOR_CONFIG", "DATABASE_URL", "DATABASE_PASSWORD", "TIMESCALE_URL",
+     "TIMESCALE_PASSWORD", "MESSAGE_BROKER_URL", "MESSAGE_BROKER_PASSWORD", "VAULT_ADDR",
+     "VAULT_ROLE_ID", "VAULT_SECRET_ID", "VAULT_SECRET_ID_WRAPPED", "VAULT_PATH", "VAULT_CACERT")
 )  # fmt: skip
 
 
@@ -36,8 +38,9 @@ class Settings(Fields):
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _without_contradictions(self) -> Self:
-        problems = contradictions(self)
+    def _without_contradictions(self, info: ValidationInfo) -> Self:
+        context: dict[str, Any] = info.context or {}
+        problems = contradictions(self, waiting=context.get("waiting", False))
         if problems:
             raise PydanticCustomError(
                 "contradiction",
@@ -61,6 +64,8 @@ class Settings(Fields):
             found.append(f"API_HOST={self.api_host} offers the API beyond this machine.")
         if self.store_sync == "normal":
             found.append("STORE_SYNC=normal: a power cut may lose the last entries of the journal.")
+        if self.vault_addr and not self.asks_vault:
+            found.append("VAULT_ADDR is set, but no VAULT_ROLE_ID: Vault is not asked.")
         return tuple(found)
 
     def with_sources(self, sources: Mapping[str, str]) -> Self:

@@ -1,5 +1,6 @@
 """Where a variable's text comes from: the environment, `.env`, or a file that NAME_FILE names."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +35,17 @@ class Text(NamedTuple):
     source: str
 
 
+Layers = tuple[tuple[str, Mapping[str, str]], ...]
+
+
+def layers_of(env: Mapping[str, str] | None, env_file: str | Path | None) -> Layers:
+    """`.env`, and before it the environment; `env` None = the process's own. SettingsError."""
+    own = os.environ if env is None else env
+    return (str(env_file), read_env_file(env_file)), ("environment", own)
+
+
 def texts_of(
-    layers: Iterable[tuple[str, Mapping[str, str]]],
+    layers: Layers,
     secret: Iterable[str],
     problems: list[Problem],
 ) -> dict[str, Text]:
@@ -45,10 +55,11 @@ def texts_of(
     one layer has NAME and NAME_FILE, nobody knows which is meant, and that is a problem.
     """
     found: dict[str, Text] = {}
+    names = tuple(secret)
     for layer, variables in layers:
         here = {name: text.strip() for name, text in variables.items() if text.strip()}
         found.update({name: Text(text, layer) for name, text in here.items()})
-        for name in secret:
+        for name in names:
             if (file := here.get(name + _FILE)) is None:
                 continue
             if name in here:

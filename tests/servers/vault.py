@@ -53,7 +53,7 @@ class VaultServer:
         self.tokens: dict[str, _Token] = {}
         self.wrapped: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
@@ -90,8 +90,7 @@ class VaultServer:
         class Handler(_Handler):
             vault = owner
 
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", self.port), Handler)
         server.socket = self.tls.server().wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
@@ -178,6 +177,13 @@ class VaultServer:
 
 
 _DENIED = {"errors": ["permission denied"]}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that does not like our certificate is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

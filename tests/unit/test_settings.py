@@ -13,7 +13,13 @@ from orchestrator.kernel.safety.limits import LIMITS
 from orchestrator.model.limits import AccountLimits, BreakerLimits, CheckLimits
 from orchestrator.model.profiles import PLAIN
 from orchestrator.model.signals import Role
-from orchestrator.settings import LimitSettings, Settings, SettingsError, load_settings
+from orchestrator.settings import (
+    LimitSettings,
+    Settings,
+    SettingsError,
+    load_settings,
+    vault_settings,
+)
 from orchestrator.settings.load import VARIABLES, example_of
 from orchestrator.settings.profiles import ProfileSettings
 
@@ -225,6 +231,9 @@ BAD = {
         "rediss://redis:6379?ssl_ca_certs=/no/such/file",
     ],
     "EVENT_RETENTION_HOURS": ["0", "1.5"],
+    "VAULT_ADDR": ["vault", "http://vault.example.com:8200", "https://u:p@vault"],
+    "VAULT_PATH": ["orchestrator", "/secret/x", "secret/../x y", "secret//x"],
+    "VAULT_CACERT": ["/no/such/file"],
     "PAPER_PORT": ["70000"],
     "PAPER_MARKET_HOURS": ["never"],
     "PAPER_FEED": ["manual"],
@@ -248,6 +257,7 @@ def test_a_bad_value_is_refused_by_its_name_with_a_right_example(name: str, text
 
 def test_every_variable_has_a_bad_value_in_these_tests():
     free_form = {"OANDA_API_KEY", "STATE_DIR", "ORCHESTRATOR_CONFIG"}
+    free_form |= {"VAULT_ROLE_ID", "VAULT_SECRET_ID", "VAULT_SECRET_ID_WRAPPED"}
     free_form |= {name.replace("_URL", "_PASSWORD") for name in SERVERS}
     assert {field.upper() for field in VARIABLES} == set(BAD) | free_form
 
@@ -256,7 +266,7 @@ def test_every_variable_has_a_bad_value_in_these_tests():
     "field",
     sorted(
         set(VARIABLES)
-        - {"orchestrator_config"}
+        - {"orchestrator_config", "vault_role_id", "vault_cacert"}
         - {name.replace("_URL", "_PASSWORD").lower() for name in SERVERS}
     ),
 )
@@ -517,7 +527,12 @@ def test_an_address_is_shown_without_its_password(name: str, url: str, shown: st
 
 
 def test_where_a_server_stands_is_no_part_of_the_fingerprint():
-    there = load(DATABASE_URL="postgresql://h/db", MESSAGE_BROKER_URL="rediss://h")
+    there = load(
+        **VAULT,
+        DATABASE_URL="postgresql://h/db",
+        DATABASE_PASSWORD="x",
+        MESSAGE_BROKER_URL="rediss://h",
+    )
     assert there.fingerprint() == load().fingerprint()
 
 
@@ -539,6 +554,75 @@ def test_a_password_may_stand_apart_from_its_address():
 def test_a_postgresql_address_is_not_taken_for_a_file():
     with pytest.raises(ValueError, match="not a SQLite file"):
         _ = load(DATABASE_URL="postgresql://h/db").database_path
+
+
+# --- Vault ---------------------------------------------------------------------------------------
+
+VAULT = {"VAULT_ADDR": "https://vault:8200", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": SECRET}
+
+
+def test_what_vault_holds_goes_before_the_environment():
+    env = {**PRACTICE, **VAULT, "OANDA_API_KEY": "old"}
+    settings = load_settings(env, secrets={"OANDA_API_KEY": "new", "DATABASE_URL": ""})
+    token = settings.token_of(ACCOUNT)
+    assert token is not None
+    assert token.get_secret_value() == "new"
+    assert ("OANDA_API_KEY", "***", "Vault") in settings.describe()
+
+
+def test_a_token_of_an_account_may_be_in_vault(tmp_path: Path):
+    config = toml(tmp_path, f'[accounts."{ACCOUNT}"]\ntoken_env = "MY_TOKEN"\n')
+    settings = load_settings(VAULT, config=config, secrets={"MY_TOKEN": "new"})
+    token = settings.token_of(ACCOUNT)
+    assert token is not None
+    assert token.get_secret_value() == "new"
+
+
+def test_vault_decides_nothing_but_secrets():
+    secrets = {"ALLOW_LIVE_TRADING": "true", "RISK_PER_TRADE": "0.1", "VAULT_ADDR": "http://x",
+               "OANDA_API_KEY_FILE": "/etc/hostname"}  # fmt: skip
+    settings = load_settings(VAULT, secrets=secrets)
+    assert not settings.allow_live_trading
+    assert settings.risk_per_trade == Decimal("0.02")
+    assert settings.vault_addr == VAULT["VAULT_ADDR"]
+    assert settings.oanda_api_key is None
+
+
+def test_a_secret_is_missing_only_after_vault_was_asked(tmp_path: Path):
+    config = toml(tmp_path, f'[accounts."{ACCOUNT}"]\ntoken_env = "MY_TOKEN"\n')
+    env = {**VAULT, "OANDA_ENVIRONMENT": "practice", "OANDA_ACCOUNT_IDS": ACCOUNT}
+    assert load_settings(env, config=config).token_of(ACCOUNT) is None
+    with pytest.raises(SettingsError, match="MY_TOKEN: is unset"):
+        load_settings(env, config=config, secrets={})
+    with pytest.raises(SettingsError, match="OANDA_API_KEY: needed"):
+        load_settings(env, secrets={})
+    without = {name: text for name, text in env.items() if not name.startswith("VAULT")}
+    with pytest.raises(SettingsError, match="OANDA_API_KEY: needed"):
+        load_settings(without)
+
+
+def test_half_a_login_is_refused():
+    assert "VAULT_ADDR: needed with VAULT_ROLE_ID" in refusal(VAULT_ROLE_ID="x")
+    assert "VAULT_SECRET_ID: needed with VAULT_ROLE_ID" in refusal(VAULT_ROLE_ID="x")
+    assert not vault_settings({"VAULT_ROLE_ID": "x"}).asks_vault
+
+
+def test_the_address_of_vault_alone_is_only_worth_a_word():
+    """Others use that variable, too."""
+    assert "Vault is not asked" in load(VAULT_ADDR=VAULT["VAULT_ADDR"]).warnings()[0]
+    assert load(VAULT_ADDR=VAULT["VAULT_ADDR"]).fingerprint() == load().fingerprint()
+
+
+def test_vault_is_known_before_the_rest_is_right(tmp_path: Path):
+    (tmp_path / "id").write_text(SECRET)
+    env = {**VAULT, "SEED": "x", "VAULT_SECRET_ID": "", "VAULT_SECRET_ID_FILE": "id"}
+    found = vault_settings(env)
+    assert found.asks_vault
+    assert found.vault_secret_id is not None
+    assert found.vault_secret_id.get_secret_value() == SECRET
+    assert SECRET not in f"{found} {found!r}"
+    assert not vault_settings(VAULT | {"VAULT_ADDR": "http://example.com"}).asks_vault
+    assert not vault_settings(env | {"VAULT_SECRET_ID_FILE": "gone"}).asks_vault
 
 
 # --- Secrets in files ----------------------------------------------------------------------------
