@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from orchestrator.adapters.bus.in_process import InProcessBus
-from orchestrator.model.errors import ListenerTooSlow
+from orchestrator.adapters.bus.redis.address import parse
+from orchestrator.adapters.bus.redis.bus import RedisBus
+from orchestrator.model.errors import BusError, ListenerTooSlow
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import at_work, until
 from tests.unit.adapters.store import samples
 
 FACTS = [samples.note("a"), samples.tripped(), samples.note("b"), samples.alert()]
 ENTRIES = list(zip(samples.chained(FACTS), FACTS, strict=True))
 
 
-@pytest.fixture(params=["in_process"])
-def bus(request: pytest.FixtureRequest) -> Any:
-    return {"in_process": InProcessBus}[request.param]()
+@pytest.fixture(params=["in_process", "redis"])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Over Redis: at work, and connected."""
+    if request.param == "in_process":
+        yield InProcessBus()
+        return
+    folder = request.getfixturevalue("tmp_path")
+    with RedisServer(folder / "redis") as server:
+        bus = RedisBus(
+            lambda: parse(server.url), node="n1", mark="m1", alarm=lambda *_: None, hours=1
+        )
+        async with at_work(bus.run):
+            await until(lambda: bus.link.connected)
+            yield bus
 
 
 async def some(listener: Any, count: int) -> list[Any]:
@@ -90,3 +106,39 @@ async def test_closing_ends_the_listeners_after_what_waits(bus: Any) -> None:
     bus.close()
     async with asyncio.timeout(5):
         assert [entry async for entry in listener] == ENTRIES[:1]
+
+
+async def test_there_is_a_bound_to_listeners_and_a_limit_makes_sense(bus: Any) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        bus.listen(limit=0)
+    listeners = [bus.listen() for _ in range(256)]
+    with pytest.raises(BusError, match="256 listeners already"):
+        bus.listen()
+    listeners[0].close()
+    bus.listen()
+
+
+async def test_a_closed_listener_is_told_nothing_more(bus: Any) -> None:
+    listener = bus.listen()
+    publish(bus, ENTRIES[:1])
+    listener.close()
+    publish(bus, ENTRIES[1:])
+    async with asyncio.timeout(5):
+        assert [entry async for entry in listener] == ENTRIES[:1]
+
+
+async def test_a_listener_is_for_one_reader(bus: Any) -> None:
+    listener = bus.listen()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(some(listener, 1))
+        await asyncio.sleep(0)
+        with pytest.raises(BusError, match="one reader"):
+            await anext(listener)
+        bus.publish(*ENTRIES[0])
+    assert waiting.result() == ENTRIES[:1]
+
+
+async def test_a_reachable_broker_blocks_nothing(bus: Any) -> None:
+    publish(bus, ENTRIES)
+    condition = bus.condition()
+    assert condition is None or (condition.silent_ms == 0 and condition.lag_ms < 1_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from orchestrator.adapters.bus.redis.address import Address, Host
 from orchestrator.adapters.bus.redis.pipe import Pipe
 from orchestrator.adapters.bus.redis.words import Reply, Word, rows, text
 from orchestrator.model.errors import BrokerAway, BrokerRefused, BusError
+from orchestrator.model.tls import tls_trouble
 
 # Asked at each connection anew: a password may have been changed meanwhile (X7).
 Where: TypeAlias = "Callable[[], Address]"
@@ -23,7 +25,10 @@ _NOT_ALLOWED = ("NOPERM", "ERR unknown command")
 
 async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
     """A connection that is logged in. BrokerAway or BrokerRefused, in words for a person."""
-    address = where()
+    try:
+        address = where()
+    except ValueError as exc:
+        raise BrokerAway(f"the broker's address {exc}") from exc
     try:
         async with asyncio.timeout(connect_s):
             if address.master:
@@ -35,13 +40,19 @@ async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
                 pipe.close()
                 raise
     except TimeoutError:
-        raise BrokerAway(f"no Redis answers at {address} within {connect_s:g} s") from None
+        hint = ", or it does not speak TLS there" if address.tls else ""
+        raise BrokerAway(f"no Redis answers at {address} within {connect_s:g} s{hint}") from None
     except ssl.SSLError as exc:
-        why = getattr(exc, "verify_message", "") or exc.reason or exc
+        why = tls_trouble(exc) or exc.reason or exc
         raise BrokerAway(f"no TLS with the Redis at {address}: {why}") from exc
     except OSError as exc:
-        raise BrokerAway(f"no Redis answers at {address}: {exc.strerror or exc}") from exc
+        raise BrokerAway(f"no Redis answers at {address}: {_plain(exc)}") from exc
     return pipe
+
+
+def _plain(exc: OSError) -> str:
+    """asyncio puts sentences of its own around what the machine says."""
+    return os.strerror(exc.errno).lower() if exc.errno and exc.errno > 0 else str(exc)
 
 
 async def _open(address: Address) -> Pipe:
@@ -60,7 +71,7 @@ async def _looked_up(address: Address) -> Address:
         try:
             pipe = await _open(address.at(host))
         except OSError as exc:
-            reasons.append(f"{host}: {exc.strerror or exc}")
+            reasons.append(f"{host}: {_plain(exc)}")
             continue
         try:
             told = rows(await pipe.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import hiredis
 import structlog
 
+from orchestrator.adapters.bus.redis.alarms import Alarm
 from orchestrator.adapters.bus.redis.group import TRIES_MAX
 from orchestrator.adapters.bus.redis.link import Link
 from orchestrator.adapters.bus.redis.words import Reply, Word, number, rows, text
@@ -24,8 +25,7 @@ _SWEEP_EVERY = 20  # looks
 _KEEP_S = 3600.0
 _GONE_MS = 3_600_000
 
-# (title, text) for a person; the reason why data are lost.
-Alarm = Callable[[str, str], None]
+# The reason why data are lost.
 Lost = Callable[[str], None]
 
 
@@ -55,6 +55,7 @@ class Owner:
         self._dead_after_ms = dead_after_ms
         self._keep_s = keep_s
         self._groups: dict[tuple[str, str], None] = {}
+        self._bounds: dict[str, int] = {}
         self._known = ""  # the mark that stood there when we last looked
         self._made_at = 0  # the connection on which the groups were last made
         self._marks = 0
@@ -66,6 +67,13 @@ class Owner:
         """From the next look on; what stands on the stream already is the group's work, too."""
         self._groups[stream, group] = None
         self._made_at = 0
+
+    def bound(self, stream: str, length_max: int) -> None:
+        """Cut it to about this at each look, however much others write there; 0: no more."""
+        if length_max:
+            self._bounds[stream] = length_max
+        else:
+            self._bounds.pop(stream, None)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -86,6 +94,9 @@ class Owner:
             self._made_at = connects
         for stream, group in tuple(self._groups):
             await self._bury(stream, group)
+        await self._link.batch(
+            [("XTRIM", stream, "MAXLEN", "~", most) for stream, most in self._bounds.items()]
+        )
         self._looks += 1
         if self._looks % _SWEEP_EVERY == 0:
             await self._sweep()

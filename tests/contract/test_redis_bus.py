@@ -1,0 +1,405 @@
+"""The bus over a real Redis: history, live views, stops, and every trouble a broker can have."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import pytest
+
+from orchestrator.adapters.bus.redis.address import parse
+from orchestrator.adapters.bus.redis.bus import RedisBus
+from orchestrator.model.errors import BusError
+from orchestrator.model.journal import from_line
+from tests.servers.redis import RedisServer, free_port
+from tests.servers.tls import certificate
+from tests.servers.waiting import at_work, until
+from tests.unit.adapters.store import samples
+
+FACTS = [samples.note(str(number)) for number in range(300)]
+ENTRIES = list(zip(samples.chained(FACTS), FACTS, strict=True))
+OTHER = b"another-node\n"
+
+
+class Told:
+    """A bus, and what it told a person."""
+
+    def __init__(self, url: str, node: str = "n1", **how: Any) -> None:
+        self.alarms: list[tuple[str, str]] = []
+        self.url = url
+        self.bus = RedisBus(
+            lambda: parse(self.url), node=node, mark=f"mark-{node}",
+            alarm=lambda title, text: self.alarms.append((title, text)), **{"hours": 1} | how,
+        )  # fmt: skip
+
+    async def up(self) -> None:
+        await until(lambda: self.bus.link.connected and self.bus._subscriber.ready.is_set())
+
+
+@pytest.fixture
+def server(tmp_path):
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+def written(server: RedisServer) -> list[int]:
+    """Sequence numbers of the records in the history, in its order."""
+    found = server.ask("XRANGE", "tso:history", "-", "+")
+    return [from_line(fields[1]).seq for _, fields in found]
+
+
+async def test_the_history_holds_every_record_in_order(server):
+    told = Told(server.url)
+    async with at_work(told.bus.run):
+        await told.up()
+        for entry in ENTRIES:
+            told.bus.publish(*entry)
+        await until(lambda: told.bus.history.written == 300)
+    assert written(server) == list(range(1, 301))
+    assert not told.bus.history.lost
+
+
+async def test_what_was_published_while_the_broker_was_away_follows_when_it_is_back(tmp_path):
+    server = RedisServer(tmp_path / "redis")
+    told = Told(server.url)
+    async with at_work(told.bus.run):
+        for entry in ENTRIES:
+            told.bus.publish(*entry)
+        with server:
+            await until(lambda: told.bus.history.written == 300)
+            assert written(server) == list(range(1, 301))
+
+
+async def test_the_end_of_a_life_waits_for_its_last_records(server):
+    told = Told(server.url)
+    async with at_work(told.bus.run):
+        await told.up()
+        for entry in ENTRIES:
+            told.bus.publish(*entry)
+    assert written(server) == list(range(1, 301))
+
+
+async def test_too_much_waiting_gives_way_is_counted_and_told_once():
+    told = Told(f"redis://127.0.0.1:{free_port()}")
+    told.bus.history._waiting_max = 100
+    async with at_work(told.bus.run):
+        for entry in ENTRIES:
+            told.bus.publish(*entry)
+        assert told.bus.history.lost == {"overflow": 200}
+    assert len(told.alarms) == 1
+    assert "hole" in told.alarms[0][0]
+
+
+async def test_the_history_forgets_what_is_older_than_its_hours(server):
+    told = Told(server.url, hours=1)
+    old_ms = int(server.ask("TIME")[0]) * 1000 - 3 * 3_600_000
+    for number in range(200):
+        server.ask("XADD", "tso:history", f"{old_ms}-{number}", "r", "old")
+    async with at_work(told.bus.run):
+        await told.up()
+        for entry in ENTRIES[:150]:
+            told.bus.publish(*entry)
+            await asyncio.sleep(0)
+        await until(lambda: told.bus.history.written == 150)
+        # Whole blocks of a hundred are cut off, which is what makes it cheap.
+        told.bus.publish(*ENTRIES[150])
+        await until(lambda: told.bus.history.written == 151)
+        await until(lambda: server.ask("XLEN", "tso:history") < 300)
+
+
+async def test_other_nodes_see_the_records_live(server):
+    leader, standby = Told(server.url), Told(server.url, node="n2", views=True)
+    async with at_work(leader.bus.run, standby.bus.run):
+        await leader.up()
+        await standby.up()
+        listener = standby.bus.listen()
+        got: list[Any] = []
+        # Whether anybody listens is tried once a second: the first ones may be missed.
+        while not got:
+            leader.bus.publish(*ENTRIES[0])
+            try:
+                async with asyncio.timeout(0.2):
+                    got.append(await anext(listener))
+            except TimeoutError:
+                continue
+        leader.bus.publish(*ENTRIES[1])
+        while got[-1] != ENTRIES[1]:
+            async with asyncio.timeout(10):
+                got.append(await anext(listener))
+    assert got[0] == ENTRIES[0]
+    assert (standby.bus.foreign, leader.bus.foreign) == (0, 0)
+
+
+async def test_a_stop_is_heard_by_every_other_node_and_not_by_its_own(server):
+    one, two = Told(server.url), Told(server.url, node="n2")
+    heard: list[tuple[str, bytes]] = []
+    one.bus.on_stop(lambda data: heard.append(("one", data)))
+    two.bus.on_stop(lambda data: heard.append(("two", data)))
+    async with at_work(one.bus.run, two.bus.run):
+        await one.up()
+        await two.up()
+        one.bus.broadcast_stop(b"stop!")
+        await until(lambda: heard)
+        two.bus.broadcast_stop(b"mine")
+        await until(lambda: len(heard) == 2)
+    assert heard == [("two", b"stop!"), ("one", b"mine")]
+
+
+async def test_a_stop_without_a_broker_is_no_trouble():
+    told = Told(f"redis://127.0.0.1:{free_port()}")
+    async with at_work(told.bus.run):
+        told.bus.broadcast_stop(b"stop!")
+
+
+@pytest.mark.parametrize(
+    ("channel", "data"),
+    [
+        ("tso:stop", b"no node"), ("tso:stop", OTHER + b"\xff nonsense"), ("tso:live", OTHER),
+        ("tso:live", OTHER + b'{"a":1}'), ("tso:live", b"\n" * 1000), ("tso:stop", b""),
+    ],
+)  # fmt: skip
+async def test_a_foreign_message_is_dropped_counted_and_told(server, channel, data):
+    told = Told(server.url, views=True)
+
+    def read(message: bytes) -> None:
+        message.decode("ascii")
+
+    told.bus.on_stop(read)
+    async with at_work(told.bus.run):
+        await told.up()
+        for _ in range(50):
+            server.ask("PUBLISH", channel, data.decode("latin-1"))
+        await until(lambda: told.bus.foreign == 50)
+    assert [title for title, _ in told.alarms] == [f"A message on {channel} is not ours"]
+
+
+async def test_a_broker_that_is_silent_is_seen_and_seen_again_when_it_is_back(server):
+    told = Told(server.url)
+    async with at_work(told.bus.run):
+        await told.up()
+        with server.frozen():
+            await until(lambda: told.bus.condition().silent_ms > 2_000)
+            for entry in ENTRIES[:10]:
+                told.bus.publish(*entry)
+            await until(lambda: told.bus.condition().lag_ms > 100 or told.bus.history.lost)
+        await until(lambda: told.bus.condition().silent_ms == 0)
+        told.bus.publish(*ENTRIES[10])
+        await until(lambda: 11 in written(server))
+        told.bus.needed = lambda: False
+        assert told.bus.condition().silent_ms == 0
+    numbers = written(server)
+    assert numbers == sorted(set(numbers)), "nothing is ever written twice"
+
+
+async def test_a_broker_that_nothing_needs_blocks_nobody():
+    told = Told(f"redis://127.0.0.1:{free_port()}", needed=lambda: False)
+    async with at_work(told.bus.run):
+        told.bus.link._heard_at = -1e9
+        assert told.bus.condition().silent_ms == 0
+        told.bus.needed = lambda: True
+        assert told.bus.condition().silent_ms > 2_000
+
+
+# -- brokers of no use ---------------------------------------------------------------------------
+
+
+async def why(url: str, limit_s: float = 4.0) -> str:
+    told = Told(url)
+    with pytest.raises(BusError) as refused:
+        async with asyncio.timeout(6):
+            await told.bus.meet(limit_s)
+    return str(refused.value)
+
+
+async def test_a_broker_that_is_away_is_said_in_plain_words():
+    port = free_port()
+    assert await why(f"redis://127.0.0.1:{port}") == (
+        f"no Redis answers at 127.0.0.1:{port}: connection refused"
+    )
+
+
+async def test_a_socket_that_is_not_there_is_said_in_plain_words(tmp_path):
+    assert "no such file" in (await why(f"unix://{tmp_path}/none.sock")).lower()
+
+
+async def test_a_wrong_password_is_said_without_the_password(tmp_path):
+    with RedisServer(tmp_path / "redis", password="right") as server:
+        told = await why(f"redis://:verywrong@127.0.0.1:{server.port}")
+        assert told == f"the Redis at 127.0.0.1:{server.port} refuses this user or password"
+        assert "refuses" in await why(f"redis://127.0.0.1:{server.port}")
+        await Told(server.url).bus.meet()
+
+
+async def test_a_replica_is_refused(tmp_path, server):
+    words = ["--replicaof", "127.0.0.1", str(server.port)]
+    with RedisServer(tmp_path / "replica", words=words) as replica:
+        assert "read-only slave; give its master's address" in await why(replica.url)
+
+
+async def test_a_cluster_is_refused_with_a_clear_word(tmp_path):
+    with RedisServer(tmp_path / "cluster", words=["--cluster-enabled", "yes"]) as cluster:
+        assert "is a cluster, which this bus does not use" in await why(cluster.url)
+
+
+async def test_a_frozen_broker_is_refused_in_time(server):
+    with server.frozen():
+        assert "within 0.5 s" in await why(server.url, 0.5)
+
+
+async def test_what_is_no_redis_is_refused_in_time():
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as door:
+        port = door.sockets[0].getsockname()[1]
+        assert "no Redis protocol" in await why(f"redis://127.0.0.1:{port}")
+
+
+async def test_a_unix_socket_does_as_well(server):
+    told = Told(server.unix_url)
+    await told.bus.meet()
+
+
+# -- trouble meanwhile -----------------------------------------------------------------------------
+
+
+async def test_after_a_flush_the_history_begins_anew_and_those_who_must_know_are_told(server):
+    told = Told(server.url)
+    lost: list[str] = []
+    told.bus.lost_data.append(lost.append)
+    async with at_work(told.bus.run):
+        await told.up()
+        await until(lambda: server.ask("EXISTS", "tso:mark"))
+        told.bus.publish(*ENTRIES[0])
+        await until(lambda: told.bus.history.written == 1)
+        await until(lambda: told.bus.owner._known)
+        server.flush()
+        told.bus.publish(*ENTRIES[1])
+        await until(lambda: lost)
+        await until(lambda: told.bus.history.written == 2)
+    assert written(server) == [2]
+    assert told.alarms == [
+        ("The broker has lost its data", "what was under way there is asked anew")
+    ]
+
+
+async def test_a_broker_that_evicts_everything_stops_nothing(tmp_path):
+    words = ["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]
+    with RedisServer(tmp_path / "redis", words=words) as server:
+        told = Told(server.url)
+        async with at_work(told.bus.run):
+            await told.up()
+            for _ in range(20):
+                for entry in ENTRIES:
+                    told.bus.publish(*entry)
+                for number in range(20):
+                    server.ask("SET", f"fill:{number}", "x" * 100_000)
+                await asyncio.sleep(0.01)
+            await until(lambda: told.bus.history.lag_s(asyncio.get_running_loop().time()) == 0)
+            assert told.bus.condition().silent_ms == 0
+
+
+async def test_a_full_broker_costs_the_history_and_is_told(tmp_path):
+    words = ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]
+    with RedisServer(tmp_path / "redis", words=words) as server:
+        told = Told(server.url)
+        async with at_work(told.bus.run):
+            await told.up()
+            for number in range(50):
+                server.ask("SET", f"fill:{number}", "x" * 100_000)
+            for entry in ENTRIES:
+                told.bus.publish(*entry)
+            await until(lambda: told.bus.history.lost["refused"] == 300)
+        assert any("hole" in title for title, _ in told.alarms)
+
+
+async def test_a_master_that_became_a_replica_is_left_for_the_new_one(tmp_path, server):
+    with RedisServer(tmp_path / "second") as second:
+        told = Told(server.url)
+        async with at_work(told.bus.run):
+            await told.up()
+            server.ask("REPLICAOF", "127.0.0.1", str(second.port))
+            told.url = second.url  # what a name or a sentinel would tell from now on
+            told.bus.publish(*ENTRIES[0])
+            await until(lambda: told.bus.link.connects >= 2 and told.bus.link.connected)
+            told.bus.publish(*ENTRIES[1])
+            await until(lambda: 2 in written(second))
+
+
+async def test_sentinels_tell_where_the_master_is_and_where_it_has_gone(tmp_path):
+    with (
+        RedisServer(tmp_path / "one") as one,
+        RedisServer(tmp_path / "two", words=["--replicaof", "127.0.0.1", str(one.port)]) as two,
+        RedisServer(
+            tmp_path / "sentinel",
+            sentinel=f"sentinel monitor mine 127.0.0.1 {one.port} 1\n"
+            "sentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 2000",
+        ) as sentinel,
+    ):
+        nobody = free_port()
+        told = Told(f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{sentinel.port}/mine")
+        async with at_work(told.bus.run):
+            await told.up()
+            told.bus.publish(*ENTRIES[0])
+            await until(lambda: told.bus.history.written == 1)
+            assert written(one) == [1]
+            await until(lambda: "slave0" in sentinel_says(sentinel))
+            one.kill()
+            await until(lambda: two.ask("ROLE")[0] == b"master", 60)
+            await until(lambda: told.bus.link.connected, 60)
+            told.bus.publish(*ENTRIES[1])
+            await until(lambda: 2 in written(two), 60)
+
+
+def sentinel_says(sentinel: RedisServer) -> str:
+    replicas = sentinel.ask("SENTINEL", "REPLICAS", "mine")
+    return f"slave0 {replicas}" if replicas else ""
+
+
+# -- TLS -------------------------------------------------------------------------------------------
+
+
+async def _tls_door(server: RedisServer, context: ssl.SSLContext) -> asyncio.Server:
+    """TLS before a server that was built without it."""
+
+    async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            to.write(data)
+            await to.drain()
+        to.close()
+
+    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, out = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(carry(reader, out))
+                tasks.create_task(carry(inner, writer))
+        except* OSError:
+            pass
+
+    return await asyncio.start_server(through, "127.0.0.1", 0, ssl=context)
+
+
+async def test_tls_is_verified(tmp_path, server):
+    good = certificate(tmp_path / "good", "localhost", "127.0.0.1")
+    other = certificate(tmp_path / "other", "localhost", "127.0.0.1")
+    async with await _tls_door(server, good.server()) as door:
+        port = door.sockets[0].getsockname()[1]
+        await Told(f"rediss://127.0.0.1:{port}?ssl_ca_certs={good.ca}").bus.meet()
+        wrong = await why(f"rediss://127.0.0.1:{port}?ssl_ca_certs={other.ca}")
+        assert "not trusted" in wrong
+        assert "not trusted" in await why(f"rediss://127.0.0.1:{port}")
+    assert "TLS" in await why(f"rediss://127.0.0.1:{server.port}?ssl_ca_certs={good.ca}", 0.5)
+
+
+async def test_a_certificate_of_another_host_or_of_the_past_is_refused(tmp_path, server):
+    elsewhere = certificate(tmp_path / "elsewhere", "redis.example")
+    async with await _tls_door(server, elsewhere.server()) as door:
+        url = f"rediss://127.0.0.1:{door.sockets[0].getsockname()[1]}?ssl_ca_certs={elsewhere.ca}"
+        assert "another" in await why(url)
+    past = certificate(tmp_path / "past", "127.0.0.1", expired=True)
+    async with await _tls_door(server, past.server()) as door:
+        url = f"rediss://127.0.0.1:{door.sockets[0].getsockname()[1]}?ssl_ca_certs={past.ca}"
+        assert "expired" in await why(url)
