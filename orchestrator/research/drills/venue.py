@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from orchestrator.model.errors import VenueSilent, VenueUnreachable
-from orchestrator.model.market import Candle, StreamDown, StreamUp, Tick
-from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
+from orchestrator.model.market import StreamDown, StreamUp
+from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.orders import (
     GateQuestion,
     NotSent,
@@ -16,11 +16,11 @@ from orchestrator.model.orders import (
     WriteOutcome,
     WriteRequest,
 )
-from orchestrator.model.ports import StreamItem, StreamSink, VenueClock, WriteDone
+from orchestrator.model.ports import StreamItem, StreamSink, WriteDone
 from orchestrator.model.time import Instant
-from orchestrator.model.venue import Account, Transaction
 from orchestrator.paper.in_process import InProcessVenue
 from orchestrator.research.drills.witness import Witness
+from orchestrator.research.standin import ReadingStandIn, no_gate
 
 T = TypeVar("T")
 
@@ -29,18 +29,14 @@ _ANSWER_S = 5.0  # the client's own time-out
 _STREAM_LOOK_S = 0.5
 
 
-class DrillVenue:
+class DrillVenue(ReadingStandIn):
     """Meets `model.ports.Venue`. `away` and `slow_s` are set by the story, at any moment."""
 
     def __init__(self, inner: InProcessVenue, witness: Witness) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._witness = witness
         self.away = False
         self.slow_s = 0.0  # one answer takes so long; from 5 s on nobody waits for it
-
-    @property
-    def clock_offset_ns(self) -> int | None:
-        return self._inner.clock_offset_ns
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -73,7 +69,7 @@ class DrillVenue:
                 outcome = Unknown(reason="no answer within 5 s")
             self._later(_LINE_S + min(self.slow_s / 2, _ANSWER_S), lambda: answer(outcome))
 
-        self._inner.submit(request, _open, heard)
+        self._inner.submit(request, no_gate, heard)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, call)
@@ -88,39 +84,6 @@ class DrillVenue:
             raise VenueSilent("no answer within 5 s")
         return await read()
 
-    async def account(self, account_id: AccountId) -> Account:
-        return await self._read(lambda: self._inner.account(account_id))
-
-    async def refreshed(self, known: Account) -> Account:
-        return await self.account(known.id)
-
-    async def account_ids(self) -> tuple[AccountId, ...]:
-        return await self._read(self._inner.account_ids)
-
-    async def instruments(self, account_id: AccountId) -> tuple[InstrumentSpec, ...]:
-        return await self._read(lambda: self._inner.instruments(account_id))
-
-    async def candles(
-        self, instrument: InstrumentName, granularity: str, count: int
-    ) -> tuple[Candle, ...]:
-        return await self._read(lambda: self._inner.candles(instrument, granularity, count))
-
-    async def prices(
-        self, account_id: AccountId, instruments: Sequence[InstrumentName]
-    ) -> tuple[Tick, ...]:
-        return await self._read(lambda: self._inner.prices(account_id, instruments))
-
-    async def transactions_since(
-        self, account_id: AccountId, since: int
-    ) -> tuple[tuple[Transaction, ...], int]:
-        return await self._read(lambda: self._inner.transactions_since(account_id, since))
-
-    async def clock(self) -> VenueClock | None:
-        return await self._inner.clock()
-
-    async def close(self) -> None:
-        """The venue outlives a life of the service."""
-
     # -- streams ----------------------------------------------------------------------------------
 
     async def stream_prices(
@@ -132,10 +95,6 @@ class DrillVenue:
     async def stream_transactions(self, account_id: AccountId, sink: StreamSink) -> None:
         line = _Line(self, "transactions", account_id, sink)
         await line.run(self._inner.stream_transactions(account_id, line.carry))
-
-    @property
-    def now(self) -> Instant:
-        return self._inner.market.time.now()
 
 
 class _Line:
@@ -178,8 +137,3 @@ class _Line:
         return StreamDown(
             stream=self._name, account_id=self._account_id, seen_ns=now, reason="reset"
         )
-
-
-def _open() -> str | None:
-    """The gate was asked at the first byte; the venue knows no gate."""
-    return None

@@ -15,8 +15,8 @@ from orchestrator.model.errors import (
     VenueSilent,
     VenueUnreachable,
 )
-from orchestrator.model.market import Candle, StreamDown, StreamUp, Tick
-from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec, Price
+from orchestrator.model.market import StreamDown, StreamUp, Tick
+from orchestrator.model.money import AccountId, InstrumentName, Price
 from orchestrator.model.orders import (
     Answered,
     GateQuestion,
@@ -27,13 +27,14 @@ from orchestrator.model.orders import (
     WriteOutcome,
     WriteRequest,
 )
-from orchestrator.model.ports import StreamItem, StreamSink, VenueClock, WriteDone
+from orchestrator.model.ports import StreamItem, StreamSink, WriteDone
 from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Account, Transaction
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
 from orchestrator.research.simulate.refusals import as_answer, refusal, reject
 from orchestrator.research.simulate.world import World
+from orchestrator.research.standin import ReadingStandIn, no_gate
 
 T = TypeVar("T")
 
@@ -47,14 +48,14 @@ _LATE_S = (5.5, 50.0)
 _LAG_MAX = 6  # transactions
 
 
-class FaultyVenue:
+class FaultyVenue(ReadingStandIn):
     """Meets `model.ports.Venue` for one life; what is on the wire outlives it."""
 
     def __init__(self, world: World, death: Death) -> None:
+        super().__init__(world.venue)
         self._world = world
         self._death = death
         self._fates = world.fates
-        self._inner = world.venue
         self._line = dice_of(world.seed, f"line {world.lives}")
         self._old: dict[AccountId, Account] = {}
 
@@ -127,15 +128,15 @@ class FaultyVenue:
             self._return(outcome, answer)
 
         if request.kind is WriteKind.ORDER and fates.strikes("rejects"):
-            reject(self._world, request, lambda spoilt: self._inner.submit(spoilt, _open, heard))
+            reject(self._world, request, lambda spoilt: self._inner.submit(spoilt, no_gate, heard))
         else:
-            self._inner.submit(request, _open, heard)
+            self._inner.submit(request, no_gate, heard)
 
     def _arrive_late(self, request: WriteRequest) -> None:
         def heard(_outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
             self._world.judge.arrived(request.client_request_id)
 
-        self._inner.submit(request, _open, heard)
+        self._inner.submit(request, no_gate, heard)
 
     def _return(self, outcome: WriteOutcome, answer: Callable[[WriteOutcome], None]) -> None:
         """The way back."""
@@ -200,7 +201,7 @@ class FaultyVenue:
                 raise VenueUnreachable("connection refused")
 
     async def account(self, account_id: AccountId) -> Account:
-        found = await self._read(lambda: self._inner.account(account_id))
+        found = await super().account(account_id)
         self._world.judge.known.account(account_id)
         old = self._old.get(account_id)
         if old is not None and self._fates.strikes("reads_stale"):
@@ -208,29 +209,10 @@ class FaultyVenue:
         self._old[account_id] = found
         return found
 
-    async def refreshed(self, known: Account) -> Account:
-        return await self.account(known.id)
-
-    async def account_ids(self) -> tuple[AccountId, ...]:
-        return await self._read(self._inner.account_ids)
-
-    async def instruments(self, account_id: AccountId) -> tuple[InstrumentSpec, ...]:
-        return await self._read(lambda: self._inner.instruments(account_id))
-
-    async def candles(
-        self, instrument: InstrumentName, granularity: str, count: int
-    ) -> tuple[Candle, ...]:
-        return await self._read(lambda: self._inner.candles(instrument, granularity, count))
-
-    async def prices(
-        self, account_id: AccountId, instruments: Sequence[InstrumentName]
-    ) -> tuple[Tick, ...]:
-        return await self._read(lambda: self._inner.prices(account_id, instruments))
-
     async def transactions_since(
         self, account_id: AccountId, since: int
     ) -> tuple[tuple[Transaction, ...], int]:
-        found, last = await self._read(lambda: self._inner.transactions_since(account_id, since))
+        found, last = await super().transactions_since(account_id, since)
         self._world.judge.known.account(account_id)
         if not self._fates.strikes("reads_stale"):
             return found, last
@@ -238,16 +220,6 @@ class FaultyVenue:
         if known < since:
             raise VenueRefused(416, "", "The transaction ID is beyond the account's history")
         return tuple(tx for tx in found if tx.number <= known), known
-
-    async def clock(self) -> VenueClock | None:
-        return await self._inner.clock()
-
-    @property
-    def clock_offset_ns(self) -> int | None:
-        return self._inner.clock_offset_ns
-
-    async def close(self) -> None:
-        """The venue lives on."""
 
     # -- streams ----------------------------------------------------------------------------------
 
@@ -340,8 +312,3 @@ class _Stream:
 
     def say(self, items: tuple[StreamItem, ...]) -> None:
         self._waiting.put_nowait(items)
-
-
-def _open() -> str | None:
-    """The gate was asked at the first byte; the venue knows no gate."""
-    return None
