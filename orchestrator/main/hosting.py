@@ -19,9 +19,9 @@ import structlog
 from fastapi import FastAPI
 
 from orchestrator import __version__
-from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.main.logs import set_up_logs
+from orchestrator.main.market import open_market
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.summary import Summary, summarise
@@ -70,7 +70,7 @@ class Service:
         arm(os.environ.get(VARIABLE, ""), settings.oanda_environment)
         self.token, self.token_is_new = api_token(settings.state_dir)
         self.store = SqliteStore(settings.database_path, sync=settings.store_sync)
-        self._market = SqliteMarketStore(settings.market_data_path)
+        self._market = open_market(settings, replay=wishes.replay is not None)
         self._gate = Gate(settings.state_dir)
         Pulse(settings.state_dir).begin()
         self._folder = settings.state_dir.resolve()

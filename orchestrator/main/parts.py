@@ -41,7 +41,7 @@ from orchestrator.model.journal import RecordFilter
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.outcomes import TradeOpened
-from orchestrator.model.ports import CheckpointBook, Clock, MarketStore, Venue
+from orchestrator.model.ports import CheckpointBook, Clock, MarketData, Venue
 from orchestrator.model.queries import Page
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
@@ -176,7 +176,7 @@ _TASTES: Mapping[str, Callable[[], dict[str, StrategyMaker]]] = {
 
 def build_system(
     settings: Settings, venue: Venue, clock: Clock, store: SqliteStore, gate: Gate,
-    market_store: MarketStore, hosting: Hosting, renew: Renew = keep_token,
+    market_store: MarketData, hosting: Hosting, renew: Renew = keep_token,
 ) -> System:  # fmt: skip
     """A System of real parts; nothing of it has started. `renew` reads a secret anew (A10)."""
     node = hosting.node or platform.node() or "node"
@@ -225,6 +225,7 @@ def build_system(
     system.accompany(alerts.run)
     if hosting.threads:  # in virtual time nothing lags, leaks or steps
         machine = Machine(settings.state_dir)
+        system.accompany(partial(recorder.follow, bus))
         system.accompany(HouseWatch(engine, bus, venue, clock, machine, renew).run)
     return system
 

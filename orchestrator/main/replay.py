@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.main.hosting import first_cause
 from orchestrator.main.logs import set_up_logs
+from orchestrator.main.market import open_market
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.progress import Progress
 from orchestrator.main.summary import Summary, as_text, summarise, write
@@ -74,7 +74,7 @@ async def _replay(settings: Settings, files: Sequence[Path], *, quiet: bool) -> 
         settings.database_path, sync="normal", checkpoint_s=0,
         installation_id=f"replay-{settings.seed}",
     )  # fmt: skip
-    market_store = SqliteMarketStore(settings.market_data_path, retention_days=0)
+    market_store = open_market(settings, replay=True)
     try:
         system = build_system(
             settings, InProcessVenue(market), VirtualClock(time.now, loop), store,

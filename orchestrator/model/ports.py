@@ -301,6 +301,10 @@ class MarketReader(Protocol):
         ...
 
 
+class MarketData(MarketStore, MarketReader, Protocol):
+    """A market store as the service is given it."""
+
+
 class Bus(Protocol):
     """Broadcast of facts to whoever listens (WebSocket, agents elsewhere)."""
 

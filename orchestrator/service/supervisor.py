@@ -348,6 +348,7 @@ class System:
                     log.warning("history.missing", instrument=instrument, reason=str(exc))
                     continue
                 done = tuple(c for c in candles if c.complete)
+                self._recorder.keep_candles(done)
                 found.append(History(instrument=instrument, granularity=granularity, candles=done))
         self._histories = tuple(found)
 

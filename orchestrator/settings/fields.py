@@ -50,6 +50,13 @@ def _agents_only(agents: dict[Role, AgentSettings]) -> dict[Role, AgentSettings]
     return agents
 
 
+def _two_days(days: int) -> int:
+    """TimescaleDB looks back a day for late ticks; what it looks at must still be there."""
+    if days == 1:
+        raise ValueError("must be 0 (for ever), or at least 2")
+    return days
+
+
 Password = Annotated[SecretStr | None, Field(examples=["the-password"])]
 URLS = ("database_url", "timescale_url", "message_broker_url")
 
@@ -107,6 +114,7 @@ class Fields(VaultSettings):
         StoreUrl | None, Field(examples=["postgresql://user:password@localhost/market_data"])
     ] = None
     timescale_password: Password = None
+    tick_retention_days: Annotated[int, Field(ge=0, le=36_500), AfterValidator(_two_days)] = 30
     message_broker_url: Annotated[BrokerUrl | None, Field(examples=["redis://localhost:6379"])] = (
         None
     )

@@ -234,6 +234,7 @@ BAD = {
     "VAULT_ADDR": ["vault", "http://vault.example.com:8200", "https://u:p@vault"],
     "VAULT_PATH": ["orchestrator", "/secret/x", "secret/../x y", "secret//x"],
     "VAULT_CACERT": ["/no/such/file"],
+    "TICK_RETENTION_DAYS": ["-1", "1", "40000", "x"],
     "PAPER_PORT": ["70000"],
     "PAPER_MARKET_HOURS": ["never"],
     "PAPER_FEED": ["manual"],

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.errors import StoreError
-from orchestrator.model.market import Candle, MarketCondition, Tick
+from orchestrator.model.market import Candle, MarketCondition, MarketSpan, Tick
 from orchestrator.model.outcomes import TradeOutcome
+from orchestrator.model.time import Instant
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.world import INSTALLATION, World
 from orchestrator.service.gate import Gate, Latch
@@ -116,7 +117,7 @@ class SimGate(Gate):
 
 
 class NoMarketStore:
-    """Meets `MarketStore`: what was quoted is not what is judged."""
+    """Meets `MarketData`: what was quoted is not what is judged."""
 
     def write_ticks(self, ticks: Sequence[Tick]) -> None:
         """Forgotten."""
@@ -130,6 +131,34 @@ class NoMarketStore:
     def condition(self) -> MarketCondition:
         """Well, always."""
         return MarketCondition()
+
+    def ticks(
+        self, instrument: str, since_ns: Instant, until_ns: Instant, limit: int = 100_000
+    ) -> list[Tick]:
+        """None are kept."""
+        del instrument, since_ns, until_ns, limit
+        return []
+
+    def candles(
+        self,
+        instrument: str,
+        granularity: str,
+        since_ns: Instant,
+        until_ns: Instant,
+        limit: int = 100_000,
+    ) -> list[Candle]:
+        """None are kept."""
+        del instrument, granularity, since_ns, until_ns, limit
+        return []
+
+    def outcomes(self, since_ns: Instant = 0, limit: int = 100_000) -> list[TradeOutcome]:
+        """None are kept."""
+        del since_ns, limit
+        return []
+
+    def spans(self) -> list[MarketSpan]:
+        """Of nothing."""
+        return []
 
     def close(self) -> None:
         """Nothing is open."""

@@ -70,7 +70,6 @@ def test_the_optimised_interpreter_is_refused(monkeypatch):
     "env",
     [
         {"DATABASE_URL": "postgresql://u:p4ss@localhost/trading_system"},
-        {"TIMESCALE_URL": "postgresql://u:p4ss@localhost/market_data"},
         {"MESSAGE_BROKER_URL": "redis://:p4ss@localhost"},
     ],
 )

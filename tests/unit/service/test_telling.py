@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import prometheus_client as prom
 import pytest
 import structlog
 
+from orchestrator.adapters.bus.in_process import InProcessBus
 from orchestrator.model.facts import (
     AccountReconciled,
     BreakerTripped,
@@ -19,13 +21,18 @@ from orchestrator.model.facts import (
     StageDecided,
     Stopped,
 )
+from orchestrator.model.journal import Record
+from orchestrator.model.market import MarketCondition
+from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.safety import Effect, Scope
 from orchestrator.model.signals import Allocation, Outcome, Role, Share
+from orchestrator.service.api import examples
 from orchestrator.service.narrator import narrate
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.seams import VirtualClock
 from orchestrator.service.telemetry import Latencies, Telemetry
 from orchestrator.service.virtual import run_virtual
+from tests.unit.adapters.store import samples
 from tests.unit.adapters.store.samples import intent, stage
 from tests.unit.service.parts import START_NS, A, B, tick
 
@@ -157,6 +164,14 @@ def test_an_account_that_agrees_says_nothing():
 class MarketStore:
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.seen = MarketCondition()
+        self.outcomes: list[TradeOutcome] = []
+
+    def condition(self) -> MarketCondition:
+        return self.seen
+
+    def write_outcomes(self, outcomes) -> None:
+        self.outcomes += outcomes
 
     def write_ticks(self, ticks) -> None:
         self.batches.append(len(ticks))
@@ -192,3 +207,43 @@ def test_a_batch_that_was_handed_over_is_not_changed_afterwards():
     recorder.flush()
     recorder.keep((tick(),))
     assert len(handed[0]) == 1
+
+
+def test_what_becomes_of_market_data_is_said_once():
+    async def story() -> None:
+        store = MarketStore()
+        recorder = Recorder(store, VirtualClock(lambda: START_NS, asyncio.get_running_loop()))
+        work = asyncio.get_running_loop().create_task(recorder.run())
+        with structlog.testing.capture_logs() as lines:
+            for seen in (
+                MarketCondition(layout="days"),
+                MarketCondition(layout="days", problem="gone", spooled=7),
+                MarketCondition(layout="days", problem="gone", spooled=9, dropped=2),
+                MarketCondition(layout="days", dropped=2),
+            ):
+                store.seen = seen
+                await asyncio.sleep(3.5)
+        work.cancel()
+        assert [line["event"] for line in lines] == [
+            "market_data.opened", "market_data.away", "market_data.lost", "market_data.back",
+        ]  # fmt: skip
+        assert (lines[1]["reason"], lines[2]["rows"]) == ("gone", 2)
+
+    run_virtual(story())
+
+
+async def test_what_trades_came_to_goes_into_the_market_store_until_the_bus_closes():
+    store, bus = MarketStore(), InProcessBus()
+    recorder = Recorder(store, VirtualClock(lambda: START_NS, None))
+    outcome = samples.outcome(8, "-1")
+    record = examples.of(Record)
+    async with asyncio.timeout(30):
+        work = asyncio.get_running_loop().create_task(recorder.follow(bus))
+        await asyncio.sleep(0)
+        bus.publish(msgspec.structs.replace(record, type="trade.outcome"), outcome)
+        bus.publish(msgspec.structs.replace(record, type="alert"), outcome)
+        while not store.outcomes:  # noqa: ASYNC110 -- nothing tells us
+            await asyncio.sleep(0)
+        bus.close()
+        await work
+    assert store.outcomes == [outcome]
