@@ -23,10 +23,15 @@ class AskStage(Message, frozen=True, kw_only=True, gc=False, tag="a.ask"):
 
 
 class SendOrder(Message, frozen=True, kw_only=True, gc=False, tag="a.send"):
-    """Send a durable intent through the gate; the outcome comes back as `SendFinished`."""
+    """Send a durable intent through the gate; the outcome comes back as `SendFinished`.
+
+    A person's reduction goes this way, too, under its own id. `repeatable`: it may be sent though
+    it could not be written down: asked twice it does no harm, and reducing is never blocked (K1).
+    """
 
     intent_id: str
     request: WriteRequest
+    repeatable: bool = False
 
 
 class Write(Message, frozen=True, kw_only=True, gc=False, tag="a.write"):

@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from orchestrator.model.base import Message
 from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
-from orchestrator.model.money import AccountId, InstrumentSpec
+from orchestrator.model.money import AccountId, InstrumentSpec, Side
 from orchestrator.model.orders import WriteOutcome
 from orchestrator.model.outcomes import PatternSeen, RiskAdvice
+from orchestrator.model.reducing import ReduceKind
 from orchestrator.model.safety import Scope
 from orchestrator.model.signals import Answer, Role, Signal
 from orchestrator.model.time import Instant
@@ -267,6 +268,23 @@ class EndOverride(Message, frozen=True, kw_only=True, gc=False, tag="c.end_overr
     reason: str
 
 
+class ReduceRisk(Message, frozen=True, kw_only=True, gc=False, tag="c.reduce"):
+    """A person closes, cancels or tightens (SAFETY 3, `reduce`); fields as in `Reduction`.
+
+    One `command_id` is carried out once at an account, however often it is heard.
+    """
+
+    command_id: str
+    kind: ReduceKind
+    account_id: AccountId
+    target: str
+    units: Decimal | None = None
+    side: Side | None = None
+    price: Decimal | None = None
+    actor: str
+    reason: str = ""
+
+
 class Noted(Message, frozen=True, kw_only=True, gc=False, tag="c.noted"):
     """An operator's action or refusal that changes no state of the kernel, for the record."""
 
@@ -282,5 +300,5 @@ Event: TypeAlias = (
     | LoopSeen | MemorySeen | AuditTrouble | CredentialsSeen | ReadFailed | RoleHealth
     | PatternSeen | RiskAdvice
     | StartTrading | StopTrading | Drained | EmergencyStop | LiquidationSeen | Resume
-    | EnableAccount | TripBreaker | ResetBreaker | SetOverride | EndOverride | Noted
+    | EnableAccount | TripBreaker | ResetBreaker | SetOverride | EndOverride | ReduceRisk | Noted
 )  # fmt: skip

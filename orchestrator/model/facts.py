@@ -20,6 +20,7 @@ from orchestrator.model.outcomes import (
     TradeOpened,
     TradeOutcome,
 )
+from orchestrator.model.reducing import Reduction, ReductionState
 from orchestrator.model.safety import Alert, BreakerState, Effect, Scope, SystemMode
 from orchestrator.model.signals import Answer, Outcome, Question, Role, Signal
 from orchestrator.model.time import Instant
@@ -303,6 +304,24 @@ class OperatorActed(Message, frozen=True, kw_only=True, gc=False, tag="operator.
     role: str = ""
 
 
+class ReductionWritten(Message, frozen=True, kw_only=True, gc=False, tag="reduction.written"):
+    """A person's close, cancel or tighter stop passed its checks, and is about to be sent."""
+
+    reduction: Reduction
+
+
+class ReductionMoved(Message, frozen=True, kw_only=True, gc=False, tag="reduction.moved"):
+    """What became of it. `transaction_id`: the one that decided (0: none)."""
+
+    reduction_id: str
+    account_id: AccountId
+    state: ReductionState
+    reason: str = ""
+    transaction_id: int = 0
+    first_byte_ns: Instant = 0
+    latency_us: int = 0
+
+
 class AlertRaised(Message, frozen=True, kw_only=True, gc=False, tag="alert.raised"):
     alert: Alert
 
@@ -343,6 +362,7 @@ Fact: TypeAlias = (
     | SignalAccepted | StageDecided | ChecksDecided | IntentWritten | IntentMoved | SignalEnded
     | BreakerTripped | BreakerMoved | BreakerReset | TickDropped | Stopped | StopStep | Resumed
     | ProfileTaken | RiskAdvised | OverrideSet | OverrideUsed | OverrideEnded
+    | ReductionWritten | ReductionMoved
     | OperatorActed | AlertRaised | AlertSent | ConfigurationUsed | AgentChanged
     | TradeOpened | TradeClosed | TradeOutcome
     | AnomalySeen | PatternSeen | ChangeProposed
@@ -355,7 +375,17 @@ def subject_of(fact: Fact) -> str:
         return fact.intent.intent_id
     if isinstance(fact, AccountAdopted):
         return fact.account.id
-    for name in ("intent_id", "account_id", "subject", "agent_id", "instrument", "strategy"):
+    if isinstance(fact, ReductionWritten):
+        return fact.reduction.reduction_id
+    for name in (
+        "intent_id",
+        "reduction_id",
+        "account_id",
+        "subject",
+        "agent_id",
+        "instrument",
+        "strategy",
+    ):
         value = getattr(fact, name, "")
         if value:
             return str(value)
@@ -373,4 +403,6 @@ def corr_of(fact: Fact) -> str:
 
 def actor_of(fact: Fact) -> str:
     """Who did it: a person, an agent, or "kernel"."""
+    if isinstance(fact, ReductionWritten):
+        return fact.reduction.actor
     return str(getattr(fact, "actor", "") or getattr(fact, "agent_id", "") or "kernel")

@@ -13,6 +13,7 @@ from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId, InstrumentName, Side
 from orchestrator.model.queries import Queries
 from orchestrator.service.limits_desk import OverrideWish
+from orchestrator.service.reducing_desk import ReduceWish
 from orchestrator.service.views import (
     AccountLimitsView,
     AccountStatus,
@@ -24,6 +25,7 @@ from orchestrator.service.views import (
     OrderView,
     OverrideView,
     PositionView,
+    ReductionView,
     Refused,
     SignalTaken,
     StopReceipt,
@@ -133,6 +135,14 @@ class Desk(Protocol):
     async def end_override(
         self, override_id: str, actor: str, role: str, reason: str
     ) -> Done | Refused: ...
+
+    async def reduce(self, wish: ReduceWish, actor: str) -> ReductionView | Refused:
+        """Close, cancel or tighten; waits some seconds for what becomes of it (SAFETY 3)."""
+        ...
+
+    def reductions(self) -> tuple[ReductionView, ...]:
+        """What was asked so within the last day, the newest first."""
+        ...
 
     async def submit_signal(self, wish: SignalWish, actor: str) -> SignalTaken | Refused: ...
 

@@ -302,8 +302,8 @@ class ExecutionEngine:
         if not self._held or self._journal.out_ms < _PATIENCE_MS:
             return
         for held in self._held:
-            urgent = [act for act in held.acts if type(act) is not SendOrder]
-            held.acts[:] = [act for act in held.acts if type(act) is SendOrder]
+            urgent = [act for act in held.acts if type(act) is not SendOrder or act.repeatable]
+            held.acts[:] = [act for act in held.acts if act not in urgent]
             for act in urgent:
                 self._perform(act, durable=False)
 
@@ -528,7 +528,7 @@ class ExecutionEngine:
 
     def _send_order(self, act: SendOrder, *, durable: bool) -> None:
         intent_id = act.intent_id
-        if not durable:
+        if not durable and not act.repeatable:
             refused = NotSent(reason="the intent could not be written down durably", by_gate=True)
             self._inbox.append(SendFinished(intent_id=intent_id, outcome=refused))
             return
@@ -540,7 +540,8 @@ class ExecutionEngine:
             if self._gate.closed:
                 return self._gate.why
             objection = self._retired or self.kernel.may_send(intent_id, self._clock.now())
-            if not objection and self.kernel.generation != self._journal.generation:
+            unwritten = self.kernel.generation != self._journal.generation
+            if not objection and unwritten and not act.repeatable:
                 # It may lean on a reset or a limit that a crash would take back (K4, INV-07).
                 objection = "what has just changed is not written down yet"
             asked_at = mono_ns()

@@ -38,6 +38,7 @@ from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gauges import BLOCKING, Gauges, rss_mb
 from orchestrator.service.kernel_views import KernelViews, not_found
 from orchestrator.service.limits_desk import OverrideWish, command_of
+from orchestrator.service.reducing_desk import ReduceWish, ReducingDesk
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import new_id
 from orchestrator.service.telemetry import Telemetry
@@ -53,6 +54,7 @@ from orchestrator.service.views import (
     OrderView,
     OverrideView,
     PositionView,
+    ReductionView,
     Refused,
     SignalTaken,
 )
@@ -94,6 +96,7 @@ class FrontDesk:
         self.loop_lag_ms = 0.0
         self._resumed = ""
         self._gauges = Gauges(telemetry)
+        self._reducing = ReducingDesk(engine, clock)
 
     # -- system ---------------------------------------------------------------------------------
 
@@ -389,6 +392,14 @@ class FrontDesk:
     ) -> Done | Refused:
         event = EndOverride(override_id=override_id, actor=actor, role=role, reason=reason)
         return await self._command(event, f"override {override_id} has ended")
+
+    # -- reducing -------------------------------------------------------------------------------
+
+    async def reduce(self, wish: ReduceWish, actor: str) -> ReductionView | Refused:
+        return await self._reducing.reduce(wish, actor)
+
+    def reductions(self) -> tuple[ReductionView, ...]:
+        return self._reducing.reductions()
 
     # -- signals --------------------------------------------------------------------------------
 

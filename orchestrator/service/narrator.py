@@ -14,6 +14,7 @@ from orchestrator.model.facts import (
     Fact,
     ModeChanged,
     OperatorActed,
+    ReductionMoved,
     Resumed,
     SignalEnded,
     Stopped,
@@ -75,6 +76,11 @@ def narrate(fact: Fact) -> None:  # noqa: C901, PLR0912 -- one table
             log.warning("account.switched", account=fact.account_id, enabled=fact.enabled)
         case OperatorActed():
             log.info("operator.acted", actor=fact.actor, action=fact.action, refused=fact.refused)
+        case ReductionMoved():
+            log.info(
+                "reduction.moved", reduction=fact.reduction_id, account=fact.account_id,
+                state=fact.state.value, why=fact.reason,
+            )  # fmt: skip
         case Stopped():
             log.error("stop.raised", stop=fact.stop_id, actor=fact.actor, reason=fact.reason)
         case Resumed():

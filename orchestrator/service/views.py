@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from orchestrator.model.money import AccountId, InstrumentName, Price, Units
+from orchestrator.model.money import AccountId, InstrumentName, Price, Side, Units
+from orchestrator.model.reducing import ReduceKind, ReductionState
 from orchestrator.model.safety import AccountMode, BreakerView, Scope, StopReceipt, SystemMode
 from orchestrator.model.signals import Exposure, Role
 from orchestrator.model.time import Instant
@@ -102,6 +103,30 @@ class OrderView(View, frozen=True, kw_only=True):
     price: Decimal | None
     trade_id: str
     client_id: str
+
+
+class ReductionView(View, frozen=True, kw_only=True):
+    """A person's close, cancel or tighter stop. `why` is theirs, `reason` the kernel's or venue's.
+
+    `units` None: all. `side` of what is closed: buy for long. `transaction_id` 0: none decided yet.
+    """
+
+    command_id: str
+    kind: ReduceKind
+    state: ReductionState
+    account_id: AccountId
+    instrument: InstrumentName
+    target: str
+    units: Decimal | None
+    side: Side | None
+    price: Price | None
+    actor: str
+    why: str
+    reason: str
+    transaction_id: int
+    written_ns: Instant
+    since_ns: Instant
+    persisted: bool = True
 
 
 class AccountStatus(View, frozen=True, kw_only=True):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.kernel.engine import flow, leverage, losses, profiling, scene, sending
+from orchestrator.kernel.engine import (
+    flow,
+    leverage,
+    losses,
+    profiling,
+    reducing,
+    scene,
+    sending,
+)
 from orchestrator.kernel.engine.holding import hold
 from orchestrator.kernel.engine.live import AccountLive, Ahead
 from orchestrator.kernel.engine.losses import Witness
@@ -175,6 +183,7 @@ def take(
         losses.judge(turn, (account_id,), Witness(sure=sure))
     _note_gap(turn, live, book, missing=admission.missing)
     if complete_to:
+        reducing.after_read(turn, account_id, last_id)
         sending.after_read(turn, account_id, last_id)
     # A stream often runs ahead of an answer by a moment; only a real gap is worth a read.
     if admission.missing and (source != "stream" or live.door.held):
@@ -208,6 +217,7 @@ def _apply(turn: Turn, account_id: AccountId, book: Book, tx: Transaction, sourc
         _strange(turn, account_id, book, stranger)
     if name:
         sending.settle_by(turn, name, tx)
+    reducing.settle_by(turn, account_id, book, tx)
 
 
 def _strange(turn: Turn, account_id: AccountId, book: Book, client_id: str) -> None:
@@ -306,7 +316,7 @@ def _keep_known(turn: Turn, account_id: AccountId, record: AccountRecord) -> Non
     if not started:
         return
     grace = not record.differences and turn.now - started < 10 * NS_PER_S
-    waiting = sending.unknown_of(turn, account_id)
+    waiting = (*sending.unknown_of(turn, account_id), *sending.reductions_unknown(turn, account_id))
     known = Knowledge(
         reconciled=record.reconciled or grace,
         differences=record.differences,

@@ -12,6 +12,7 @@ from orchestrator.kernel.engine.state import (
     AccountRecord,
     IntentRecord,
     Recent,
+    ReductionRecord,
     SignalRecord,
     State,
     StopRecord,
@@ -42,6 +43,8 @@ from orchestrator.model.facts import (
     OverrideUsed,
     PeakRaised,
     ProfileTaken,
+    ReductionMoved,
+    ReductionWritten,
     Resumed,
     RiskAdvised,
     ServiceStarted,
@@ -56,6 +59,7 @@ from orchestrator.model.limits import CheckLimits
 from orchestrator.model.money import ZERO, AccountId
 from orchestrator.model.orders import IntentState
 from orchestrator.model.outcomes import TradeClosed
+from orchestrator.model.reducing import ReductionState
 from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, Instant
 
 _SEEN_MAX = 100_000
@@ -294,6 +298,28 @@ def _moved(state: State, fact: IntentMoved, at: Instant, _checks: CheckLimits) -
     _forget(state.ended, lambda old: at - old.since_ns > DAY_NS, _ENDED_MAX)
 
 
+def _reducing(state: State, fact: ReductionWritten, at: Instant, _checks: CheckLimits) -> None:
+    wish = fact.reduction
+    state.reductions[wish.reduction_id] = ReductionRecord(reduction=wish, since_ns=at)
+
+
+def _reduced(state: State, fact: ReductionMoved, at: Instant, _checks: CheckLimits) -> None:
+    name = fact.reduction_id
+    record = state.reductions.get(name) or state.reduced.get(name)
+    if record is None:
+        return
+    record.state, record.since_ns = fact.state, at
+    record.reason = fact.reason or record.reason
+    record.transaction_id = fact.transaction_id or record.transaction_id
+    if fact.state is ReductionState.UNKNOWN:
+        state.generation += 1  # what waits to be sent there is checked again (O5, G2)
+        return
+    if name in state.reductions:
+        del state.reductions[name]
+        state.reduced[name] = record
+        _forget(state.reduced, lambda old: at - old.since_ns > DAY_NS, _ENDED_MAX)
+
+
 def _tripped(state: State, fact: BreakerTripped, at: Instant, _checks: CheckLimits) -> None:
     state.board.trip(fact, at)
     state.generation += 1
@@ -399,4 +425,6 @@ _HANDLERS: dict[type[Any], Callable[[State, Any, Instant, CheckLimits], Changes 
     OverrideUsed: _override_used,
     OverrideEnded: _override_ended,
     Resumed: _resumed,
+    ReductionWritten: _reducing,
+    ReductionMoved: _reduced,
 }

@@ -23,19 +23,27 @@ from orchestrator.kernel.engine import (
     prices,
     probing,
     profiling,
+    reducing,
     scene,
     sending,
     tightening,
 )
 from orchestrator.kernel.engine.applying import apply_fact
 from orchestrator.kernel.engine.integrity import broken
-from orchestrator.kernel.engine.state import State, StopRecord, first_state, welcome
+from orchestrator.kernel.engine.state import (
+    ReductionRecord,
+    State,
+    StopRecord,
+    first_state,
+    welcome,
+)
 from orchestrator.kernel.engine.tightening import Tightening
 from orchestrator.kernel.engine.turn import InForce, Turn, World
 from orchestrator.kernel.ledger import valuation
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.ledger.day import DayBook
 from orchestrator.kernel.ledger.quotes import Quotes
+from orchestrator.kernel.orders.identity import reduction_id
 from orchestrator.kernel.safety.checks.c01_state import OPEN_MODES
 from orchestrator.kernel.safety.overrides import Override
 from orchestrator.model.acts import Act
@@ -56,6 +64,7 @@ from orchestrator.model.events import (
     MemorySeen,
     Noted,
     ReadFailed,
+    ReduceRisk,
     ResetBreaker,
     Resume,
     RoleHealth,
@@ -247,6 +256,8 @@ class Kernel:
                 overriding.on_set(turn, event)
             case EndOverride():
                 overriding.on_end(turn, event)
+            case ReduceRisk():
+                reducing.on_reduce(turn, event)
             case LiquidationSeen():
                 turn.say(StopStep(
                     stop_id=event.stop_id, account_id=event.account_id, state=event.state,
@@ -268,6 +279,7 @@ class Kernel:
         leverage.judge_margins(turn, turn.world.account_ids)
         leverage.keep_correlations(turn)
         sending.keep_orders(turn)
+        reducing.keep(turn)
         holding.keep_calm(turn)
         probing.keep_cooling(turn)
         operators.keep_mode(turn)
@@ -278,6 +290,13 @@ class Kernel:
 
     def _sent(self, turn: Turn, event: SendFinished) -> None:
         """The answer's transactions go through the door first: they may settle the intent."""
+        reduction = reducing.record_of(self._world, event.intent_id)
+        if reduction is not None:
+            transactions, last_id = _told_by(event.outcome)
+            if transactions:
+                accounts.take(turn, reduction.reduction.account_id, transactions, last_id, "answer")
+            reducing.on_sent(turn, event)
+            return
         is_news = sending.note_sent(turn, event)
         intent = turn.state.intent_of(event.intent_id)
         transactions, last_id = _told_by(event.outcome)
@@ -311,6 +330,9 @@ class Kernel:
     def may_send(self, intent_id: str, now: Instant) -> str | None:  # noqa: PLR0911 -- a list
         """The kernel's part of G2, asked with the socket in hand: why not, or None."""
         state = self._world.state
+        reduction = state.reductions.get(intent_id)
+        if reduction is not None:
+            return reducing.may_send(Turn(self._world, now), reduction)
         record = state.intents.get(intent_id)
         if record is None or record.state is not IntentState.WRITTEN:
             return f"intent {intent_id} is not waiting to be sent"
@@ -441,6 +463,15 @@ class Kernel:
     def reconciled(self, account_id: AccountId) -> bool:
         record = self._world.record(account_id)
         return record is not None and record.reconciled
+
+    def reduction(self, account_id: AccountId, command_id: str) -> ReductionRecord | None:
+        """A person's close, cancel or tighter stop, not settled or of the last day."""
+        return reducing.record_of(self._world, reduction_id(command_id, account_id))
+
+    def reductions(self) -> tuple[ReductionRecord, ...]:
+        """The oldest of what has ended first, then what is on its way; to be read only."""
+        state = self._world.state
+        return (*state.reduced.values(), *state.reductions.values())
 
     def account_mode(self, account_id: AccountId, now: Instant) -> AccountMode:  # noqa: ARG002
         return scene.account_mode(self._world, account_id)

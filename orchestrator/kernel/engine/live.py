@@ -97,6 +97,8 @@ class Live:
         self.verdicts: dict[str, Said] = {}  # the last one of each kind of order, for people
         self.settling: dict[str, Settling] = {}
         self.sent: dict[str, Sent] = {}
+        # (account, order) -> the person's close that made it
+        self.closing: dict[tuple[AccountId, str], str] = {}
         self.orders_of: dict[str, str] = {}  # intent -> the one order that the venue has of it
         self.started_ns: Instant = 0
         self.unhealthy: set[Role] = set()

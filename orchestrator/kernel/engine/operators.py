@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel.engine import conditions, losses, path, prices, probing, scene, sending
+from orchestrator.kernel.engine import (
+    conditions,
+    losses,
+    path,
+    prices,
+    probing,
+    reducing,
+    scene,
+    sending,
+)
 from orchestrator.kernel.engine.probing import COOLDOWNS
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.orders.reading import Reading, Settling
@@ -82,6 +91,7 @@ def on_started(turn: Turn, event: Started) -> None:
         turn.live.settling[record.intent.intent_id] = Settling(
             ended_ns=turn.now, highest=record.intent.watermark
         )
+    reducing.begin_life(turn)
     _end_signals(turn, Outcome.FAILED, "", "crash: the service was restarted")
     _forget_signs(turn)
     probing.restart(turn)

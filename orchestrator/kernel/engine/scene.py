@@ -39,6 +39,7 @@ from orchestrator.model.money import (
 )
 from orchestrator.model.orders import IntentState
 from orchestrator.model.profiles import PLAIN
+from orchestrator.model.reducing import ReductionState
 from orchestrator.model.safety import AccountMode, Effect
 from orchestrator.model.signals import AccountView, Proposal, TradeView
 from orchestrator.model.time import MINUTE_NS, Instant
@@ -84,6 +85,11 @@ def _unknown(
             continue
         if intent.account_id == account_id:
             yield f"order {intent_id} on {instrument} is unknown"
+    for name, record in world.state.reductions.items():
+        wish = record.reduction
+        here = wish.account_id == account_id and wish.instrument == instrument
+        if here and record.state is ReductionState.UNKNOWN:
+            yield f"{wish.kind} {name} on {instrument} is unknown"
 
 
 def account_mode(world: World, account_id: AccountId) -> AccountMode:

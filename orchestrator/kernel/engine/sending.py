@@ -7,7 +7,7 @@ import msgspec
 from orchestrator.kernel.engine import flow, house, path
 from orchestrator.kernel.engine.integrity import broken
 from orchestrator.kernel.engine.live import Sent
-from orchestrator.kernel.engine.state import IntentRecord
+from orchestrator.kernel.engine.state import IntentRecord, ReductionRecord
 from orchestrator.kernel.engine.turn import Turn
 from orchestrator.kernel.ledger.book import Book
 from orchestrator.kernel.orders.body import close_trade
@@ -20,6 +20,7 @@ from orchestrator.model.events import CredentialsSeen, SendFinished
 from orchestrator.model.facts import IntentMoved
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import Answered, IntentState, NotSent, WriteOutcome
+from orchestrator.model.reducing import ReductionState
 from orchestrator.model.safety import Scope, Severity
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import NS_PER_S
@@ -244,6 +245,19 @@ def unknown_of(turn: Turn, account_id: AccountId) -> list[IntentRecord]:
     ]
 
 
+def reductions_unknown(turn: Turn, account_id: AccountId) -> list[ReductionRecord]:
+    """A person's closes, cancels and stops of which nobody knows what became of them."""
+    return [
+        record
+        for record in turn.state.reductions.values()
+        if record.reduction.account_id == account_id and record.state is ReductionState.UNKNOWN
+    ]
+
+
+def _searching(turn: Turn, account_id: AccountId) -> bool:
+    return bool(unknown_of(turn, account_id) or reductions_unknown(turn, account_id))
+
+
 def after_read(turn: Turn, account_id: AccountId, last_id: int) -> None:
     """A whole read has come: what it did not settle is nearer to absent, or looked for again."""
     live, account = turn.live.account(account_id), turn.world.record(account_id)
@@ -257,7 +271,7 @@ def after_read(turn: Turn, account_id: AccountId, last_id: int) -> None:
         if settling.is_absent(turn.now):
             reason = "absent from the venue's log after several reads"
             move(turn, record, IntentState.ABSENT, Reading(state=IntentState.ABSENT, reason=reason))
-    if unknown_of(turn, account_id):
+    if _searching(turn, account_id):
         read_again(turn, account_id)
     else:
         live.attempt = 0
@@ -265,7 +279,7 @@ def after_read(turn: Turn, account_id: AccountId, last_id: int) -> None:
 
 def read_failed(turn: Turn, account_id: AccountId) -> None:
     turn.live.account(account_id).reading_ns = None
-    if unknown_of(turn, account_id):
+    if _searching(turn, account_id):
         read_again(turn, account_id)
 
 

@@ -14,6 +14,7 @@ from orchestrator.model.limits import KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec, Side
 from orchestrator.model.orders import Intent, IntentState
 from orchestrator.model.outcomes import RiskAdvice
+from orchestrator.model.reducing import Reduction, ReductionState
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
@@ -28,6 +29,16 @@ class IntentRecord(msgspec.Struct, kw_only=True):
     reason: str = ""
     order_id: str = ""
     trade_id: str = ""
+
+
+class ReductionRecord(msgspec.Struct, kw_only=True):
+    """A person's close, cancel or tighter stop, and where it stands."""
+
+    reduction: Reduction
+    state: ReductionState = ReductionState.WRITTEN
+    since_ns: Instant = 0
+    reason: str = ""
+    transaction_id: int = 0
 
 
 class SignalRecord(msgspec.Struct, kw_only=True):
@@ -101,6 +112,10 @@ class State(msgspec.Struct, kw_only=True):
     ended: dict[str, IntentRecord] = msgspec.field(default_factory=dict[str, IntentRecord])
     board: Board = msgspec.field(default_factory=Board)
     advice: dict[str, RiskAdvice] = msgspec.field(default_factory=dict[str, RiskAdvice])
+    reductions: dict[str, ReductionRecord] = msgspec.field(
+        default_factory=dict[str, ReductionRecord]
+    )
+    reduced: dict[str, ReductionRecord] = msgspec.field(default_factory=dict[str, ReductionRecord])
     overrides: dict[str, Override] = msgspec.field(default_factory=dict[str, Override])
 
     def intent_of(self, intent_id: str) -> Intent | None:

@@ -30,3 +30,9 @@ def epoch_of(names: ClientExtensions | None) -> int:
         return 0
     found = _EPOCH.fullmatch(names.tag or "")
     return int(found[1]) if found is not None else 0
+
+
+def reduction_id(command_id: str, account_id: AccountId) -> str:
+    """Of a person's close, cancel or tighter stop; never of the form of an intent's name."""
+    key = "\0".join((command_id, account_id)).encode()
+    return "tsc-" + hashlib.sha256(key).hexdigest()[:32]

@@ -77,10 +77,15 @@ def _rejected(intent: Intent, outcome: Rejected) -> Reading:
         return settled
     if outcome.status in _CREDENTIALS:
         return Reading(state=IntentState.REJECTED, reason=told, credentials=True)
-    proof = outcome.status in _CLIENT_ERRORS and outcome.status not in _NO_PROOF
-    if not proof or not (outcome.code or outcome.message or outcome.transactions):
+    if proves_nothing(outcome):
         return _unknown(f"{told}: no proof that nothing was accepted")
     return Reading(state=IntentState.REJECTED, reason=told)
+
+
+def proves_nothing(outcome: Rejected) -> bool:
+    """Whether a refusal leaves open that it was accepted: no client's error, or without a word."""
+    proof = outcome.status in _CLIENT_ERRORS and outcome.status not in _NO_PROOF
+    return not proof or not (outcome.code or outcome.message or outcome.transactions)
 
 
 def settle(

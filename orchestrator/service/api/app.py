@@ -11,7 +11,13 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from orchestrator.service.api import routes_limits, routes_pages, routes_system, routes_trading
+from orchestrator.service.api import (
+    routes_limits,
+    routes_pages,
+    routes_reducing,
+    routes_system,
+    routes_trading,
+)
 from orchestrator.service.api.describe import INTRODUCTION, openapi_of
 from orchestrator.service.api.door import DeskSource, Door, TokenOk
 from orchestrator.service.api.front import Front
@@ -30,7 +36,8 @@ _TAGS = [
     {"name": "pages", "description": "For a person with a browser."},
 ]
 _ROUTERS = (
-    routes_system.router, routes_limits.router, routes_trading.router, routes_pages.router,
+    routes_system.router, routes_limits.router, routes_reducing.router, routes_trading.router,
+    routes_pages.router,
 )  # fmt: skip
 ROUTES = tuple(
     found for router in _ROUTERS for found in router.routes if isinstance(found, APIRoute)

@@ -118,6 +118,44 @@ class ResetBody(Body, frozen=True, kw_only=True):
     rebase: bool = False
 
 
+_POSITIVE_UNITS = "`{}` must be a finite number above 0"
+_COMMAND_ID = r"^[A-Za-z0-9_.:-]{0,64}$"
+
+
+class ReducingBody(Body, frozen=True, kw_only=True):
+    """A `command_id` of your own makes the call safe to repeat, as does an Idempotency-Key."""
+
+    reason: Text = ""
+    command_id: Annotated[str, msgspec.Meta(pattern=_COMMAND_ID)] = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("units", "price"):
+            value: Decimal | None = getattr(self, name, None)
+            if value is not None and not (value.is_finite() and 0 < value < _NUMBER_MAX):
+                raise ValueError(_POSITIVE_UNITS.format(name))
+
+
+class CloseTradeBody(ReducingBody, frozen=True, kw_only=True):
+    """`units`: so many of it; without, the whole trade. `instrument`: refused if it is another."""
+
+    units: Decimal | None = None
+    instrument: Annotated[str, msgspec.Meta(pattern=_COMMAND_ID)] = ""
+
+
+class ClosePositionBody(ReducingBody, frozen=True, kw_only=True):
+    """`units`: so many of it; without, all. `side`: needed only where both are held."""
+
+    units: Decimal | None = None
+    side: Literal["long", "short"] | None = None
+
+
+class StopPriceBody(ReducingBody, frozen=True, kw_only=True):
+    """`price`: the stop loss's new price, nearer to the market than the one that stands."""
+
+    price: Decimal
+
+
 class SignalBody(Body, frozen=True, kw_only=True):
     """A signal of yours: it takes the same path as any other. Distances are positive prices.
 

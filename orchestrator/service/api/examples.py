@@ -27,6 +27,7 @@ from orchestrator.model.queries import (
     TradeRow,
     TransactionRow,
 )
+from orchestrator.model.reducing import ReduceKind, ReductionState
 from orchestrator.model.safety import (
     AccountMode,
     AccountReceipt,
@@ -63,6 +64,7 @@ from orchestrator.service.views import (
     OrderView,
     OverrideView,
     PositionView,
+    ReductionView,
     TighteningView,
 )
 
@@ -235,6 +237,13 @@ _ANSWERS: tuple[msgspec.Struct, ...] = (
         subject=_ACCOUNT, value=_D("0.03"), loosens=True, actor="api:jo", role="admin",
         reason="a hedge by hand", since_ns=_AT, until_ns=_AT + 600_000_000_000, uses_left=1,
     ),
+    ReductionView(
+        command_id="reduce-2b3c4d5e6f708192", kind=ReduceKind.CLOSE_TRADE,
+        state=ReductionState.DONE, account_id=_ACCOUNT, instrument=_EUR_USD, target="6363",
+        units=_D(5000), side=Side.BUY, price=None, actor="api:jo", why="half off before the news",
+        reason="MARKET_ORDER_TRADE_CLOSE", transaction_id=6402, written_ns=_AT,
+        since_ns=_AT + 120_000_000,
+    ),
     shapes.SignalAnswer(
         signal_id="manual-1f2e3d4c5b6a7988", accounts=(_ACCOUNT,),
         explain="/explain/manual-1f2e3d4c5b6a7988",
@@ -296,6 +305,10 @@ _BODIES: dict[type[bodies.Body], dict[str, Any]] = {
         "uses": 1, "reason": "a hedge by hand", "role": "admin",
     },
     bodies.EndOverrideBody: {"reason": "done early", "role": "operator"},
+    bodies.CloseTradeBody: {"units": "5000", "reason": "half off before the news"},
+    bodies.ClosePositionBody: {"reason": "going home"},
+    bodies.ReducingBody: {"reason": "no longer wanted", "command_id": "cancel-6371"},
+    bodies.StopPriceBody: {"price": "1.38350", "reason": "break even"},
     bodies.SignalBody: {
         "instrument": "EUR_USD", "side": "buy", "stop_distance": "0.00120",
         "target_distance": "0.00210", "confidence": "0.6", "note": "breakout by eye",

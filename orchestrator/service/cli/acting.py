@@ -104,7 +104,7 @@ def _switch(session: Session, account: str, how: str, reason: str) -> None:
 # --- Signals -------------------------------------------------------------------------------------
 
 
-def _positive(text: str) -> str:
+def positive(text: str) -> str:
     """A decimal above 0, kept as it was typed."""
     try:
         value = Decimal(text)
@@ -116,7 +116,7 @@ def _positive(text: str) -> str:
 
 
 def _confidence(text: str) -> str:
-    if Decimal(_positive(text)) > 1:
+    if Decimal(positive(text)) > 1:
         raise typer.BadParameter("it is a fraction of 1, as 0.6")
     return text
 
@@ -132,7 +132,7 @@ def signal(
             "--stop-distance",
             "-s",
             metavar="PRICE",
-            callback=_positive,
+            callback=positive,
             help="From entry to stop loss, in price: 0.0020 is 20 pips of EUR_USD.",
         ),
     ],
@@ -182,7 +182,7 @@ def signal(
         "accounts": accounts or [], "signal_id": signal_id,
     }  # fmt: skip
     if target_distance is not None:
-        wish["target_distance"] = _positive(target_distance)
+        wish["target_distance"] = positive(target_distance)
     answer = session.client.post("/signals", wish)
     taken = read(SignalTaken, answer)
     if wait:

@@ -120,6 +120,24 @@ class Order(Answer, frozen=True, kw_only=True):
     latency_us: int = 0
 
 
+class Reduction(Answer, frozen=True, kw_only=True):
+    """A close, cancel or tighter stop by hand."""
+
+    command_id: str
+    kind: str
+    state: str
+    account_id: str = ""
+    instrument: str = ""
+    target: str = ""
+    units: Decimal | None = None
+    price: Decimal | None = None
+    actor: str = ""
+    why: str = ""
+    reason: str = ""
+    transaction_id: int = 0
+    written_at: str | None = None
+
+
 class Exposure(Answer, frozen=True, kw_only=True):
     currency: str
     amount: Decimal

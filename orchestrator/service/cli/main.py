@@ -12,6 +12,7 @@ from orchestrator import __version__
 from orchestrator.service.cli import (
     acting,
     auditing,
+    closing,
     emergency,
     limiting,
     machine,
@@ -45,10 +46,12 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "trades": reading.trades, "positions": reading.positions, "orders": reading.orders,
         "signals": reading.signals, "events": watching.events, "explain": watching.explain,
         "performance": reading.performance, "limits": limiting.limits,
+        "reductions": closing.reductions,
     },
     _ACT: {
         "start": acting.start, "stop": acting.stop, "enable": acting.enable,
-        "disable": acting.disable, "signal": acting.signal,
+        "disable": acting.disable, "signal": acting.signal, "close": closing.close,
+        "cancel": closing.cancel, "tighten": closing.tighten,
     },
     _MACHINE: {"run": machine.run, "doctor": machine.doctor, "failpoints": machine.failpoints},
 }  # fmt: skip

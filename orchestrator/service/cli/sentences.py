@@ -31,6 +31,8 @@ _TEMPLATES = {
     "stop.raised": "{stop_id}, by {actor}: {reason}",
     "stop.step": "{state}: {text}",
     "stop.resumed": "{stop_id}, by {actor}: {reason}",
+    "reduction.written": "{kind} {target} {units} {price}, by {actor}: {reason}",
+    "reduction.moved": "{state}: {reason}",
     "operator.acted": "{actor} {action}: {text} {refused}",
     "agent.changed": "{agent_id} is {state} {reason}",
     "anomaly.seen": "{instrument} {kind}: {text}",
@@ -82,10 +84,15 @@ def _text(kind: str, data: Mapping[str, object]) -> str:  # noqa: PLR0911 -- a l
         case "specs.learned":
             return "the venue's rules for its instruments"
         case _ if kind in _TEMPLATES:
-            return _fill(_TEMPLATES[kind], data)
+            return _fill(_TEMPLATES[kind], _inner(kind, data))
         case _:
             plain = {k: v for k, v in data.items() if isinstance(v, str | int | float)}
             return ", ".join(f"{name} {value}" for name, value in plain.items() if name != "type")
+
+
+def _inner(kind: str, data: Mapping[str, object]) -> Mapping[str, object]:
+    """What a fact wraps, where it is only the wrapping of one thing."""
+    return _part(data, "reduction") if kind == "reduction.written" else data
 
 
 class _Filled(dict[str, str]):

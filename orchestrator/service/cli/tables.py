@@ -33,12 +33,22 @@ from orchestrator.service.cli.texts import (
     units,
 )
 
-_GOOD_WORDS = {"healthy", "open", "running", "armed", "filled", "ok", "ready"}
+_GOOD_WORDS = {"healthy", "open", "running", "armed", "filled", "ok", "ready", "done"}
 _BAD_WORDS = {
     "unhealthy", "halt", "stopped", "latched", "tripped", "failed", "stopped_not_flat", "degraded",
-    "unknown",
+    "unknown", "refused", "absent",
 }  # fmt: skip
-_WARN_WORDS = {"reduce", "probing", "starting", "reconciling", "draining", "expired", "disabled"}
+_WARN_WORDS = {
+    "not_sent",
+    "written",
+    "reduce",
+    "probing",
+    "starting",
+    "reconciling",
+    "draining",
+    "expired",
+    "disabled",
+}
 ACCOUNT = Column("account")
 
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 import uvicorn
 
+from orchestrator.model.reducing import ReductionState
 from orchestrator.service.cli.client import Client
 from orchestrator.service.cli.watching import _followed
 from tests.unit.service.api.fake_desk import ACCOUNT, TOKEN, FakeDesk, api_of
@@ -76,6 +77,25 @@ def test_every_command_is_understood_by_the_api(api):
     actors = {call[1] for call in desk.calls if call[0] in {"start", "stop", "emergency_stop"}}
     assert len(actors) == 1
     assert actors.pop().startswith("api:")
+
+
+def test_closing_by_hand_is_understood_by_the_api(api):
+    desk, backend, _ = api
+    for words in (
+        f"close {ACCOUNT} EUR_USD -u 100 --side long -r x", f"cancel {ACCOUNT} 6371 -r x",
+        f"close {ACCOUNT} EUR_USD -t 6363 --id mine", f"tighten {ACCOUNT} 6363 1.3835",
+        "reductions -n 1",
+    ):  # fmt: skip
+        done = command(backend, *words.split())
+        assert (done.exit_code, done.stderr) == (0, ""), words
+        assert widest(done.stdout) <= 80, words
+    kinds = [call[1].kind.value for call in desk.calls if call[0] == "reduce"]
+    assert kinds == ["close_position", "cancel_order", "close_trade", "tighten_stop"]
+    assert desk.calls[-2][1].command_id == "mine"
+    desk.reduced = ReductionState.UNKNOWN
+    assert "orchestrator reductions" in command(backend, "close", ACCOUNT, "EUR_USD").stdout
+    assert command(backend, "close", "no-such", "EUR_USD").exit_code == 1
+    assert command(backend, "close", ACCOUNT, "EUR_USD", "-u", "-3").exit_code == 2
 
 
 def test_a_wrong_token_is_told_apart_from_a_refusal(api):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.kernel.safety.reducing import Reducible
 from orchestrator.kernel.safety.view import View, seconds_text
+from orchestrator.model.reducing import Reduction
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.signals import Proposal
 from orchestrator.model.time import seconds
@@ -26,3 +28,12 @@ def c01_state(order: Proposal, view: View) -> str | None:
         age = seconds_text(view.now - view.account_seen_ns)
         reasons.append(f"account data are {age} old, limit {view.checks.account_age_s_max} s")
     return f"C01 {'; '.join(reasons)}" if reasons else None
+
+
+def c01_reducing(wish: Reduction, view: Reducible) -> str | None:
+    """Mode `reduce` is enough; what halts an account leaves it to the liquidator."""
+    if not view.configured:
+        return f"C01 account {wish.account_id} is not configured"
+    if not view.known:
+        return "C01 nothing was heard of the account yet"
+    return f"C01 {'; '.join(view.halts)}" if view.halts else None

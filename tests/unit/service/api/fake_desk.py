@@ -11,6 +11,7 @@ from orchestrator.model.errors import ListenerTooSlow, StoreError
 from orchestrator.model.facts import SignalEnded
 from orchestrator.model.journal import Record
 from orchestrator.model.queries import ANY_RECORD, ANY_SIGNAL, FIRST_PAGE, Explanation
+from orchestrator.model.reducing import ReductionState
 from orchestrator.model.safety import (
     AccountReceipt,
     BreakerState,
@@ -29,6 +30,7 @@ from orchestrator.service.views import (
     OrderView,
     OverrideView,
     PositionView,
+    ReductionView,
     Refused,
     SignalTaken,
 )
@@ -150,6 +152,7 @@ class FakeDesk:
         self.refusal = None
         self.raises = None
         self.listeners = []
+        self.reduced = ReductionState.DONE
         done = examples.of(Done)
         self.trades = list(done.open_trades)
         self.orders = list(done.pending_orders)
@@ -287,6 +290,19 @@ class FakeDesk:
     async def end_override(self, override_id, actor, role, reason):
         self.calls.append(("end", override_id, actor, role, reason))
         return self._answer("ended")
+
+    async def reduce(self, wish, actor):
+        self.calls.append(("reduce", wish, actor))
+        if self.refusal is not None:
+            return self.refusal
+        found = self.account(wish.account_id)
+        if isinstance(found, Refused):
+            return found
+        return msgspec.structs.replace(examples.of(ReductionView), state=self.reduced)
+
+    def reductions(self):
+        one = examples.of(ReductionView)
+        return (one, msgspec.structs.replace(one, command_id="older", written_ns=AT - 1))
 
     async def submit_signal(self, wish, actor):
         self.calls.append(("signal", wish, actor))
