@@ -302,8 +302,8 @@ class ExecutionEngine:
         if not self._held or self._journal.out_ms < _PATIENCE_MS:
             return
         for held in self._held:
-            urgent = [act for act in held.acts if type(act) is not SendOrder or act.repeatable]
-            held.acts[:] = [act for act in held.acts if act not in urgent]
+            urgent = [act for act in held.acts if not _needs_its_word(act)]
+            held.acts[:] = [act for act in held.acts if _needs_its_word(act)]
             for act in urgent:
                 self._perform(act, durable=False)
 
@@ -640,3 +640,8 @@ class ExecutionEngine:
         """The end of this life: no more reads are begun, no more health is told."""
         self._closing = True
         self._reads.close()
+
+
+def _needs_its_word(act: Act) -> bool:
+    """Whether it must never leave before it is written down: whatever may be sent only once."""
+    return type(act) is SendOrder and not act.repeatable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from orchestrator.agents.base import Agent, Role, Says, hears
@@ -103,6 +104,20 @@ def test_what_reduces_risk_goes_out_although_the_store_fails(bench):
     assert bench.liquidations == [flatten]
     assert bench.stops == [stop]
     assert bench.alerts == [alert.alert]
+
+
+def test_what_may_be_sent_twice_goes_out_although_the_store_fails(bench):
+    """A person's whole close (K1); a part of one is an order, and waits for its word (O3)."""
+    whole = msgspec.structs.replace(send("all"), repeatable=True)
+    bench.say(StartTrading, fact("a"), acts=(send("part"), whole))
+    bench.fail()
+    bench.kernel.generation = 7  # the store's failure trips S5, which is not written down either
+    bench.engine.handle(START)
+    ((request, gate, _),) = bench.writer.taken
+    assert request.client_request_id == "all"
+    assert gate() is None
+    bench.gate.hold()
+    assert "guard" in gate()
 
 
 def _alert() -> Alert:
