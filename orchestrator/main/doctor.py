@@ -1,4 +1,4 @@
-"""`orchestrator doctor`: are settings, state folder, store, clock and venue well?"""
+"""`orchestrator doctor`: are settings, state folder, store, clock, broker and venue well?"""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.main.broker import meet_broker
 from orchestrator.main.places import API_TOKEN, STOP_LATCH
 from orchestrator.main.unwired import refuse_unwired
-from orchestrator.model.errors import StoreError, StoreLocked, VenueError
+from orchestrator.model.errors import BusError, StoreError, StoreLocked, VenueError
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.cli.backend import Check
 from orchestrator.service.seams import mono_ns, wall_ns
@@ -38,6 +39,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _stop(settings.state_dir)
     yield _port(settings)
     yield _clock()
+    yield _broker(settings)
     yield _venue(settings)
 
 
@@ -123,6 +125,19 @@ def _clock() -> Check:
     good = wall > year_2024 and mono > 0
     text = "plausible" if good else "the clock stands before 2024"
     return Check(name="clock", ok=good, text=text, hint="" if good else "set the machine's time")
+
+
+def _broker(settings: Settings) -> Check:
+    if settings.message_broker_url is None:
+        return Check(name="broker", ok=True, text="within the process", hint="")
+    try:
+        asyncio.run(meet_broker(settings))
+    except BusError as exc:
+        return Check(
+            name="broker", ok=False, text=str(exc),
+            hint="check MESSAGE_BROKER_URL, MESSAGE_BROKER_PASSWORD and whether Redis runs there",
+        )  # fmt: skip
+    return Check(name="broker", ok=True, text=f"{settings.message_broker_url} answers", hint="")
 
 
 def _venue(settings: Settings) -> Check:

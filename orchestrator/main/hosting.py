@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from orchestrator import __version__
 from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.main.broker import meet_broker
 from orchestrator.main.logs import set_up_logs
 from orchestrator.main.market import open_market
 from orchestrator.main.parts import Hosting, build_system
@@ -98,6 +99,8 @@ class Service:
             self._guard.end(in_order=in_order)
 
     async def _live(self) -> None:
+        if not self.wishes.until_flat:  # who closes positions needs no broker, and waits for none
+            await meet_broker(self.settings)
         connection = self.connection = await connect(self.settings, self.wishes.replay)
         try:
             hosting = Hosting(

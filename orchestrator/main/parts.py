@@ -33,6 +33,7 @@ from orchestrator.agents.pattern_detection import PatternDetection
 from orchestrator.agents.strategy_analysis import StrategyAnalysis
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
+from orchestrator.main.broker import redis_bus
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.events import AuditTrouble
@@ -43,6 +44,7 @@ from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.outcomes import TradeOpened
 from orchestrator.model.ports import CheckpointBook, Clock, MarketData, Venue
 from orchestrator.model.queries import Page
+from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
 from orchestrator.service.alerts import Alerts
@@ -183,7 +185,8 @@ def build_system(
     telemetry = Telemetry()
     kernel = Kernel(kernel_plan(settings, hosting.calendar))
     chain = AuditChain(store.installation_id(), store.last_record())
-    bus = InProcessBus()
+    broker = redis_bus(settings, partial(_warn, lambda: safety, clock)) if hosting.threads else None
+    bus = InProcessBus() if broker is None else broker
     agents = AgentManager(clock)
     agents.measured = telemetry.took
     register_agents(settings, agents, hosting.taste)
@@ -223,11 +226,25 @@ def build_system(
         ),
     )  # fmt: skip
     system.accompany(alerts.run)
+    if broker is not None:
+        # Agents elsewhere make it needed, and they are asked of the broker by their manager (H5).
+        broker.needed = lambda: False
+        system.accompany(broker.run)
     if hosting.threads:  # in virtual time nothing lags, leaks or steps
         machine = Machine(settings.state_dir)
         system.accompany(partial(recorder.follow, bus))
         system.accompany(HouseWatch(engine, bus, venue, clock, machine, renew).run)
     return system
+
+
+def _warn(safety: Callable[[], SafetyMonitor], clock: Clock, title: str, text: str) -> None:
+    """An alert of the broker's: written down and told."""
+    safety().raise_alert(
+        Alert(
+            key=f"bus:{title}", severity=Severity.WARNING, title=title, text=text,
+            at_ns=clock.now(),
+        )
+    )  # fmt: skip
 
 
 def _checkpoints(

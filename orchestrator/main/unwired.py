@@ -12,8 +12,6 @@ def refuse_unwired(settings: Settings) -> None:
     wrong: list[str] = []
     if is_postgres(settings.database_url):
         wrong.append("DATABASE_URL: this version cannot store its journal in PostgreSQL yet")
-    if settings.message_broker_url is not None:
-        wrong.append("MESSAGE_BROKER_URL: this version cannot use Redis yet")
     if wrong:
         lines = "\n".join(f"  {text}; leave it unset" for text in wrong)
         raise SettingsError(f"not to be had:\n{lines}")

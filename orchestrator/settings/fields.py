@@ -119,6 +119,7 @@ class Fields(VaultSettings):
         None
     )
     message_broker_password: Password = None
+    message_broker_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "tso"
     event_retention_hours: Annotated[int, Field(ge=1, le=87_600)] = 24
     orchestrator_config: Annotated[Path | None, Field(examples=["orchestrator.toml"])] = None
 

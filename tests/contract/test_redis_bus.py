@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.adapters.bus.redis.address import parse
 from orchestrator.adapters.bus.redis.bus import RedisBus
+from orchestrator.adapters.bus.redis.dialer import meet
 from orchestrator.model.errors import BusError
 from orchestrator.model.journal import from_line
 from tests.servers.redis import RedisServer, free_port
@@ -205,10 +206,9 @@ async def test_a_broker_that_nothing_needs_blocks_nobody():
 
 
 async def why(url: str, limit_s: float = 4.0) -> str:
-    told = Told(url)
     with pytest.raises(BusError) as refused:
         async with asyncio.timeout(6):
-            await told.bus.meet(limit_s)
+            await meet(lambda: parse(url), limit_s)
     return str(refused.value)
 
 
@@ -228,7 +228,7 @@ async def test_a_wrong_password_is_said_without_the_password(tmp_path):
         told = await why(f"redis://:verywrong@127.0.0.1:{server.port}")
         assert told == f"the Redis at 127.0.0.1:{server.port} refuses this user or password"
         assert "refuses" in await why(f"redis://127.0.0.1:{server.port}")
-        await Told(server.url).bus.meet()
+        await meet(lambda: parse(server.url))
 
 
 async def test_a_replica_is_refused(tmp_path, server):
@@ -258,8 +258,7 @@ async def test_what_is_no_redis_is_refused_in_time():
 
 
 async def test_a_unix_socket_does_as_well(server):
-    told = Told(server.unix_url)
-    await told.bus.meet()
+    await meet(lambda: parse(server.unix_url))
 
 
 # -- trouble meanwhile -----------------------------------------------------------------------------
@@ -387,7 +386,7 @@ async def test_tls_is_verified(tmp_path, server):
     other = certificate(tmp_path / "other", "localhost", "127.0.0.1")
     async with await _tls_door(server, good.server()) as door:
         port = door.sockets[0].getsockname()[1]
-        await Told(f"rediss://127.0.0.1:{port}?ssl_ca_certs={good.ca}").bus.meet()
+        await meet(lambda: parse(f"rediss://127.0.0.1:{port}?ssl_ca_certs={good.ca}"))
         wrong = await why(f"rediss://127.0.0.1:{port}?ssl_ca_certs={other.ca}")
         assert "not trusted" in wrong
         assert "not trusted" in await why(f"rediss://127.0.0.1:{port}")

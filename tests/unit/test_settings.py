@@ -230,6 +230,7 @@ BAD = {
         "rediss://redis:6379?ssl_check_hostname=false",
         "rediss://redis:6379?ssl_ca_certs=/no/such/file",
     ],
+    "MESSAGE_BROKER_NAMESPACE": ["a:b", "a b", "x" * 33],
     "EVENT_RETENTION_HOURS": ["0", "1.5"],
     "VAULT_ADDR": ["vault", "http://vault.example.com:8200", "https://u:p@vault"],
     "VAULT_PATH": ["orchestrator", "/secret/x", "secret/../x y", "secret//x"],

@@ -70,7 +70,6 @@ def test_the_optimised_interpreter_is_refused(monkeypatch):
     "env",
     [
         {"DATABASE_URL": "postgresql://u:p4ss@localhost/trading_system"},
-        {"MESSAGE_BROKER_URL": "redis://:p4ss@localhost"},
     ],
 )
 def test_a_server_that_nothing_here_uses_yet_is_refused_and_not_forgotten(env, tmp_path):

@@ -11,7 +11,7 @@ import structlog
 from orchestrator.adapters.bus.in_process import InProcessBus, Listener
 from orchestrator.adapters.bus.redis.alarms import Alarm, Alarms
 from orchestrator.adapters.bus.redis.broadcast import Subscriber
-from orchestrator.adapters.bus.redis.dialer import Where, dial
+from orchestrator.adapters.bus.redis.dialer import Where
 from orchestrator.adapters.bus.redis.history import History
 from orchestrator.adapters.bus.redis.link import Link
 from orchestrator.adapters.bus.redis.names import Names
@@ -24,7 +24,6 @@ from orchestrator.model.journal import Record, from_line
 
 log = structlog.get_logger()
 
-_FIRST_S = 4.0
 _FLUSH_S = 1.0
 
 # What another node called out; ValueError for what cannot be read.
@@ -52,7 +51,6 @@ class RedisBus:
 
         `views`: hear what other nodes' records say, and tell it to the listeners here.
         """
-        self._where = where
         self._local = InProcessBus()
         self._alarm = Alarms(alarm)
         self.needed = needed
@@ -72,11 +70,6 @@ class RedisBus:
         self.foreign = 0
 
     # -- life -----------------------------------------------------------------------------------
-
-    async def meet(self, limit_s: float = _FIRST_S) -> None:
-        """Whether the broker is there and of use: BusError, in words for a person, by then."""
-        pipe = await dial(self._where, f"{self._node}.first", limit_s)
-        pipe.close()
 
     async def run(self) -> None:
         """Runs until cancelled; then what waits for the history still goes out."""

@@ -20,6 +20,7 @@ from orchestrator.model.tls import tls_trouble
 Where: TypeAlias = "Callable[[], Address]"
 
 CONNECT_S = 2.0
+FIRST_S = 4.0
 _NOT_ALLOWED = ("NOPERM", "ERR unknown command")
 
 
@@ -53,6 +54,11 @@ async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
 def _plain(exc: OSError) -> str:
     """asyncio puts sentences of its own around what the machine says."""
     return os.strerror(exc.errno).lower() if exc.errno and exc.errno > 0 else str(exc)
+
+
+async def meet(where: Where, limit_s: float = FIRST_S) -> None:
+    """Whether the broker is there and of use: BusError, in words for a person, by then."""
+    (await dial(where, "first", limit_s)).close()
 
 
 async def _open(address: Address) -> Pipe:
@@ -126,6 +132,3 @@ def _refuse_role(reply: Reply, address: Address) -> None:
             f"the Redis at {address} is a read-only {text(told[0])}; give its master's address,"
             " or the sentinels' (redis+sentinel://)"
         )
-
-
-__all__ = ["CONNECT_S", "Where", "dial"]
