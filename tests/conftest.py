@@ -6,10 +6,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers.postgres import database, one_postgres, own_postgres, postgres
+from tests.servers.postgres import (
+    database,
+    databases,
+    fresh_database,
+    one_postgres,
+    own_postgres,
+    postgres,
+)
 
 # Fixtures: they start nothing until a test asks for them.
-__all__ = ["database", "one_postgres", "own_postgres", "postgres"]
+__all__ = [
+    "database", "databases", "fresh_database", "one_postgres", "own_postgres", "postgres",
+]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent
 PRACTICE = ("OANDA_PRACTICE_TOKEN", "OANDA_PRACTICE_ACCOUNT")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.adapters.store.postgres import PostgresStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.errors import StoreConflict, StoreError, StoreLocked
 from orchestrator.model.facts import (
@@ -33,10 +33,9 @@ from tests.unit.adapters.store import samples
 
 D = Decimal
 MakeStore = Callable[..., Any]
-FOLDERS = itertools.count()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
     """Opens the same store each time it is called; the earlier one must be closed before."""
     opened: list[Any] = []
@@ -46,9 +45,18 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
         opened.append(SqliteStore(tmp_path / folder / "journal.db", **options))
         return opened[-1]
 
-    yield {"sqlite": make_sqlite}[request.param]
+    def make_postgres(folder: str = "state", **options: Any) -> PostgresStore:
+        if folder not in urls:
+            urls[folder] = request.getfixturevalue("databases").take()
+        opened.append(PostgresStore(urls[folder], **options))
+        return opened[-1]
+
+    urls: dict[str, str] = {}
+    yield {"sqlite": make_sqlite, "postgres": make_postgres}[request.param]
     for store in opened:
         store.close()
+    for url in urls.values():
+        request.getfixturevalue("databases").give_back(url)
 
 
 @pytest.fixture
@@ -110,18 +118,15 @@ def test_recovery_goes_on_while_the_journal_grows(store: Any) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(facts=st.lists(samples.any_fact(), min_size=1, max_size=3))
-def test_any_fact_survives_the_way_through_the_store(make: MakeStore, facts: list[Any]) -> None:
-    store = make(folder=f"f{next(FOLDERS)}")
+def test_any_fact_survives_the_way_through_the_store(store: Any, facts: list[Any]) -> None:
+    last = store.last_record()
     written: list[Any] = []
-    try:
-        for fact in facts:
-            try:
-                written.append((*samples.append(store, fact), fact))
-            except StoreConflict:  # the same key twice
-                assert type(fact) in {type(earlier) for _, earlier in written}
-        assert list(store.facts_after(0)) == written
-    finally:
-        store.close()
+    for fact in facts:
+        try:
+            written.append((*samples.append(store, fact), fact))
+        except StoreConflict:  # the same key twice
+            assert type(fact) in {type(earlier) for _, earlier in store.facts_after(0)}
+    assert list(store.facts_after(last.seq if last else 0)) == written
 
 
 @pytest.mark.parametrize("kind", samples.FACT_TYPES, ids=lambda kind: kind.__name__)

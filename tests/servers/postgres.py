@@ -361,6 +361,42 @@ def postgres() -> Iterator[PostgresServer | GivenServer]:
         yield own
 
 
+class Databases:
+    """Databases that are wiped and used again: making one writes seven megabytes."""
+
+    def __init__(self, server: PostgresServer | GivenServer) -> None:
+        self._server = server
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        """The URL of an empty one."""
+        return self._free.pop() if self._free else self._server.create()
+
+    def give_back(self, url: str) -> None:
+        """Whoever is still connected is cut off."""
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
+        )
+        self._free.append(url)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer | GivenServer) -> Databases:
+    return Databases(postgres)
+
+
+@pytest.fixture
+def fresh_database(databases: Databases) -> Iterator[str]:
+    """The URL of an empty database for one test."""
+    url = databases.take()
+    yield url
+    databases.give_back(url)
+
+
 @pytest.fixture(scope="session")
 def one_postgres() -> Iterator[PostgresServer]:
     with PostgresServer() as server:
@@ -376,6 +412,8 @@ def own_postgres(one_postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> str:
+def database(databases: Databases) -> Iterator[str]:
     """The URL of an empty database, one for each file of tests."""
-    return postgres.create()
+    url = databases.take()
+    yield url
+    databases.give_back(url)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from orchestrator.adapters.store.trail import Pruned
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
 from orchestrator.model.journal import Record, from_line, to_line
@@ -77,6 +78,27 @@ def read_lines(path: Path, heard: Callable[[int], None] | None = None) -> Iterat
         raise StoreError(f"{path}, line {number}: {exc}") from exc
     except (OSError, EOFError, zlib.error) as exc:
         raise StoreError(f"{path} cannot be read after line {number}: {exc}") from exc
+
+
+def pruned_records(prunings: Iterable[Pruned], folder: Path | None, after: int) -> Iterator[Record]:
+    """From number `after` (exclusive), out of the files that they name, in order.
+
+    StoreError for a file that is not there: only a recovery without a snapshot needs it.
+    """
+    seq = after
+    for pruned in prunings:
+        if pruned.upto <= seq:
+            continue
+        file = (folder or Path(FOLDER)) / pruned.file
+        if not file.exists():
+            raise StoreError(
+                f"records up to {pruned.upto} were pruned into {file}, which is not there, and"
+                " no snapshot of this version can do without them: put it back for one start"
+            )
+        for record in read_lines(file):
+            if seq < record.seq <= pruned.upto:
+                yield record
+                seq = record.seq
 
 
 def digest_of(path: Path) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from orchestrator.model.errors import StoreError
+from orchestrator.model.errors import StoreConflict, StoreError
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 F = TypeVar("F")
 
-DbRow: TypeAlias = tuple[Any, ...]  # as SQLite gives it: what a column holds, its query says
+DbRow: TypeAlias = tuple[Any, ...]  # what a column holds, its query says
 
 
 # The word that stands for each type of facts in a record's `type`.
@@ -51,3 +54,18 @@ def read(kind: type[F], seq: int, data: bytes) -> F:
     if not isinstance(fact, kind):
         raise StoreError(f"record {seq} is no {kind.__name__}, as the projections say")
     return fact
+
+
+def refuse_break(head: Record | None, records: Sequence[Record], facts: Sequence[Fact]) -> None:
+    """StoreConflict for what does not continue the journal whose last record is `head`."""
+    if len(records) != len(facts):
+        raise StoreConflict(f"{len(records)} records for {len(facts)} facts")
+    seq = head.seq if head is not None else 0
+    if head is not None and records[0].prev != head.hash:
+        raise StoreConflict(f"the records do not continue record {seq}: another chain")
+    for record, fact in zip(records, facts, strict=True):
+        seq += 1
+        if record.seq != seq:
+            raise StoreConflict(f"the next record is {seq}, not {record.seq}")
+        if record.type != FACT_TAGS.get(type(fact)):
+            raise StoreConflict(f"record {seq} says {record.type} of a {type(fact).__name__}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.store.statements import Migration, migrations
@@ -12,6 +14,7 @@ from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 BUSY_TIMEOUT_S = 5.0  # SAFETY R4
@@ -55,10 +58,16 @@ def connect_writer(path: Path, *, synchronous: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA recursive_triggers = ON")
+        connection.create_function("decimal_add", 2, _decimal_add, deterministic=True)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _decimal_add(a: str, b: str) -> str:
+    """The sum of two decimals kept as texts; SQLite itself would add them as floats."""
+    return str(Decimal(a) + Decimal(b))
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
@@ -66,6 +75,39 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+class SqliteSource:
+    """Meets `reading.Source` for a file: one read at a time, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mutex = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        with self._mutex:
+            self._drop()
+
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        with self._mutex:
+            try:
+                db = self._connection = self._connection or connect_reader(self._path)
+                db.execute("BEGIN")
+                try:
+                    yield db
+                finally:
+                    db.execute("ROLLBACK")
+            except sqlite3.Error as exc:
+                self._drop()
+                raise StoreError(f"the store {self._path} cannot be read: {exc}") from exc
+
+    def _drop(self) -> None:
+        db, self._connection = self._connection, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
 
 
 def not_opened(path: Path, exc: sqlite3.Error) -> StoreError:

@@ -1,23 +1,17 @@
-"""What people ask of the store, on a connection that cannot write and blocks nobody."""
+"""What people ask of the store, on connections that cannot write and block nobody."""
 
 from __future__ import annotations
 
 import heapq
-import sqlite3
-import threading
-from contextlib import contextmanager, suppress
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.adapters.store import rows
 from orchestrator.adapters.store.codec import DbRow, record_of
-from orchestrator.adapters.store.connections import connect_reader
 from orchestrator.adapters.store.explaining import Story, explanation, trades_opened
 from orchestrator.adapters.store.performance import performance_rows
 from orchestrator.adapters.store.projections import links
 from orchestrator.adapters.store.statements import directed, statements
-from orchestrator.model.errors import StoreError
 from orchestrator.model.money import AccountId
 from orchestrator.model.queries import (
     ANY_RECORD,
@@ -39,12 +33,13 @@ from orchestrator.model.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from orchestrator.model.journal import Record, RecordFilter
     from orchestrator.model.safety import Severity
 
-# Larger than any id of the venue's or any number of a row: SQLite's integers end there.
+# Larger than any id of the venue's or any number of a row: both databases' integers end there.
 _INTEGER_MAX = 2**63 - 1
 
 # As the partial index journal_rare_type says it, word for word: else it is not used.
@@ -60,22 +55,48 @@ COMMON_TYPES = (
 _RARE = " AND ".join(f"type <> '{kind}'" for kind in COMMON_TYPES)
 
 
-class SqliteQueries:
-    """Meets `queries.Queries`; may be called from any thread, one read at a time.
+class Cursor(Protocol):
+    """The rows of an answer; as sqlite3 gives them."""
 
-    Needs a store that has been opened once; opens its connection with the first question.
+    def fetchone(self) -> Any: ...  # noqa: ANN401 -- a row: what a column holds, its query says
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """What answers statements in SQLite's spelling, `?` and `:name`; as sqlite3 does."""
+
+    def execute(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /
+    ) -> Cursor: ...
+
+
+class Source(Protocol):
+    """Where the answers come from."""
+
+    def snapshot(self) -> AbstractContextManager[Database]:
+        """One consistent view for all statements inside; errors become StoreError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class StoreQueries:
+    """Meets `queries.Queries`; may be called from any thread.
+
+    Needs a store that has been opened once; connects with the first question.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._snapshot = source.snapshot
         self._sql = statements("queries")
-        self._mutex = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
-        """Idempotent; a later question opens it again."""
-        with self._mutex:
-            self._drop()
+        """Idempotent; a later question connects again."""
+        self._source.close()
 
     # -- lists -------------------------------------------------------------------------------------
 
@@ -166,7 +187,7 @@ class SqliteQueries:
                 return None
             return explanation(ref, found, self._story(db, signal))
 
-    def _find(self, db: sqlite3.Connection, ref: str, account_id: str) -> tuple[Found, ...]:
+    def _find(self, db: Database, ref: str, account_id: str) -> tuple[Found, ...]:
         if db.execute(self._sql["find_signal_id"], (ref,)).fetchone() is not None:
             return (Found(kind="signal", signal_id=ref, account_id=AccountId(account_id)),)
         by_intent = self._found(db, "intent", "find_intent", ref)
@@ -178,7 +199,7 @@ class SqliteQueries:
                 found.setdefault((one.signal_id, one.account_id), one)
         return tuple(found.values())
 
-    def _of_number(self, db: sqlite3.Connection, account: str, ref: str) -> Iterator[Found]:
+    def _of_number(self, db: Database, account: str, ref: str) -> Iterator[Found]:
         """What the venue's number is at one account: by itself, then by what it speaks of."""
         row = db.execute(self._sql["transaction"], (account, int(ref))).fetchone()
         if row is not None:
@@ -191,7 +212,7 @@ class SqliteQueries:
             yield from self._of_link(db, account, kind, link, number)
 
     def _of_link(
-        self, db: sqlite3.Connection, account: str, kind: str, link: str, ref: str
+        self, db: Database, account: str, kind: str, link: str, ref: str
     ) -> Iterator[Found]:
         if link == "client":
             yield from self._found(db, kind, "find_intent", ref)
@@ -204,13 +225,13 @@ class SqliteQueries:
                 if further == "client":
                     yield from self._found(db, kind, "find_intent", number)
 
-    def _found(self, db: sqlite3.Connection, kind: str, query: str, ref: str) -> list[Found]:
+    def _found(self, db: Database, kind: str, query: str, ref: str) -> list[Found]:
         return [
             Found(kind=kind, signal_id=signal_id, account_id=account)
             for signal_id, account in db.execute(self._sql[query], (ref,))
         ]
 
-    def _story(self, db: sqlite3.Connection, signal: SignalRow) -> Story:
+    def _story(self, db: Database, signal: SignalRow) -> Story:
         key = (signal.signal_id,)
         records = [record_of(row) for row in db.execute(self._sql["story"], key)]
         intents = tuple(map(rows.intent_row, db.execute(self._sql["intents_of_signal"], key)))
@@ -233,7 +254,7 @@ class SqliteQueries:
 
     def _transactions_of(
         self,
-        db: sqlite3.Connection,
+        db: Database,
         intents: tuple[IntentRow, ...],
         trades: tuple[tuple[str, str], ...],
     ) -> tuple[TransactionRow, ...]:
@@ -257,15 +278,15 @@ class SqliteQueries:
 
     # -- plumbing ----------------------------------------------------------------------------------
 
-    def _signal(self, db: sqlite3.Connection, signal_id: str) -> SignalRow | None:
+    def _signal(self, db: Database, signal_id: str) -> SignalRow | None:
         row = db.execute(self._sql["signal"], (signal_id,)).fetchone()
         return None if row is None else self._signal_row(db, row)
 
-    def _signal_row(self, db: sqlite3.Connection, row: DbRow) -> SignalRow:
+    def _signal_row(self, db: Database, row: DbRow) -> SignalRow:
         ended = db.execute(self._sql["signal_outcomes"], (row[2],)).fetchall()
         return rows.signal_row(row, ended)
 
-    def _page(self, db: sqlite3.Connection, name: str, page: Page, **asked: str) -> list[DbRow]:
+    def _page(self, db: Database, name: str, page: Page, **asked: str) -> list[DbRow]:
         sql = directed(self._sql[name], ascending=bool(page.after))
         bounds = {
             "limit": page.limit,
@@ -274,37 +295,16 @@ class SqliteQueries:
         }
         return db.execute(sql, {**asked, **bounds}).fetchall()
 
-    @contextmanager
-    def _snapshot(self) -> Generator[sqlite3.Connection]:
-        """One consistent view for all statements inside; errors become StoreError."""
-        with self._mutex:
-            try:
-                db = self._connection = self._connection or connect_reader(self._path)
-                db.execute("BEGIN")
-                try:
-                    yield db
-                finally:
-                    db.execute("ROLLBACK")
-            except sqlite3.Error as exc:
-                self._drop()
-                raise StoreError(f"the store {self._path} cannot be read: {exc}") from exc
 
-    def _drop(self) -> None:
-        db, self._connection = self._connection, None
-        if db is not None:
-            with suppress(sqlite3.Error):
-                db.close()
-
-
-def select_records(db: sqlite3.Connection, wanted: RecordFilter) -> list[Record]:
-    """Several types are read one by one, each along its index, and merged. sqlite3.Error passes."""
+def select_records(db: Database, wanted: RecordFilter) -> list[Record]:
+    """Several types are read one by one, each along its index, and merged."""
     limit = max(0, min(wanted.limit, PAGE_ROWS_MAX))
     parts = [_select(db, wanted, kind, limit) for kind in dict.fromkeys(wanted.types or ("",))]
     merged = heapq.merge(*parts, key=attrgetter("seq"), reverse=not wanted.ascending)
     return [record for record, _ in zip(merged, range(limit), strict=False)]
 
 
-def _select(db: sqlite3.Connection, wanted: RecordFilter, kind: str, limit: int) -> list[Record]:
+def _select(db: Database, wanted: RecordFilter, kind: str, limit: int) -> list[Record]:
     if wanted.subject and not wanted.corr:
         # Facts of no signal have an index by subject, those of signals are met walking backwards.
         parts = [
@@ -316,7 +316,7 @@ def _select(db: sqlite3.Connection, wanted: RecordFilter, kind: str, limit: int)
 
 
 def _run(
-    db: sqlite3.Connection,
+    db: Database,
     wanted: RecordFilter,
     kind: str,
     limit: int,
@@ -339,7 +339,9 @@ def _run(
             if given
         ),
     ]
-    sql = statements("journal")["records"].replace("{conditions}", " AND ".join(conditions) or "1")
+    sql = statements("journal")["records"].replace(
+        "{conditions}", " AND ".join(conditions) or "1 = 1"
+    )
     asked = {
         "type": kind, "subject": wanted.subject, "corr": wanted.corr, "after": wanted.after_seq,
         "before": wanted.before_seq, "since": wanted.since_ns, "until": wanted.until_ns,

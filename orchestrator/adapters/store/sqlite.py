@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from orchestrator.adapters.store.archive import FOLDER, read_lines
+from orchestrator.adapters.store.archive import FOLDER, pruned_records
 from orchestrator.adapters.store.checkpoints import Checkpointer
-from orchestrator.adapters.store.codec import FACT_TAGS, DbRow, fact_of, record_of
+from orchestrator.adapters.store.codec import DbRow, fact_of, record_of, refuse_break
 from orchestrator.adapters.store.connections import (
+    SqliteSource,
     check,
     connect_writer,
     make_private,
@@ -21,8 +22,8 @@ from orchestrator.adapters.store.connections import (
     not_opened,
 )
 from orchestrator.adapters.store.lock import FolderLock
-from orchestrator.adapters.store.projections import Projector
-from orchestrator.adapters.store.reading import SqliteQueries, select_records
+from orchestrator.adapters.store.projections import changes
+from orchestrator.adapters.store.reading import StoreQueries, select_records
 from orchestrator.adapters.store.statements import statements
 from orchestrator.adapters.store.trail import Pruned, pruned_of
 from orchestrator.model import failpoints
@@ -60,9 +61,9 @@ class SqliteStore:
         self._path = Path(path)
         self._synchronous = _SYNCHRONOUS[sync]
         self._sql = statements("journal")
-        self._projector = Projector()
+        self._projections = statements("projections")
         self._connection: sqlite3.Connection | None = None
-        self._queries: SqliteQueries | None = None
+        self._queries: StoreQueries | None = None
         self._closed = False
         self._head: Record | None = None
         make_private(self._path)
@@ -87,7 +88,7 @@ class SqliteStore:
         if not records:
             return
         db = self._open()
-        self._refuse_break(records, facts)
+        refuse_break(self._head, records, facts)
         try:
             self._append(db, records, facts)
         except (sqlite3.IntegrityError, ValueError, OverflowError) as exc:
@@ -109,23 +110,11 @@ class SqliteStore:
         sql = self._sql
         db.execute(sql["begin"])
         db.executemany(sql["append"], [msgspec.structs.astuple(record) for record in records])
-        self._projector.project(db, records, facts)
+        for name, given in changes(records, facts):
+            db.execute(self._projections[name], given)
         failpoints.before("journal.append")
         db.execute(sql["commit"])
         failpoints.after("journal.append")
-
-    def _refuse_break(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
-        if len(records) != len(facts):
-            raise StoreConflict(f"{len(records)} records for {len(facts)} facts")
-        seq = self._head.seq if self._head is not None else 0
-        if self._head is not None and records[0].prev != self._head.hash:
-            raise StoreConflict(f"the records do not continue record {seq}: another chain")
-        for record, fact in zip(records, facts, strict=True):
-            seq += 1
-            if record.seq != seq:
-                raise StoreConflict(f"the next record is {seq}, not {record.seq}")
-            if record.type != FACT_TAGS.get(type(fact)):
-                raise StoreConflict(f"record {seq} says {record.type} of a {type(fact).__name__}")
 
     def _landed(self, record: Record) -> bool:
         """Whether a commit that reported a failure stands all the same, seen by a new connection.
@@ -157,10 +146,10 @@ class SqliteStore:
     # -- reading, in the writer's thread -----------------------------------------------------------
 
     @property
-    def queries(self) -> SqliteQueries:
+    def queries(self) -> StoreQueries:
         """Reads for people, on a connection of their own that cannot write."""
         if self._queries is None:
-            self._queries = SqliteQueries(self._path)
+            self._queries = StoreQueries(SqliteSource(self._path))
         return self._queries
 
     def last_record(self) -> Record | None:
@@ -177,7 +166,7 @@ class SqliteStore:
 
         What was pruned is read from its archive: only a recovery without a snapshot needs it.
         """
-        for record in self._pruned_after(seq):
+        for record in pruned_records(self.prunings(), self._path.parent / FOLDER, seq):
             yield record, fact_of(record)
             seq = record.seq
         while rows := self._rows_after(seq):
@@ -189,21 +178,6 @@ class SqliteStore:
     def _rows_after(self, seq: int) -> list[DbRow]:
         with self._reading() as db:
             return db.execute(self._sql["after"], (seq, _BATCH_ROWS)).fetchall()
-
-    def _pruned_after(self, seq: int) -> Iterator[Record]:
-        for pruned in self.prunings():
-            if pruned.upto <= seq:
-                continue
-            file = self._path.parent / FOLDER / pruned.file
-            if not file.exists():
-                raise StoreError(
-                    f"records up to {pruned.upto} were pruned into {file}, which is not there, and"
-                    " no snapshot of this version can do without them: put it back for one start"
-                )
-            for record in read_lines(file):
-                if seq < record.seq <= pruned.upto:
-                    yield record
-                    seq = record.seq
 
     def prunings(self) -> tuple[Pruned, ...]:
         """What was pruned, oldest first."""

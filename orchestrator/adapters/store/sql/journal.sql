@@ -36,7 +36,7 @@ SELECT 1 FROM signals WHERE signal_id = ?
 
 -- name: insert_meta
 -- Set once; what stands there stays.
-INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING
 
 -- name: make_installation_id
 -- 128 bits of SQLite's own randomness, seeded by the operating system.
@@ -90,4 +90,4 @@ SELECT min(seq) FROM (
     UNION ALL
     SELECT min(s.seq) FROM trades AS t JOIN signals AS s ON s.signal_id = t.signal_id
     WHERE t.is_open = 1
-)
+) AS needed

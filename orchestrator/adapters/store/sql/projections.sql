@@ -9,8 +9,8 @@ INSERT INTO signals (seq, signal_id, accepted, strategy, instrument) VALUES (?, 
 
 -- name: add_refused_signal
 -- A signal that ended without having entered its path still has its place in the list.
-INSERT OR IGNORE INTO signals (seq, signal_id, accepted, strategy, instrument)
-VALUES (?, ?, 0, '', '')
+INSERT INTO signals (seq, signal_id, accepted, strategy, instrument)
+VALUES (?, ?, 0, '', '') ON CONFLICT DO NOTHING
 
 -- name: end_signal
 -- A second outcome of the same signal at the same account is a conflict.
@@ -27,8 +27,8 @@ UPDATE intents SET
     state = ?, reason = ?, moved_ns = ?,
     order_id = coalesce(nullif(?, ''), order_id),
     trade_id = coalesce(nullif(?, ''), trade_id),
-    first_byte_ns = coalesce(nullif(?, 0), first_byte_ns),
-    latency_us = coalesce(nullif(?, 0), latency_us)
+    first_byte_ns = coalesce(nullif(CAST(? AS BIGINT), 0), first_byte_ns),
+    latency_us = coalesce(nullif(CAST(? AS BIGINT), 0), latency_us)
 WHERE intent_id = ?
 
 -- name: add_transaction
@@ -37,8 +37,8 @@ INSERT INTO transactions (account_id, transaction_id, seq) VALUES (?, ?, ?)
 
 -- name: link_transaction
 -- So that an order's or trade's story is found without reading every transaction.
-INSERT OR IGNORE INTO transaction_links (account_id, kind, ref, transaction_id)
-VALUES (?, ?, ?, ?)
+INSERT INTO transaction_links (account_id, kind, ref, transaction_id)
+VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: open_trade
 -- May complete a row that an adoption or an early close has made.
@@ -56,26 +56,23 @@ ON CONFLICT (account_id, trade_id) DO UPDATE SET
 
 -- name: add_known_trade
 -- A trade that stood at the venue when its account was adopted, or was only seen closing.
-INSERT OR IGNORE INTO trades (
+INSERT INTO trades (
     account_id, trade_id, instrument, units, open_units, is_open, price, opened_ns, ours,
     intent_id, signal_id, strategy
-) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
-
--- name: trade_sums
--- What earlier closes of this trade came to; sums are made in decimals by the caller.
-SELECT realized_pl, financing FROM trades WHERE account_id = ? AND trade_id = ?
+)
+VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: close_trade
--- Wholly (nothing remains) or in part.
+-- Wholly (nothing remains) or in part; sums are made in decimals.
 UPDATE trades SET
-    open_units = ?, is_open = ?, realized_pl = ?, financing = ?, close_price = ?,
-    close_reason = ?, closed_ns = ?
+    open_units = ?, is_open = ?, realized_pl = decimal_add(realized_pl, ?),
+    financing = decimal_add(financing, ?), close_price = ?, close_reason = ?, closed_ns = ?
 WHERE account_id = ? AND trade_id = ?
 
 -- name: add_outcome
 -- The first one counts: nothing is learnt twice.
-INSERT OR IGNORE INTO outcomes (seq, account_id, trade_id, strategy, r_multiple)
-VALUES (?, ?, ?, ?, ?)
+INSERT INTO outcomes (seq, account_id, trade_id, strategy, r_multiple)
+VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: trip_breaker
 -- A breaker that trips again while tripped keeps the time of its first trip.
@@ -84,10 +81,10 @@ INSERT INTO breakers (
     actor
 ) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 1, ?)
 ON CONFLICT (breaker, subject) DO UPDATE SET
-    since_ns = CASE WHEN tripped THEN since_ns ELSE excluded.since_ns END,
+    since_ns = CASE WHEN breakers.tripped = 1 THEN breakers.since_ns ELSE excluded.since_ns END,
     scope = excluded.scope, seq = excluded.seq, tripped = 1, latched = excluded.latched,
     effect = excluded.effect, evidence = excluded.evidence, until_ns = excluded.until_ns,
-    trips = trips + 1, actor = excluded.actor
+    trips = breakers.trips + 1, actor = excluded.actor
 
 -- name: reset_breaker
 -- Armed again.

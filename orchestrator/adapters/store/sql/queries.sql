@@ -8,7 +8,7 @@ WHERE (:strategy = '' OR s.strategy = :strategy)
       SELECT 1 FROM signal_outcomes AS o WHERE o.signal_id = s.signal_id
       AND (:account = '' OR o.account_id = :account)
       AND (:outcome = '' OR o.outcome = :outcome)))
-  AND (:before = 0 OR s.seq < :before) AND s.seq > :after
+  AND (CAST(:before AS BIGINT) = 0 OR s.seq < :before) AND s.seq > :after
 ORDER BY s.seq {direction} LIMIT :limit
 
 -- name: signal
@@ -30,7 +30,7 @@ FROM intents AS i JOIN journal AS j ON j.seq = i.seq
 WHERE (:account = '' OR i.account_id = :account)
   AND (:state = '' OR i.state = :state)
   AND (:strategy = '' OR i.strategy = :strategy)
-  AND (:before = 0 OR i.seq < :before) AND i.seq > :after
+  AND (CAST(:before AS BIGINT) = 0 OR i.seq < :before) AND i.seq > :after
 ORDER BY i.seq {direction} LIMIT :limit
 
 -- name: intents_of_signal
@@ -46,11 +46,11 @@ SELECT id, account_id, trade_id, instrument, units, open_units, price, opened_ns
        intent_id, signal_id, strategy, regime, stop_price, target_price, reference_price,
        half_spread_cost, realized_pl, financing, close_price, close_reason, closed_ns
 FROM trades
-WHERE (:state = '' OR is_open = (:state = 'open'))
+WHERE (:state = '' OR is_open = CASE WHEN :state = 'open' THEN 1 ELSE 0 END)
   AND (:account = '' OR account_id = :account)
   AND (:strategy = '' OR strategy = :strategy)
   AND (:instrument = '' OR instrument = :instrument)
-  AND (:before = 0 OR id < :before) AND id > :after
+  AND (CAST(:before AS BIGINT) = 0 OR id < :before) AND id > :after
 ORDER BY id {direction} LIMIT :limit
 
 -- name: trade
@@ -65,7 +65,7 @@ FROM trades WHERE account_id = ? AND trade_id = ?
 SELECT t.transaction_id, j.ts, t.seq, t.account_id, CAST(j.data AS BLOB)
 FROM transactions AS t JOIN journal AS j ON j.seq = t.seq
 WHERE t.account_id = :account
-  AND (:before = 0 OR t.transaction_id < :before) AND t.transaction_id > :after
+  AND (CAST(:before AS BIGINT) = 0 OR t.transaction_id < :before) AND t.transaction_id > :after
 ORDER BY t.transaction_id {direction} LIMIT :limit
 
 -- name: linked_transactions
@@ -88,7 +88,7 @@ SELECT o.seq, j.ts, CAST(j.data AS BLOB)
 FROM outcomes AS o JOIN journal AS j ON j.seq = o.seq
 WHERE (:account = '' OR o.account_id = :account)
   AND (:strategy = '' OR o.strategy = :strategy)
-  AND (:before = 0 OR o.seq < :before) AND o.seq > :after
+  AND (CAST(:before AS BIGINT) = 0 OR o.seq < :before) AND o.seq > :after
 ORDER BY o.seq {direction} LIMIT :limit
 
 -- name: outcome_of_trade
@@ -102,7 +102,7 @@ WHERE o.account_id = ? AND o.trade_id = ?
 SELECT a.seq, CAST(j.data AS BLOB)
 FROM alerts AS a JOIN journal AS j ON j.seq = a.seq
 WHERE (:severity = '' OR a.severity = :severity)
-  AND (:before = 0 OR a.seq < :before) AND a.seq > :after
+  AND (CAST(:before AS BIGINT) = 0 OR a.seq < :before) AND a.seq > :after
 ORDER BY a.seq {direction} LIMIT :limit
 
 -- name: breakers

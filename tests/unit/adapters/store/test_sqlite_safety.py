@@ -142,7 +142,7 @@ def test_the_readers_connection_cannot_write(make: Callable[..., SqliteStore]) -
     store = make()
     store.queries.signals()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        store.queries._connection.execute("DELETE FROM signals")
+        store.queries._source._connection.execute("DELETE FROM signals")
 
 
 # -- a failing disk ------------------------------------------------------------------------------

@@ -1,0 +1,118 @@
+"""Reads for people on PostgreSQL: a few connections of their own that cannot write."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.adapters.store.loop_thread import LoopThread
+from orchestrator.adapters.store.postgres_connection import (
+    Session,
+    UrlSource,
+    connect,
+    in_words,
+    parse,
+    troubles,
+)
+from orchestrator.adapters.store.postgres_sql import ask, row_of
+from orchestrator.model.errors import StoreError
+
+_READERS = 3
+_WAIT_S = 10.0
+_ANSWER_S = 12.0
+_SESSION = {"default_transaction_read_only": "on", "statement_timeout": "10s"}
+
+
+class PostgresSource:
+    """Meets `reading.Source`; from any thread, three reads at a time."""
+
+    def __init__(self, url: UrlSource, variable: str, thread: LoopThread) -> None:
+        self._url = url
+        self._variable = variable
+        self._thread = thread
+        self._free: queue.LifoQueue[Session | None] = queue.LifoQueue()
+        for _ in range(_READERS):
+            self._free.put(None)
+
+    @contextmanager
+    def snapshot(self) -> Generator[Answers]:
+        session = self._take()
+        good = False
+        try:
+            if session is None or session.is_closed():
+                session = self._thread.call(self._connect, _ANSWER_S)
+            answers = Answers(session, self._thread)
+            answers.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            yield answers
+            answers.run("ROLLBACK")
+            good = True
+        except troubles() as exc:
+            words = in_words(exc, parse(self._url(), self._variable))
+            raise StoreError(f"the store cannot be read: {words}") from exc
+        finally:
+            if session is not None and not good:
+                self._cut(session)
+            self._free.put(session if good else None)
+
+    def close(self) -> None:
+        """Idempotent; a later question connects again."""
+        for _ in range(_READERS):
+            try:
+                session = self._free.get_nowait()
+            except queue.Empty:
+                continue  # in use: it ends with the thread
+            if session is not None:
+                self._cut(session)
+            self._free.put(None)
+
+    def _take(self) -> Session | None:
+        try:
+            return self._free.get(timeout=_WAIT_S)
+        except queue.Empty:
+            raise StoreError("too many ask the store at once; try again") from None
+
+    async def _connect(self) -> Session:
+        return await connect(
+            self._url, self._variable, name="orchestrator reader", writer=False, session=_SESSION
+        )
+
+    def _cut(self, session: Session) -> None:
+        async def cut() -> None:
+            session.terminate()
+
+        self._thread.call(cut, _ANSWER_S)
+
+
+class Answers:
+    """Meets `reading.Database`."""
+
+    def __init__(self, session: Session, thread: LoopThread) -> None:
+        self._session = session
+        self._thread = thread
+
+    def run(self, statement: str) -> None:
+        self._thread.call(lambda: self._session.execute(statement), _ANSWER_S)
+
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), /) -> Rows:
+        text, given = ask(sql, parameters)
+        found = self._thread.call(lambda: self._session.fetch(text, *given), _ANSWER_S)
+        return Rows([row_of(row) for row in found])
+
+
+class Rows:
+    """Meets `reading.Cursor`: all rows of an answer."""
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self._rows = rows
+        self._next = iter(rows)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return next(self._next, None)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return list(self._next)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self._next

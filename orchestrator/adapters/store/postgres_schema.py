@@ -1,0 +1,116 @@
+"""The schema of a PostgreSQL database: made where there is none, refused where it is not ours.
+
+Its steps are plain SQL files, each applied once, in order, in one transaction. An empty database is
+filled by whoever opens it first. An older one is brought up by `orchestrator db upgrade` only:
+others may still work with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from orchestrator.adapters.store.postgres_connection import Session
+from orchestrator.adapters.store.statements import Migration, migrations
+from orchestrator.model import failpoints
+from orchestrator.model.errors import StoreError
+
+Settle: TypeAlias = Callable[[Session], Awaitable[None]]
+
+# Two that migrate at once wait for each other. The number says nothing to anybody else.
+LOCK = 0x54_53_4F  # "TSO"
+_MIGRATING = 2
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of database. `table` keeps its version, as Alembic writes it."""
+
+    name: str  # what it holds, for a person
+    variable: str  # the setting that says where it is
+    folder: str  # of its steps, within migrations/
+    table: str
+
+    def steps(self) -> list[Migration]:
+        return migrations(self.folder)
+
+
+JOURNAL = Schema(
+    name="journal", variable="DATABASE_URL", folder="postgres", table="alembic_version_store"
+)
+
+
+async def version(session: Session, schema: Schema) -> int:
+    """0: there is nothing of ours."""
+    if await session.fetchval("SELECT to_regclass($1)", schema.table) is None:
+        return 0
+    found = await session.fetchval(f"SELECT max(version_num) FROM {schema.table}")  # noqa: S608
+    try:
+        return int(found or 0)
+    except ValueError:
+        raise StoreError(f"{schema.variable}: {schema.table} says {found!r}: not ours") from None
+
+
+async def ensure(session: Session, schema: Schema, settle: Settle | None = None) -> None:
+    """An empty database is filled; `settle` adds to it in the same transaction.
+
+    StoreError for a database of an older or newer version, or with tables of somebody else.
+    """
+    found = await version(session, schema)
+    if found == 0:
+        await _create(session, schema, settle)
+        return
+    refuse_other(found, schema)
+
+
+def refuse_other(found: int, schema: Schema) -> None:
+    """StoreError unless `found` is this version's."""
+    known = len(schema.steps())
+    if found > known:
+        raise StoreError(
+            f"{schema.variable}: the {schema.name} has schema {found}, this version knows {known}:"
+            " it was written by a newer version; run that one"
+        )
+    if found < known:
+        raise StoreError(
+            f"{schema.variable}: the {schema.name} has schema {found}, this version needs {known}:"
+            " stop the service on every node, then run `orchestrator db upgrade`"
+        )
+
+
+async def _create(session: Session, schema: Schema, settle: Settle | None) -> None:
+    await session.execute("BEGIN")
+    try:
+        await _fill(session, schema, settle)
+        failpoints.before("journal.migrate")
+        await session.execute("COMMIT")
+        failpoints.after("journal.migrate")
+    except BaseException:
+        if not session.is_closed():
+            await session.execute("ROLLBACK")
+        raise
+
+
+async def _fill(session: Session, schema: Schema, settle: Settle | None) -> None:
+    await session.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, _MIGRATING)
+    if await version(session, schema) > 0:
+        return  # another node was quicker
+    for _, _, text in schema.steps():
+        await session.execute(text)
+    await write_version(session, schema, len(schema.steps()))
+    if settle is not None:
+        await settle(session)
+
+
+async def write_version(session: Session, schema: Schema, number: int) -> None:
+    """As Alembic does, so that either may read what the other wrote."""
+    await session.execute(
+        f"CREATE TABLE IF NOT EXISTS {schema.table} (version_num VARCHAR(32) NOT NULL,"
+        f" CONSTRAINT {schema.table}_pkc PRIMARY KEY (version_num))"
+    )
+    await session.execute(f"DELETE FROM {schema.table}")  # noqa: S608 -- a name of ours
+    await session.execute(
+        f"INSERT INTO {schema.table} VALUES ($1)",  # noqa: S608 -- as above
+        f"{number:04d}",
+    )
