@@ -13,15 +13,16 @@ def create_app() -> FastAPI:
     """The API for `uvicorn app.main:app`: the system starts and ends with the app's lifespan."""
     from orchestrator.main.hosting import Service, Wishes, app_of, banner, refuse_optimised
     from orchestrator.main.logs import set_up_logs
-    from orchestrator.settings import load_settings
+    from orchestrator.main.secrets import open_secrets
 
     refuse_optimised()
     os.umask(0o077)  # what is written here is its owner's only (SAFETY X9)
 
     def make() -> Service:
-        settings = load_settings()
+        secrets = open_secrets()
+        settings = secrets.settings
         set_up_logs(settings.log_level)
-        service = Service(settings, Wishes())
+        service = Service(settings, Wishes(), secrets)
         print(banner(service, f"http://127.0.0.1:{settings.agent_discovery_port}"), flush=True)
         return service
 

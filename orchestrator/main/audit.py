@@ -17,6 +17,7 @@ from orchestrator.adapters.trail.key import PUBLIC, public_key_of
 from orchestrator.kernel.audit import AuditChain, Broken, Links, first_prev
 from orchestrator.main.audit_venue import Applied, compare_with_venue
 from orchestrator.main.places import current_folder
+from orchestrator.main.secrets import settings_in_force
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.errors import OrchestratorError, StoreError
 from orchestrator.model.facts import OperatorActed, ServiceStopped
@@ -35,7 +36,7 @@ from orchestrator.service.cli.trail import (
     VerifyWishes,
 )
 from orchestrator.service.seams import mono_ns, wall_ns
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings
 
 # Signatures of so many of the newest checkpoints are checked; all are compared with the trail.
 _SIGNATURES_MAX = 1_000
@@ -49,7 +50,7 @@ class Trail:
         self._given = settings
 
     def _settings(self, state: Path | None) -> Settings:
-        settings = self._given or load_settings()
+        settings = self._given or settings_in_force()
         folder = state or current_folder(settings.state_dir)
         return settings.model_copy(update={"state_dir": folder})
 

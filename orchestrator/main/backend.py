@@ -28,6 +28,7 @@ from orchestrator.settings import Settings, SettingsError, load_settings
 if TYPE_CHECKING:
     import uvicorn
 
+    from orchestrator.main.secrets import Secrets
     from orchestrator.service.gate import Gate, Latch
 
 
@@ -37,10 +38,12 @@ class Backend:
     def run(self, options: RunOptions) -> int:
         """The exit code. Everything that may go wrong before the start is one plain line."""
         from orchestrator.main.hosting import refuse_optimised
+        from orchestrator.main.logs import REDACT
 
         refuse_optimised()
         try:
-            settings = _settings_of(options)
+            secrets = _secrets_of(options)
+            settings = secrets.settings
             _make_folder(settings.state_dir)
             if options.until_flat and not _stop_stands(settings.state_dir):
                 return 0
@@ -49,10 +52,10 @@ class Backend:
 
                 return run_replay(_own_folder(settings, options), options)
             if options.replay:
-                return _serve_replay(settings, options)
-            return _serve(settings, options)
+                return _serve_replay(secrets, options)
+            return _serve(settings, options, secrets)
         except (SettingsError, OrchestratorError, ValueError, OSError) as exc:
-            print(f"orchestrator: {exc}", file=sys.stderr)
+            print(f"orchestrator: {REDACT.clean(str(exc))}", file=sys.stderr)
             return OTHERS_LIVE if options.until_flat and isinstance(exc, StoreLocked) else 1
 
     def paper(self, arguments: list[str]) -> int:
@@ -81,8 +84,10 @@ class Backend:
         return run(arguments)
 
     def doctor(self) -> Sequence[Check]:
+        from orchestrator.main.secrets import settings_in_force
+
         try:
-            settings = load_settings()
+            settings = settings_in_force()
         except SettingsError as exc:
             return [Check(name="settings", ok=False, text=str(exc), hint="see .env.example")]
         from orchestrator.main.doctor import examine
@@ -184,7 +189,13 @@ def _state_dir() -> Path:
         )
 
 
-def _settings_of(options: RunOptions) -> Settings:
+def _secrets_of(options: RunOptions) -> Secrets:
+    from orchestrator.main.secrets import open_secrets
+
+    return open_secrets(_environment_of(options), rescue=options.until_flat)
+
+
+def _environment_of(options: RunOptions) -> dict[str, str]:
     overrides = dict(os.environ)
     if options.port is not None:
         overrides["AGENT_DISCOVERY_PORT"] = str(options.port)
@@ -201,7 +212,7 @@ def _settings_of(options: RunOptions) -> Settings:
     if options.replay:
         overrides["OANDA_ENVIRONMENT"] = "paper"
         overrides["INSTRUMENTS"] = ",".join(_instruments_of(options.replay))
-    return load_settings(env=overrides)
+    return overrides
 
 
 _RECORDING = re.compile(r"([A-Z0-9]{2,12}_[A-Z]{3})_\d{8}\.csv(\.gz)?")
@@ -252,24 +263,25 @@ def _new_folder(wanted: Path) -> Path:
     raise AssertionError("counting has no end")
 
 
-def _serve_replay(settings: Settings, options: RunOptions) -> int:
+def _serve_replay(secrets: Secrets, options: RunOptions) -> int:
     """Beside a served replay no other service works under the same STATE_DIR (StoreLocked)."""
     from orchestrator.adapters.store.lock import FolderLock
 
+    settings = secrets.settings
     own = _own_folder(settings, options)
     if own.state_dir == settings.state_dir:
-        return _serve(own, options)
+        return _serve(own, options, secrets)
     lock = FolderLock(settings.state_dir)
     pointer = settings.state_dir / CURRENT
     pointer.write_text(str(own.state_dir))
     try:
-        return _serve(own, options)
+        return _serve(own, options, secrets)
     finally:
         pointer.unlink(missing_ok=True)
         lock.release()
 
 
-def _serve(settings: Settings, options: RunOptions) -> int:
+def _serve(settings: Settings, options: RunOptions, secrets: Secrets) -> int:
     import uvicorn
 
     from orchestrator.main.hosting import Service, Wishes, app_of, banner, set_up_logs
@@ -296,7 +308,7 @@ def _serve(settings: Settings, options: RunOptions) -> int:
         )  # fmt: skip
         await _server(config).serve(sockets=[listener])
 
-    service = Service(settings, wishes)
+    service = Service(settings, wishes, secrets)
     (settings.state_dir / SERVICE_URL).write_text(url + "\n")
     print(banner(service, url), flush=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

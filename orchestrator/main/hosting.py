@@ -21,23 +21,24 @@ from fastapi import FastAPI
 from orchestrator import __version__
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.main.broker import meet_broker
-from orchestrator.main.logs import set_up_logs
+from orchestrator.main.logs import REDACT, set_up_logs
 from orchestrator.main.market import open_market
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
+from orchestrator.main.secrets import Secrets
 from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.unwired import refuse_unwired
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
-from orchestrator.model.safety import StopState
+from orchestrator.model.safety import Alert, Severity, StopState
 from orchestrator.service.api import create_api
 from orchestrator.service.desk import Desk
 from orchestrator.service.failpoints import VARIABLE, arm
 from orchestrator.service.gate import Gate
 from orchestrator.service.guarded import Guarded, GuardProcess
 from orchestrator.service.pulse import Pulse
-from orchestrator.service.seams import mono_ns, new_token
+from orchestrator.service.seams import mono_ns, new_token, wall_ns
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
 
@@ -61,8 +62,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """One life of the service in a process; `desk` is None until it is built."""
 
-    def __init__(self, settings: Settings, wishes: Wishes) -> None:
+    def __init__(self, settings: Settings, wishes: Wishes, secrets: Secrets | None = None) -> None:
         """Opens and locks the state folder: StoreError, StoreLocked, OSError with plain texts."""
+        self.secrets = secrets or Secrets(settings)
         refuse_unwired(settings)
         self.settings = settings
         self.wishes = wishes
@@ -70,12 +72,13 @@ class Service:
         self.connection: Connection | None = None
         arm(os.environ.get(VARIABLE, ""), settings.oanda_environment)
         self.token, self.token_is_new = api_token(settings.state_dir)
+        REDACT.learn(self.token)
         self.store = SqliteStore(settings.database_path, sync=settings.store_sync)
         self._market = open_market(settings, replay=wishes.replay is not None)
         self._gate = Gate(settings.state_dir)
         Pulse(settings.state_dir).begin()
         self._folder = settings.state_dir.resolve()
-        self._guard = GuardProcess(self._folder, self._rescue())
+        self._guard = GuardProcess(self._folder, self._rescue(), self.secrets.for_rescue)
         self._ended = asyncio.Event()
         self.failed: BaseException | None = None
         self.summary: Summary | None = None
@@ -91,9 +94,18 @@ class Service:
     async def live(self) -> None:
         """From the venue's coming up to the store's closing; errors come out of here."""
         in_order = False
+        if self.secrets.trouble:
+            log.error("secrets.unread", reason=self.secrets.trouble)
         self._guard.start()
         try:
-            await self._live()
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(
+                    self.secrets.live(self._use_token, self._tell), name="secrets"
+                )
+                try:
+                    await self._live()
+                finally:
+                    reading.cancel()
             in_order = True
         finally:
             self._guard.end(in_order=in_order)
@@ -102,6 +114,7 @@ class Service:
         if not self.wishes.until_flat:  # who closes positions needs no broker, and waits for none
             await meet_broker(self.settings)
         connection = self.connection = await connect(self.settings, self.wishes.replay)
+        connection.ask_again = self.secrets.ask_again
         try:
             hosting = Hosting(
                 calendar=connection.calendar, threads=True, history=True,
@@ -122,6 +135,18 @@ class Service:
             self._sum_up(self.system)
         finally:
             await connection.close()
+
+    def _use_token(self, account_id: str, token: str) -> None:
+        if self.connection is not None:
+            self.connection.use_token(account_id, token)
+
+    def _tell(self, text: str, bad: bool) -> None:
+        if self.system is not None:
+            alert = Alert(
+                key="secrets", severity=Severity.WARNING if bad else Severity.INFO,
+                title="Secrets", text=text, at_ns=wall_ns(),
+            )  # fmt: skip
+            self.system.engine.hooks.alert(alert)
 
     def _sum_up(self, system: System) -> None:
         """What a replay came to; a service without one has no end to sum up."""
@@ -237,7 +262,8 @@ def banner(service: Service, url: str) -> str:
     ]
     if service.token_is_new:
         lines.append(f"  API token: {service.token}   (shown once; kept in {API_TOKEN} there)")
-    lines += [f"  WARNING      {text}" for text in settings.warnings()]
+    warnings = (*settings.warnings(), *filter(None, (service.secrets.trouble,)))
+    lines += [f"  WARNING      {text}" for text in warnings]
     return "\n".join(lines)
 
 

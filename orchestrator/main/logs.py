@@ -8,6 +8,10 @@ import sys
 import msgspec
 import structlog
 
+from orchestrator.service.redaction import RedactingFormatter, Redactor
+
+REDACT = Redactor()  # one for all lines of the process
+
 _LEVELS = {
     "debug": logging.DEBUG, "info": logging.INFO,
     "warning": logging.WARNING, "error": logging.ERROR,
@@ -27,13 +31,16 @@ def set_up_logs(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            REDACT,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr)
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(RedactingFormatter(REDACT))
+    logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), handlers=[lines])
 
 
 def _dumps(value: object, **_: object) -> str:

@@ -18,7 +18,7 @@ from orchestrator.model.time import Instant
 from orchestrator.paper.instruments import REFERENCE_MIDS, USUAL
 from orchestrator.service.children import ChildFailed, PaperProcess
 from orchestrator.service.seams import FollowingClock, SystemClock, dice, mono_ns, new_token
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings
 
 log = structlog.get_logger()
 
@@ -46,15 +46,25 @@ class Connection:
         self.finished = asyncio.Event()
         self.replays = False
         self.renews = False  # its tokens come from the settings, which may be read anew
+        self.ask_again: Callable[[], None] = _nobody
 
     @property
     def calendar(self) -> str:
         return "fx" if self.told is None else self.told.calendar
 
-    def renew(self, account_id: AccountId) -> None:
-        """Read the account's token anew (A10). SettingsError, ValueError: the old one stays."""
+    def renew(self, _: AccountId) -> None:
+        """The account's token is refused (A10): new ones are asked for, and used when they come."""
         if self.renews:
-            self.venue.use_token(account_id, _token_source(load_settings())(account_id))
+            self.ask_again()
+
+    def use_token(self, account_id: str, token: str) -> None:
+        """From the next request on; what can be no token changes nothing."""
+        if not self.renews:
+            return
+        try:
+            self.venue.use_token(AccountId(account_id), token)
+        except ValueError as exc:
+            log.error("secret.unusable", account=account_id, reason=str(exc))  # noqa: TRY400
 
     async def follow_clock(self) -> None:
         """Runs until cancelled: market time is the venue's."""
@@ -90,6 +100,10 @@ class Connection:
         await self.venue.close()
         if self.paper is not None:
             await self.paper.stop()
+
+
+def _nobody() -> None:
+    """There are no other secrets than those of the start."""
 
 
 def paper_arguments(settings: Settings, folder: Path, replay: Replay | None) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -35,9 +36,14 @@ _OPENED = "the loop beats again, and all accounts are reconciled"
 class GuardProcess:
     """The guard as a child, found dead or frozen and then replaced. Ended by its string only."""
 
-    def __init__(self, folder: Path, rescue: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, rescue: tuple[str, ...],
+        secrets: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:  # fmt: skip
+        """`secrets`: variables that a rescue needs beyond this process's own environment."""
         self._folder = folder
         self._rescue = rescue
+        self._secrets = secrets
         self._pulse = Pulse(folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
@@ -54,7 +60,7 @@ class GuardProcess:
             (sys.executable, "-m", "orchestrator.service.guard", str(self._folder),
              str(os.getpid()), *self._rescue),
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": import_path()},
+            env={**os.environ, **self._secrets(), "PYTHONPATH": import_path()},
         )  # fmt: skip
 
     def trouble(self) -> str:

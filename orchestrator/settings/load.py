@@ -25,7 +25,7 @@ SECRETS = tuple(
     for name, field in Settings.model_fields.items()
     if name in VARIABLES and "Secret" in str(field.annotation)
 )
-_FROM_VAULT = tuple(name for name in SECRETS if not name.startswith("VAULT_"))
+FROM_VAULT = tuple(name for name in SECRETS if not name.startswith("VAULT_"))
 
 _PLAIN = {
     "int_parsing": "must be a whole number",
@@ -61,7 +61,7 @@ def load_settings(
     layers = layers_of(env, env_file)
     texts = texts_of(layers, SECRETS, problems)
     known = secrets or {}
-    texts |= {name: Text(known[name], "Vault") for name in _FROM_VAULT if known.get(name)}
+    texts |= {name: Text(known[name], "Vault") for name in FROM_VAULT if known.get(name)}
     waiting = secrets is None and "VAULT_ROLE_ID" in texts
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Self, cast
+from urllib.parse import quote
 
 from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -68,6 +69,19 @@ class Settings(Fields):
         if self.vault_addr and not self.asks_vault:
             found.append("VAULT_ADDR is set, but no VAULT_ROLE_ID: Vault is not asked.")
         return tuple(found)
+
+    def secrets(self) -> tuple[str, ...]:
+        """All that no log may show."""
+        fields = (getattr(self, field) for field in type(self).model_fields)
+        urls = (each for each in fields if isinstance(each, SecretUrl))
+        found = [text for url in urls for text in (url.password, quote(url.password, safe=""))]
+        plain = (getattr(self, field) for field in type(self).model_fields)
+        found += [
+            each.get_secret_value()
+            for each in (*plain, *self.account_tokens.values())
+            if isinstance(each, SecretStr) and not isinstance(each, SecretUrl)
+        ]
+        return tuple(dict.fromkeys(each for each in found if each))
 
     def with_sources(self, sources: Mapping[str, str]) -> Self:
         """The same settings, knowing where each value came from (for `describe`)."""

@@ -41,6 +41,18 @@ class SecretUrl(SecretStr):
         return _joined(parts, f"{login}{at}{hosts}")
 
     @property
+    def place(self) -> str:
+        """Where it leads, without who asks."""
+        parts = urlsplit(self.get_secret_value())
+        return _joined(parts, parts.netloc.rpartition("@")[2])
+
+    @property
+    def password(self) -> str:
+        """As a person has it; "" for none."""
+        login = urlsplit(self.get_secret_value()).netloc.rpartition("@")[0]
+        return unquote(login.partition(":")[2])
+
+    @property
     def is_server(self) -> bool:
         """Not a file of this machine."""
         return urlsplit(self.get_secret_value()).scheme != "sqlite"

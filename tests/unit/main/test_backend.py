@@ -150,13 +150,14 @@ def test_options_win_over_the_environment_and_a_replay_is_always_paper(tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENT_DISCOVERY_PORT", "9001")
     monkeypatch.setenv("OANDA_ENVIRONMENT", "practice")
-    settings = room._settings_of(
+    secrets = room._secrets_of(
         RunOptions(
             replay=(Path("EUR_USD_20140508.csv.gz"), Path("NZD_USD_20140508.csv"),
                     Path("EUR_USD_20140509.csv")),
             port=9002, host="127.0.0.1", seed=7, state=tmp_path / "x", log_level="error",
         )
     )  # fmt: skip
+    settings = secrets.settings
     assert settings.oanda_environment == "paper"
     assert tuple(settings.instruments) == ("EUR_USD", "NZD_USD")
     assert (settings.agent_discovery_port, settings.seed) == (9002, 7)
