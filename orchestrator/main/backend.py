@@ -63,6 +63,11 @@ class Backend:
 
         return run(arguments)
 
+    def agent(self, arguments: list[str]) -> int:
+        from orchestrator.main.agent import run
+
+        return run(arguments)
+
     def simulate(self, arguments: list[str]) -> int:
         from orchestrator.research.simulate.__main__ import main
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -14,26 +13,13 @@ from orchestrator.adapters.alerts.log import LogAlerts
 from orchestrator.adapters.bus.in_process import InProcessBus
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.adapters.trail.book import CheckpointFile
-from orchestrator.agents.base import Agent
-from orchestrator.agents.continuous_improvement import ContinuousImprovement
-from orchestrator.agents.data_collection import DataCollection
-from orchestrator.agents.disagreement import Disagreement
-from orchestrator.agents.learning_safety import LearningSafety
-from orchestrator.agents.market_analysis import (
-    DEMO,
-    SHIPPED,
-    MarketAnalysis,
-    demo_makers,
-    maker_of,
-    shipped_makers,
-)
-from orchestrator.agents.market_analysis.strategies import Strategy, StrategyMaker
-from orchestrator.agents.parameter_optimization import ParameterOptimization
-from orchestrator.agents.pattern_detection import PatternDetection
-from orchestrator.agents.strategy_analysis import StrategyAnalysis
+from orchestrator.agents.market_analysis.strategies import StrategyMaker
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
+from orchestrator.main.agents import factory_of
+from orchestrator.main.agents import strategy_makers as makers_of
 from orchestrator.main.broker import redis_bus
+from orchestrator.main.elsewhere import agent_spec, agents_elsewhere, homes, strategy_specs
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.events import AuditTrouble
@@ -45,8 +31,7 @@ from orchestrator.model.outcomes import TradeOpened
 from orchestrator.model.ports import CheckpointBook, Clock, MarketData, Venue
 from orchestrator.model.queries import Page
 from orchestrator.model.safety import Alert, Severity
-from orchestrator.model.signals import Role
-from orchestrator.service.agent_manager import AgentManager, PluginError, load_class
+from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.alerts import Alerts
 from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
 from orchestrator.service.checkpoints import Hooks as CheckpointHooks
@@ -60,24 +45,7 @@ from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import Machine
 from orchestrator.service.supervisor import Plan, System
 from orchestrator.service.telemetry import Telemetry
-from orchestrator.settings import AccountSettings, ClassFile, Settings
-
-_SHIPPED_AGENTS: Mapping[Role, type[Agent]] = {
-    Role.DISAGREEMENT: Disagreement,
-    Role.STRATEGY_ANALYSIS: StrategyAnalysis,
-    Role.PARAMETER_OPTIMIZATION: ParameterOptimization,
-    Role.LEARNING_SAFETY: LearningSafety,
-    Role.DATA_COLLECTION: DataCollection,
-    Role.PATTERN_DETECTION: PatternDetection,
-    Role.CONTINUOUS_IMPROVEMENT: ContinuousImprovement,
-}
-
-# A synthetic market holds no edge, and the agents find that out: on the demo they give up later,
-# so that the whole path can still be watched on the second day.
-_DEMO_PARAMS: Mapping[Role, dict[str, Any]] = {
-    Role.MARKET_ANALYSIS: {"prior_trades": 5_000.0},
-    Role.STRATEGY_ANALYSIS: {"prior_trades": 5_000.0},
-}
+from orchestrator.settings import AccountSettings, Settings
 
 _REMEMBERED = 1_000
 
@@ -113,67 +81,22 @@ def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
     )  # fmt: skip
 
 
-def register_agents(settings: Settings, agents: AgentManager, taste: str) -> None:
+def strategy_makers(settings: Settings, taste: str) -> dict[str, StrategyMaker]:
+    """As `agents.strategy_makers`, by the settings."""
+    return makers_of(strategy_specs(settings), taste)
+
+
+def register_agents(
+    settings: Settings, agents: AgentManager, taste: str, *, all_here: bool = False
+) -> None:
     """The eight, each replaced by the user's own where the settings name one.
 
+    Those that live elsewhere are left out, unless `all_here`: in virtual time nothing is elsewhere.
     PluginError names the setting when a user's class cannot be loaded or built.
     """
-    agents.register(_market_analysis(settings, taste))
-    for role, shipped in _SHIPPED_AGENTS.items():
-        own = settings.agents.get(role)
-        kind = (
-            shipped if own is None or own.path is None else _own(f"agents.{role}", own.path, Agent)
-        )
-        params: dict[str, Any] = {} if own is None else dict(own.params)
-        if taste == "demo" and own is None:
-            params |= _DEMO_PARAMS.get(role, {})
-        agents.register(partial(kind, **params))
-
-
-def _own(setting: str, path: ClassFile, base: type[Any]) -> type[Any]:
-    return load_class(setting, str(path), base)
-
-
-def _market_analysis(settings: Settings, taste: str) -> Callable[[], Agent]:
-    own = settings.agents.get(Role.MARKET_ANALYSIS)
-    if own is not None and own.path is not None:
-        return partial(_own("agents.market_analysis", own.path, Agent), **own.params)
-    params: dict[str, Any] = {} if own is None else dict(own.params)
-    if taste == "demo" and own is None:
-        params |= _DEMO_PARAMS[Role.MARKET_ANALYSIS]
-    instruments = tuple(InstrumentName(name) for name in settings.instruments)
-    makers = strategy_makers(settings, taste)
-    return partial(MarketAnalysis, instruments=instruments, strategies=makers, **params)
-
-
-def strategy_makers(settings: Settings, taste: str) -> dict[str, StrategyMaker]:
-    """What `[strategies]` says; without it the shipped ones, by `taste` of the deployment.
-
-    `demo`: busy, for a synthetic market; `replay`: on minutes, since a day of ticks warms nothing
-    slower; else the defaults. ValueError names a strategy that cannot be made.
-    """
-    if not settings.strategies and taste in _TASTES:
-        return _TASTES[taste]()
-    makers = shipped_makers()
-    for name, chosen in settings.strategies.items():
-        if not chosen.enabled:
-            makers.pop(name, None)
-            continue
-        kind = SHIPPED.get(name)
-        if chosen.path is not None:
-            kind = _own(f"strategies.{name}", chosen.path, Strategy)
-        if kind is None:
-            raise PluginError(
-                f"strategies.{name}: is not shipped ({', '.join(SHIPPED)}); give its path"
-            )
-        makers[name] = maker_of(name, kind, chosen.params)
-    return makers
-
-
-_TASTES: Mapping[str, Callable[[], dict[str, StrategyMaker]]] = {
-    "demo": demo_makers,
-    "replay": partial(shipped_makers, DEMO),
-}
+    for role, home in homes(settings).items():
+        if all_here or home == "service":
+            agents.register(factory_of(agent_spec(settings, role, taste)))
 
 
 def build_system(
@@ -183,13 +106,13 @@ def build_system(
     """A System of real parts; nothing of it has started. `renew` reads a secret anew (A10)."""
     node = hosting.node or platform.node() or "node"
     telemetry = Telemetry()
-    kernel = Kernel(kernel_plan(settings, hosting.calendar))
+    kernel = Kernel(_kernel_plan(settings, hosting, clock))
     chain = AuditChain(store.installation_id(), store.last_record())
     broker = redis_bus(settings, partial(_warn, lambda: safety, clock)) if hosting.threads else None
     bus = InProcessBus() if broker is None else broker
     agents = AgentManager(clock)
     agents.measured = telemetry.took
-    register_agents(settings, agents, hosting.taste)
+    register_agents(settings, agents, hosting.taste, all_here=not hosting.threads)
     engine = ExecutionEngine(
         kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=node
     )
@@ -206,6 +129,11 @@ def build_system(
         environment=settings.oanda_environment, version=__version__, node=node,
         calendar=hosting.calendar,
     )  # fmt: skip
+    elsewhere = None
+    if hosting.threads:  # in virtual time nothing is elsewhere
+        elsewhere = agents_elsewhere(
+            settings, hosting.taste, agents, engine, clock, node, safety.raise_alert
+        )
     desk = FrontDesk(
         engine, agents, safety, bus, store, chain, store.queries, telemetry, clock, about,
         threads=hosting.threads,
@@ -223,7 +151,7 @@ def build_system(
         checkpoints=_checkpoints(
             CheckpointFile(settings.state_dir), chain, clock, engine, alerts,
             origin=store.installation_id(), threads=hosting.threads,
-        ),
+        ), elsewhere=elsewhere,
     )  # fmt: skip
     system.accompany(alerts.run)
     if broker is not None:
@@ -245,6 +173,15 @@ def _warn(safety: Callable[[], SafetyMonitor], clock: Clock, title: str, text: s
             at_ns=clock.now(),
         )
     )  # fmt: skip
+
+
+def _kernel_plan(settings: Settings, hosting: Hosting, clock: Clock) -> KernelPlan:
+    """A replay's seconds are short: an answer from elsewhere has as long as it has at speed 1."""
+    plan = kernel_plan(settings, hosting.calendar)
+    if not hosting.threads or set(homes(settings).values()) == {"service"}:
+        return plan
+    deadline_ms = round(plan.stage_deadline_ms * max(1.0, clock.speed))
+    return msgspec.structs.replace(plan, stage_deadline_ms=deadline_ms)
 
 
 def _checkpoints(

@@ -8,6 +8,7 @@ API_TOKEN = "api-token"  # noqa: S105 -- the name of a file
 SERVICE_URL = "service.url"
 CURRENT = "current"  # under STATE_DIR: the folder of the replay that is served there
 STOP_LATCH = "stop.latch"
+AGENTS_SOCKET = "agents.sock"
 
 
 def text_of(path: Path) -> str | None:

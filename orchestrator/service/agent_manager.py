@@ -1,6 +1,7 @@
 """Discovery, health, load balancing and restart of agents; asks them, and catches their troubles.
 
-Agents here run in the service's process: a seat holds one instance and everything known of it.
+A seat holds one instance and everything known of it. An agent of this process is called; one
+elsewhere is sent a message by `remote_agents`, and its answer comes back as an event of its own.
 Whatever an agent raises, answers late or says unasked costs only its own opinion.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -21,19 +21,28 @@ from orchestrator.model.events import StageAnswered
 from orchestrator.model.facts import AgentChanged
 from orchestrator.model.market import Beat
 from orchestrator.model.ports import Clock
-from orchestrator.model.signals import Allocation, Answer, Role, Score, Sizing, Verdict
+from orchestrator.model.signals import (
+    Allocation,
+    Answer,
+    Question,
+    Role,
+    Score,
+    Sizing,
+    Verdict,
+)
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.seams import mono_ns
+from orchestrator.service.seats import ERRORS_KEPT, RESTARTS_KEPT, AgentFactory, Seat, about
 from orchestrator.service.views import AgentView
 
 _ERRORS_TO_DEGRADE = 5  # within a minute (SAFETY 12)
-_ERRORS_TO_FAIL = 20
+_ERRORS_TO_FAIL = ERRORS_KEPT
 _ERROR_WINDOW_NS = 60 * NS_PER_S
-_RESTARTS_AT_MOST = 5  # within ten minutes: a crash loop
+_RESTARTS_AT_MOST = RESTARTS_KEPT  # within ten minutes: a crash loop
 _RESTART_WINDOW_NS = 600 * NS_PER_S
 
-AgentFactory = Callable[[], Agent]
 AgentTroubled = Callable[[AgentChanged], None]
+AskElsewhere = Callable[[Seat, int, Question], None]
 
 # What a role is asked for: a wrong kind of answer is no answer.
 ANSWERS: dict[Role, type[Answer]] = {
@@ -42,46 +51,6 @@ ANSWERS: dict[Role, type[Answer]] = {
     Role.PARAMETER_OPTIMIZATION: Sizing,
     Role.LEARNING_SAFETY: Verdict,
 }
-
-
-class Seat:
-    """One agent instance, its statistics and its state."""
-
-    def __init__(self, agent_id: str, factory: AgentFactory) -> None:
-        self.agent_id = agent_id
-        self.factory = factory
-        self.agent = factory()
-        self.state = "starting"
-        self.reason = ""
-        self.since_ns = 0
-        self.handled = 0
-        self.errors = 0
-        self.last_error = ""
-        self.last_check_ns = 0
-        self.latencies: deque[int] = deque(maxlen=1000)
-        self.error_times: deque[int] = deque(maxlen=_ERRORS_TO_FAIL)
-        self.restarts: deque[int] = deque(maxlen=_RESTARTS_AT_MOST)
-        self.restart_count = 0
-
-    def view(self) -> AgentView:
-        ordered = sorted(self.latencies)
-        kind = type(self.agent)
-        return AgentView(
-            agent_id=self.agent_id, role=kind.role, name=kind.name, version=kind.version,
-            state=self.state, where="in-process", since_ns=self.since_ns, reason=self.reason,
-            handled=self.handled, errors=self.errors,
-            error_rate=self.errors / self.handled if self.handled else 0.0,
-            p50_us=ordered[len(ordered) // 2] / 1000 if ordered else 0.0,
-            p99_us=ordered[int(len(ordered) * 0.99)] / 1000 if ordered else 0.0,
-            last_error=self.last_error, last_check_ns=self.last_check_ns,
-            restarts=self.restart_count,
-            hears=tuple(sorted(m.__name__ for m in kind.heard())),
-            says=tuple(sorted(m.__name__ for m in kind.says)),
-        )  # fmt: skip
-
-    @property
-    def works(self) -> bool:
-        return self.state in ("healthy", "degraded")
 
 
 class AgentManager:
@@ -97,6 +66,14 @@ class AgentManager:
         self._memory: Callable[[], Iterable[Message]] = tuple
         self._troubled: AgentTroubled = lambda _: None
         self.measured: Callable[[str, float], None] = lambda _role, _us: None
+        # Set by the host of agents elsewhere: sends a question to a seat's agent.
+        self.ask_elsewhere: AskElsewhere = _nobody_elsewhere
+        self._last_asked: dict[Role, tuple[str, Seat]] = {}
+
+    @property
+    def memory(self) -> Iterable[Message]:
+        """What a (re)started agent hears first, oldest first."""
+        return self._memory()
 
     def remember_with(self, memory: Callable[[], Iterable[Message]]) -> None:
         """What a (re)started agent hears first: histories and past outcomes, oldest first."""
@@ -112,33 +89,49 @@ class AgentManager:
 
         TypeError for an object that is not an Agent; ValueError for a name that is taken.
         """
-        seat = Seat("", factory)
-        if not isinstance(seat.agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's factory
-            raise TypeError(f"{seat.agent!r} is not an Agent")
-        kind = type(seat.agent)
-        seat.agent_id = f"{kind.name}-{1 + len(self._by_role.get(kind.role, ()))}"
+        agent = factory()
+        if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's factory
+            raise TypeError(f"{agent!r} is not an Agent")
+        told = about(agent)
+        number = 1 + len(self._by_role.get(told.role, ()))
+        seat = Seat(f"{told.name}-{number}", told, instance=number, agent=agent, factory=factory)
+        self.seat(seat)
+        return seat.agent_id
+
+    def seat(self, seat: Seat) -> None:
+        """Take a seat in. ValueError for a name that is taken."""
         if seat.agent_id in self._seats:
             raise ValueError(f"an agent named {seat.agent_id} is registered already")
         seat.since_ns = self._clock.now()
         self._seats[seat.agent_id] = seat
-        self._by_role.setdefault(kind.role, []).append(seat)
-        self._index()
-        return seat.agent_id
+        self._by_role.setdefault(seat.about.role, []).append(seat)
+        self.index()
 
-    def _index(self) -> None:
+    def unseat(self, seat: Seat, reason: str) -> None:
+        """It is gone, and will not come back by itself."""
+        if self._seats.get(seat.agent_id) is not seat:
+            return
+        del self._seats[seat.agent_id]
+        self._by_role[seat.about.role].remove(seat)
+        self._last_asked.pop(seat.about.role, None)
+        self.index()
+        self.move(seat, "stopped", reason)
+
+    def index(self) -> None:
+        """Who hears what; made anew when a seat comes, goes, or turns out to be another."""
         table: dict[type[Message], list[Seat]] = {}
         for seat in self._seats.values():
-            for kind in type(seat.agent).heard():
+            for kind in seat.about.hears:
                 table.setdefault(kind, []).append(seat)
         self._listeners = {kind: tuple(seats) for kind, seats in table.items()}
 
     def bring_up(self, memory: Sequence[Message]) -> None:
         """Give every starting agent what it must know, then count it as healthy."""
         for seat in self._seats.values():
-            if seat.state == "starting":
+            if seat.state == "starting" and seat.agent is not None:
                 self._teach(seat, memory)
                 if seat.state == "starting":
-                    self._move(seat, "healthy", "started")
+                    self.move(seat, "healthy", "started")
 
     def _teach(self, seat: Seat, memory: Iterable[Message]) -> None:
         for message in memory:
@@ -149,14 +142,47 @@ class AgentManager:
 
     # -- asking and telling ---------------------------------------------------------------------
 
-    def ask(self, role: Role, ask_id: int, question: Message) -> StageAnswered:
-        """Ask one healthy instance of a role, in turn; trouble becomes the answer's `error`."""
+    def ask(self, role: Role, ask_id: int, question: Question) -> StageAnswered | None:
+        """Ask one healthy instance of a role, in turn; trouble becomes the answer's `error`.
+
+        None: it was asked elsewhere, and its answer, or what kept it from one, comes as an event.
+        """
         seats = [s for s in self._by_role.get(role, ()) if s.works]
         if not seats:
-            return _no_answer(ask_id, "-", "-", f"no healthy agent of role {role.value}")
+            return no_answer(ask_id, None, f"no healthy agent of role {role.value}")
+        seat = self._chosen(role, seats, question)
+        if seat.elsewhere is not None:
+            self.ask_elsewhere(seat, ask_id, question)
+            return None
+        return self._ask_here(seat, role, ask_id, question)
+
+    def elsewhere(self, role: Role) -> bool:
+        """Whether questions of this role leave the process."""
+        return any(seat.elsewhere is not None for seat in self._by_role.get(role, ()))
+
+    def others(self, role: Role, but: Sequence[Seat]) -> list[Seat]:
+        """Instances that work elsewhere, without these."""
+        return [
+            s
+            for s in self._by_role.get(role, ())
+            if s.works and s.elsewhere is not None and not s.overdue and s not in but
+        ]
+
+    def _chosen(self, role: Role, seats: list[Seat], question: Question) -> Seat:
+        """In turn; elsewhere all questions about one signal go one way, so that they keep order."""
+        signal_id = question.signal.signal_id
+        seats = [s for s in seats if not s.overdue] or seats
+        last = self._last_asked.get(role)
+        if last is not None and last[0] == signal_id and last[1] in seats:
+            return last[1]
         turn = self._next.get(role, 0)
         self._next[role] = turn + 1
         seat = seats[turn % len(seats)]
+        if seat.elsewhere is not None:
+            self._last_asked[role] = (signal_id, seat)
+        return seat
+
+    def _ask_here(self, seat: Seat, role: Role, ask_id: int, question: Question) -> StageAnswered:
         errors_before = seat.errors
         # What is recorded comes from the port, so that a run in virtual time repeats to the byte;
         # what is measured is this machine's.
@@ -164,19 +190,19 @@ class AgentManager:
         said = self._call(seat, question)
         took_ns = self._clock.mono_ns() - began
         self.measured(role.value, (mono_ns() - began_here) / 1000)
-        version = type(seat.agent).version
+        version = seat.about.version
         if seat.errors != errors_before:
-            return _no_answer(ask_id, seat.agent_id, version, seat.last_error)
+            return no_answer(ask_id, seat, seat.last_error)
         if took_ns > self._answer_ns_max:
             limit_ms = self._answer_ns_max // 1_000_000
             text = f"answered after {took_ns // 1_000_000} ms, limit {limit_ms} ms"
-            self._erred(seat, text)
-            return _no_answer(ask_id, seat.agent_id, version, text)
+            self.erred(seat, text)
+            return no_answer(ask_id, seat, text)
         answers = [m for m in said if isinstance(m, ANSWERS[role])]
         if len(answers) != 1:
             text = f"gave {len(answers)} answers of kind {ANSWERS[role].__name__}, one is needed"
-            self._erred(seat, text)
-            return _no_answer(ask_id, seat.agent_id, version, text)
+            self.erred(seat, text)
+            return no_answer(ask_id, seat, text)
         return StageAnswered(
             ask_id=ask_id, agent_id=seat.agent_id, agent_version=version,
             answer=answers[0], latency_us=took_ns // 1000,
@@ -190,21 +216,20 @@ class AgentManager:
         """Everyone who hears this type hears it; what they say, with who said it."""
         said: list[tuple[Seat, Message]] = []
         for seat in self._listeners.get(type(message), ()):
-            if seat.works:
+            if seat.elsewhere is not None:
+                seat.elsewhere.hear(message)
+            elif seat.works:
                 said.extend((seat, m) for m in self._call(seat, message))
         return said
-
-    def blame(self, seat: Seat, text: str) -> None:
-        """What an agent said was refused by those who check it."""
-        self._erred(seat, text)
 
     def refused(self, agent_id: str, text: str) -> None:
         """The kernel refused an agent's answer as nonsense: it counts as the agent's error."""
         seat = self._seats.get(agent_id)
         if seat is not None:
-            self._erred(seat, text)
+            self.erred(seat, text)
 
     def _call(self, seat: Seat, message: Message) -> Says:
+        assert seat.agent is not None, "only agents of this process are called"
         seat.handled += 1
         began = mono_ns()
         try:
@@ -212,7 +237,7 @@ class AgentManager:
             said = tuple(seat.agent.hear(message))
         except BaseException as exc:  # noqa: BLE001 -- supervisor: an agent may raise anything
             # A real Ctrl-C never arrives as an exception here: the loop's host handles the signal.
-            self._erred(seat, f"{type(exc).__name__}: {exc}"[:300])
+            self.erred(seat, f"{type(exc).__name__}: {exc}"[:300])
             return NOTHING
         finally:
             seat.latencies.append(mono_ns() - began)
@@ -222,33 +247,35 @@ class AgentManager:
         """What was declared, and can be written down: what an agent says is a stranger's."""
         taken: list[Message] = []
         for message in said:
-            if type(message) not in type(seat.agent).says:
-                self._erred(seat, "said what it does not declare in `says`")
+            if type(message) not in seat.about.says:
+                self.erred(seat, "said what it does not declare in `says`")
                 continue
-            problem = _problem_of(message)
+            problem = problem_of(message)
             if problem:
-                self._erred(seat, f"said a {type(message).__name__} that is none: {problem}"[:300])
+                self.erred(seat, f"said a {type(message).__name__} that is none: {problem}"[:300])
             else:
                 taken.append(message)
         return tuple(taken)
 
-    def _erred(self, seat: Seat, text: str) -> None:
+    def erred(self, seat: Seat, text: str) -> None:
+        """An agent's error, or what it said was refused by those who check it."""
         now = self._clock.mono_ns()
         seat.errors += 1
         seat.last_error = text
         seat.error_times.append(now)
         recent = sum(1 for at in seat.error_times if now - at <= _ERROR_WINDOW_NS)
         if recent >= _ERRORS_TO_FAIL and seat.state != "unhealthy":
-            self._move(seat, "unhealthy", f"{recent} errors in 60 s, last: {text}")
+            self.move(seat, "unhealthy", f"{recent} errors in 60 s, last: {text}")
         elif recent >= _ERRORS_TO_DEGRADE and seat.state == "healthy":
-            self._move(seat, "degraded", f"{recent} errors in 60 s, last: {text}")
+            self.move(seat, "degraded", f"{recent} errors in 60 s, last: {text}")
 
-    def _move(self, seat: Seat, state: str, reason: str) -> None:
-        seat.state, seat.reason, seat.since_ns = state, reason, self._clock.now()
-        kind = type(seat.agent)
+    def move(self, seat: Seat, state: str, reason: str) -> None:
+        """Into another state, which is written down and told."""
+        seat.move(state, reason, self._clock.now(), self._clock.mono_ns())
         self._troubled(
             AgentChanged(
-                agent_id=seat.agent_id, role=kind.role, state=state, version=kind.version,
+                agent_id=seat.agent_id, role=seat.about.role, state=state,
+                version=seat.about.version,
                 reason=reason,
             )
         )  # fmt: skip
@@ -260,18 +287,22 @@ class AgentManager:
         seat = self._seats.get(agent_id)
         if seat is None:
             return None
-        if seat.state != "stopped":
+        if seat.elsewhere is not None:
+            seat.elsewhere.check()  # what it answers is seen in the next view
+            self._recover(seat, erred=False)
+        elif seat.state != "stopped":
             before = seat.errors
             self._call(seat, Beat(now_ns=self._clock.now()))
             seat.last_check_ns = self._clock.now()
+            seat.round_trip_ns = seat.latencies[-1]
             self._recover(seat, erred=seat.errors != before)
-        return seat.view()
+        return seat.view(self._clock.mono_ns())
 
     def _recover(self, seat: Seat, *, erred: bool) -> None:
         now = self._clock.mono_ns()
         recent = sum(1 for at in seat.error_times if now - at <= _ERROR_WINDOW_NS)
         if seat.state == "degraded" and not erred and recent < _ERRORS_TO_DEGRADE:
-            self._move(seat, "healthy", "no more errors")
+            self.move(seat, "healthy", "no more errors")
 
     def check_all(self) -> None:
         """One round of health checks; unhealthy agents are restarted, with an end to it."""
@@ -283,8 +314,8 @@ class AgentManager:
     def _restart_by_itself(self, seat: Seat) -> None:
         now = self._clock.mono_ns()
         recent = sum(1 for at in seat.restarts if now - at <= _RESTART_WINDOW_NS)
-        if recent >= _RESTARTS_AT_MOST:
-            self._move(seat, "stopped", f"crash loop: {recent} restarts in 10 min")
+        if self.loops(seat):
+            self.move(seat, "stopped", f"crash loop: {recent} restarts in 10 min")
             return
         if seat.restarts and now - seat.restarts[-1] < NS_PER_S << min(recent, 6):
             return  # backoff: 1, 2, 4 ... s
@@ -295,33 +326,53 @@ class AgentManager:
         seat = self._seats.get(agent_id)
         if seat is None:
             return None
+        self.count_restart(seat)
+        if seat.elsewhere is not None:
+            self.move(seat, "starting", "restart")
+            seat.elsewhere.restart("asked for")
+            return seat.view(self._clock.mono_ns())
+        return self._restart_here(seat)
+
+    def count_restart(self, seat: Seat) -> None:
+        """Bounded: too many in ten minutes are a crash loop."""
         seat.restarts.append(self._clock.mono_ns())
         seat.restart_count += 1
-        self._move(seat, "starting", "restart")
+
+    def loops(self, seat: Seat) -> bool:
+        """Whether it was restarted so often that it is left down."""
+        now = self._clock.mono_ns()
+        recent = sum(1 for at in seat.restarts if now - at <= _RESTART_WINDOW_NS)
+        return recent >= _RESTARTS_AT_MOST
+
+    def _restart_here(self, seat: Seat) -> AgentView:
+        assert seat.factory is not None, "an agent of this process was made by a factory"
+        self.move(seat, "starting", "restart")
         try:
             seat.agent = seat.factory()
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as exc:  # noqa: BLE001 -- supervisor: a constructor may raise anything
-            self._move(seat, "unhealthy", f"does not start: {type(exc).__name__}: {exc}"[:300])
-            return seat.view()
+            self.move(seat, "unhealthy", f"does not start: {type(exc).__name__}: {exc}"[:300])
+            return seat.view(self._clock.mono_ns())
+        seat.about = about(seat.agent)
         seat.error_times.clear()
-        self._index()
+        self.index()
         self._teach(seat, self._memory())
         if seat.state == "starting":
-            self._move(seat, "healthy", "restarted")
-        return seat.view()
+            self.move(seat, "healthy", "restarted")
+        return seat.view(self._clock.mono_ns())
 
     def stop_all(self) -> None:
         """In reverse order of registration."""
         for seat in reversed(tuple(self._seats.values())):
             if seat.state != "stopped":
-                self._move(seat, "stopped", "shutdown")
+                self.move(seat, "stopped", "shutdown")
 
     # -- views ----------------------------------------------------------------------------------
 
     def views(self) -> tuple[AgentView, ...]:
-        return tuple(seat.view() for seat in self._seats.values())
+        mono = self._clock.mono_ns()
+        return tuple(seat.view(mono) for seat in self._seats.values())
 
     def healthy(self, role: Role) -> bool:
         return any(seat.works for seat in self._by_role.get(role, ()))
@@ -331,7 +382,7 @@ class AgentManager:
         return None if seat is None else seat.agent
 
 
-def _problem_of(message: Message) -> str:
+def problem_of(message: Message) -> str:
     """Why a message is not what its type says, or "": it must survive its own JSON unchanged.
 
     An agent can put anything into a frozen struct: a float, a list, NaN, text that is no text.
@@ -353,10 +404,16 @@ def _problem_of(message: Message) -> str:
 _decoders: dict[type[Message], msgspec.json.Decoder[Message]] = {}
 
 
-def _no_answer(ask_id: int, agent_id: str, version: str, error: str) -> StageAnswered:
+def no_answer(ask_id: int, seat: Seat | None, error: str) -> StageAnswered:
+    """What the kernel hears in place of an answer."""
     return StageAnswered(
-        ask_id=ask_id, agent_id=agent_id, agent_version=version, answer=None, error=error
-    )
+        ask_id=ask_id, agent_id="-" if seat is None else seat.agent_id,
+        agent_version="-" if seat is None else seat.about.version, answer=None, error=error,
+    )  # fmt: skip
+
+
+def _nobody_elsewhere(seat: Seat, ask_id: int, question: Question) -> None:
+    raise AssertionError(f"{seat.agent_id} is elsewhere, unwired: {ask_id}, {question}")
 
 
 class PluginError(OrchestratorError):

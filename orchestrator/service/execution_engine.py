@@ -49,13 +49,14 @@ from orchestrator.model.ports import Bus, Clock, SoonStore, Store, VenueReader, 
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
-from orchestrator.service.agent_manager import AgentManager, Seat
+from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.gate import Gate
 from orchestrator.service.journal import Journal, Written
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
 from orchestrator.service.reads import REFUSALS, Reads
 from orchestrator.service.seams import mono_ns, wall_ns
+from orchestrator.service.seats import Seat
 from orchestrator.service.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -219,14 +220,34 @@ class ExecutionEngine:
             self._tell(event)
 
     def _take(self, wanted: Sequence[Act], acts: list[Act]) -> None:
+        asks: list[AskStage] = []
         for act in wanted:
             if type(act) is AskStage:
-                # An opinion within the process is a plain call: the path goes on in this turn.
-                self._inbox.appendleft(self._agents.ask(act.role, act.ask_id, act.question))
+                asks.append(act)
                 continue
             if type(act) is CloseGate:
                 self._gate.close()  # first of all: not even the commit stands before it (G3)
             acts.append(act)
+        if asks:
+            self._ask(asks)
+
+    def _ask(self, asks: list[AskStage]) -> None:
+        if self._agents.elsewhere(asks[0].role):
+            # Last first, as the answers of plain calls are taken up: so accounts come in one order.
+            asks.reverse()
+        for act in asks:
+            answered = self._agents.ask(act.role, act.ask_id, act.question)
+            if answered is not None:
+                # An opinion within the process is a plain call: the path goes on in this turn.
+                self._inbox.appendleft(answered)
+
+    def heard_from(self, seat: Seat, said: Message) -> None:
+        """An agent elsewhere has said something, of its own accord."""
+        if not self._busy:
+            self._said_left = _SAID_MAX
+            self._now = self._clock.now()
+        self._hear_said(seat, said)
+        self.handle()
 
     def _judge_answer(self, facts: tuple[Fact, ...]) -> None:
         """An answer that the kernel could not even keep was nonsense (SAFETY 12)."""
@@ -450,7 +471,7 @@ class ExecutionEngine:
     def _hear_said(self, seat: Seat, said: Message) -> None:
         self._said_left -= 1
         if self._said_left < 0:
-            self._agents.blame(seat, "floods: it answers what was said with ever more")
+            self._agents.erred(seat, "floods: it answers what was said with ever more")
             return
         if isinstance(said, Signal):
             self._inbox.append(SignalSeen(signal=said))
@@ -462,7 +483,7 @@ class ExecutionEngine:
             self.note(AlertRaised(alert=said))
             self.hooks.alert(said)
         else:
-            self._agents.blame(seat, f"said {type(said).__name__}, which nobody here takes unasked")
+            self._agents.erred(seat, f"said {type(said).__name__}, which nobody here takes unasked")
 
     def note(self, fact: Fact) -> None:
         """Write down a fact that changes no state of the kernel, and tell those who hear it."""

@@ -65,6 +65,27 @@ def dice(seed: int) -> random.Random:
     return random.Random(seed)
 
 
+def rss_mb_of(pid: int) -> int | None:
+    """Resident memory of a process; None when that cannot be known."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+
+
+def limit_this_process(memory_mb: int, nice: int) -> None:
+    """Bounds of memory, of one file's length and of open files; lower priority. For ever."""
+    for what, wanted in (
+        (resource.RLIMIT_DATA, memory_mb * 1_000_000), (resource.RLIMIT_FSIZE, 16_000_000),
+        (resource.RLIMIT_NOFILE, 256), (resource.RLIMIT_CORE, 0),
+    ):  # fmt: skip
+        _, most = resource.getrlimit(what)
+        limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(what, (limit, limit))
+    os.nice(nice)
+
+
 class Machine:
     """What this process holds of the machine, as Linux tells it; None where it does not."""
 
@@ -75,11 +96,7 @@ class Machine:
         return time.time_ns()
 
     def rss_mb(self) -> int | None:
-        try:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-        return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+        return rss_mb_of(os.getpid())
 
     def files(self) -> tuple[int, int] | None:
         """Open file descriptors, and how many may be open."""

@@ -33,6 +33,7 @@ from orchestrator.model.safety import SystemMode
 from orchestrator.model.time import NS_PER_S
 from orchestrator.model.venue import Account, ClientExtensions, Order, Trade
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.agents_elsewhere import AgentsElsewhere
 from orchestrator.service.checkpoints import Checkpoints
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
@@ -83,10 +84,11 @@ class System:
         recorder: Recorder, desk: FrontDesk, reader: VenueReader, clock: Clock,
         telemetry: Telemetry,
         *, speed: Callable[[], float], past: Callable[[], Iterable[Message]],
-        checkpoints: Checkpoints | None = None,
+        checkpoints: Checkpoints | None = None, elsewhere: AgentsElsewhere | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.checkpoints = checkpoints
+        self._elsewhere = elsewhere
         self.kernel = kernel
         self.engine = engine
         self.agents = agents
@@ -127,6 +129,8 @@ class System:
             self.safety.attach(nest)
             self._begin_life()
             nest.create_task(self._watch(), name="watch")
+            if self._elsewhere is not None:
+                nest.create_task(self._elsewhere.run(), name="agents")
             for companion in self._companions:
                 nest.create_task(companion(), name="companion")
             try:
@@ -256,7 +260,10 @@ class System:
         if self.plan.history:
             await self._read_histories()
             self.engine.handle(HistoriesSeen(histories=self._histories))
-        self.agents.bring_up(tuple(self._memory()))
+        memory = tuple(self._memory())
+        self.agents.bring_up(memory)
+        if self._elsewhere is not None:
+            await self._elsewhere.come_up(memory)
         nest.create_task(self._feeds.prices(first), name="prices")
         nest.create_task(self._feeds.beat(self._speed), name="beat")
         nest.create_task(self._recorder.run(), name="recorder")
@@ -396,6 +403,8 @@ class System:
         while self._busy() and self.clock.mono_ns() < deadline:
             await self.clock.sleep(0.02)
         self.engine.close()
+        if self._elsewhere is not None:
+            await self._elsewhere.drain()
 
     def _busy(self) -> bool:
         return self.engine.writes_open > 0 or self.safety.flattening

@@ -62,6 +62,10 @@ class AgentView(View, frozen=True, kw_only=True):
     last_error: str = ""
     last_check_ns: Instant = 0
     restarts: int = 0
+    instance: int = 1
+    lease_ms: int | None = None  # how long it still holds, of one elsewhere
+    round_trip_us: float = 0.0  # the last health check's
+    availability: float = 0.0  # the part of its time that it worked
     hears: tuple[str, ...] = ()
     says: tuple[str, ...] = ()
 

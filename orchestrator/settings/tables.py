@@ -5,7 +5,7 @@ kernel gives them in `model.limits`; the ranges here are how far a user may move
 """
 
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,10 +45,32 @@ class StrategySettings(Frozen):
 
 
 class AgentSettings(Frozen):
-    """`[agents.ROLE]`: parameters of the shipped agent, or with `path` the user's own instead."""
+    """`[agents.ROLE]`: parameters of the shipped agent, or with `path` the user's own instead.
+
+    `where`: in the service's process, in processes of their own that the service starts, or
+    wherever `orchestrator agent ROLE` is run; unset: a user's own "process", a shipped "service".
+    """
 
     path: ClassPath | None = None
     params: Params = Field(default_factory=dict)
+    where: Literal["service", "process", "remote"] | None = None
+    instances: Annotated[int, Field(ge=1, le=16)] = 1
+    memory_mb: Annotated[int, Field(ge=128, le=65_536)] = 1_024
+    nice: Annotated[int, Field(ge=0, le=19)] | None = None
+
+    @property
+    def home(self) -> str:
+        """Where it runs: service | process | remote."""
+        return self.where or ("service" if self.path is None else "process")
+
+    @model_validator(mode="after")
+    def _one_in_the_service(self) -> Self:
+        if self.instances > 1 and self.home != "process":
+            raise ValueError(
+                f'instances ({self.instances}): more than one only with where = "process"; with'
+                ' "remote" as many may come as are started'
+            )
+        return self
 
 
 class LimitSettings(Frozen):

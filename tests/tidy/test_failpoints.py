@@ -18,6 +18,8 @@ _NOT_DURABLE = {
     ("service/gate.py", "_sync_folder"): "called between a pair only",
     ("adapters/trail/files.py", "sync_folder"): "called between a pair only",
     ("adapters/store/archive.py", "write_lines"): "the rest of it: a part that failed is removed",
+    ("adapters/links/lines.py", "_listen"): "a socket's name; it is made anew by each life",
+    ("adapters/links/lines.py", "send"): "to an agent, whose words are opinions",
     ("service/guard.py", "_listen"): "a socket's name; it is made anew by each guard",
     ("service/children.py", "start"): "the port file is only read by who waits for it",
     ("service/children.py", "stop"): "a record that is left behind is found out by its pid",

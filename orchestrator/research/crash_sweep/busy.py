@@ -13,9 +13,11 @@ LIMITS = {
 TOML = f"""
 [agents.disagreement]
 path = "{AGENTS}:Everyone"
+where = "service"
 
 [agents.strategy_analysis]
 path = "{AGENTS}:Yes"
+where = "service"
 
 [agents.pattern_detection]
 params = {{ account_orders = 1000000, strategy_orders = 1000000, signals_per_min = 1000000, \

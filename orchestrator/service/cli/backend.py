@@ -71,6 +71,10 @@ class Backend(Protocol):
         """The paper venue's own command line; the exit code."""
         ...
 
+    def agent(self, arguments: list[str]) -> int:
+        """An agent's own command line; the exit code."""
+        ...
+
     def simulate(self, arguments: list[str]) -> int:
         """The simulator's own command line; the exit code."""
         ...

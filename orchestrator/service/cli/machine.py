@@ -135,6 +135,19 @@ def paper(ctx: typer.Context) -> None:
     _hand_over(backend.paper, ctx)
 
 
+def agent(ctx: typer.Context) -> None:
+    """One agent in a process of its own, here or on another machine: agent --help.
+
+    \b
+    Examples:
+      orchestrator agent learning_safety
+      orchestrator agent learning_safety --instance 2 --socket state/agents.sock
+      orchestrator agent --asyncapi
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.agent, ctx)
+
+
 def simulate(ctx: typer.Context) -> None:
     """The whole house in virtual time under faults, judged by the venue's books: simulate --help.
 

@@ -58,7 +58,8 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 # Programs with a command line of their own.
 _PROGRAMS = (
-    ("paper", machine.paper), ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
+    ("paper", machine.paper), ("agent", machine.agent),
+    ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
     ("drill", machine.drill), ("certs", machine.certs),
 )  # fmt: skip
 

@@ -389,7 +389,7 @@ def test_blame_from_the_checkers_counts_as_an_error(bench):
     bench.seat()
     seat = bench.manager._seats["scorer-1"]
     for _ in range(5):
-        bench.manager.blame(seat, "foreign account")
+        bench.manager.erred(seat, "foreign account")
     assert bench.state() == "degraded"
     assert bench.manager.views()[0].last_error == "foreign account"
 

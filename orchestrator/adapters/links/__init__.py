@@ -1,0 +1,1 @@
+"""How a message reaches an agent in another process: a socket of this machine, or Redis."""

@@ -1,0 +1,645 @@
+"""Agents in other processes: registration, leases, what they hear, what they are asked and say.
+
+Each one has a link of its own, on which everything comes in one order: the past, what happens, and
+the questions; so it has heard what an agent of this process would have heard before it answers.
+What comes back is a stranger's: it is read, bounded, and checked against who may say it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, cast
+
+import msgspec
+import structlog
+
+from orchestrator.model.agent_words import (
+    PROTOCOL,
+    PROTOCOL_MIN,
+    Answered,
+    AnsweredFrame,
+    Ask,
+    AskFrame,
+    Drain,
+    DrainFrame,
+    FromAgent,
+    GoodbyeFrame,
+    HearWords,
+    HearWrittenFrame,
+    Hello,
+    HelloFrame,
+    Live,
+    LiveFrame,
+    Ping,
+    PingFrame,
+    PongFrame,
+    ReadyFrame,
+    Refused,
+    RefusedFrame,
+    SayFrame,
+    TroubleFrame,
+    Welcome,
+    WelcomeFrame,
+    read_from_agent,
+    source_of,
+)
+from orchestrator.model.base import Message
+from orchestrator.model.events import StageAnswered
+from orchestrator.model.links import AgentLink, LinkEnd, Peer
+from orchestrator.model.outcomes import RiskAdvice
+from orchestrator.model.ports import Clock
+from orchestrator.model.safety import Alert, Severity
+from orchestrator.model.signals import Question, Role, Signal
+from orchestrator.model.time import NS_PER_MS, NS_PER_S, format_time
+from orchestrator.service.agent_manager import ANSWERS, AgentManager, no_answer
+from orchestrator.service.agent_types import classes_of
+from orchestrator.service.seams import wall_ns
+from orchestrator.service.seats import About, Seat
+
+log = structlog.get_logger()
+
+FromSeated: TypeAlias = (
+    AnsweredFrame | SayFrame | PongFrame | ReadyFrame | TroubleFrame | GoodbyeFrame
+)
+
+_LEASE_NS = 5 * NS_PER_S
+_PING_NS = NS_PER_S
+_LOOK_S = 0.05
+_HELLO_NS = 10 * NS_PER_S  # so long a stranger may stay without a word
+_TAKE_OVER_NS = 400 * NS_PER_MS  # then another instance is asked as well
+_CLOSED_MAX = 2_000  # asks that were answered, to tell a late answer from a forged one
+_OPEN_MAX = 20_000
+_SAYS_PER_S = 200  # and so many at once
+_KEPT_S = 5  # what a follower said is kept so long, for the case that it takes over
+_KEPT_MAX = 200
+_TEXT_MAX = 300
+_NAME_MAX = 40
+_WORDS_MAX = 100
+_INSTANCE_MAX = 64
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What is allowed to come, and how long things may take."""
+
+    node: str
+    version: str
+    # Role -> where its agents live: "process" | "remote". Others are refused at the door.
+    where: Mapping[Role, str]
+    answer_ms: int = 2_000
+    startup_s: float = 60.0
+
+
+class Pending(msgspec.Struct):
+    """A question that is out; `asked`: who may answer it."""
+
+    ask_id: int
+    role: Role
+    question: Question
+    began_ns: int
+    asked: list[Seat]
+
+
+class Remote:
+    """The agent at the other end of a link: what `Seat.elsewhere` is. `link` None: it is away."""
+
+    def __init__(self, agents: RemoteAgents, seat: Seat) -> None:
+        self._agents = agents
+        self.seat = seat
+        self.link: AgentLink | None = None
+        self.life = ""
+        self.synced = False  # it is told what happens
+        self.sent = 0
+        self.said_left = float(_SAYS_PER_S)
+        self.said_ns = 0
+        self.seen_ns = 0
+        self.ping_number = 0
+        self.ping_sent_ns = 0  # of the ping that is out; 0: none is
+        self.began_ns = 0
+        self.kept: deque[tuple[int, Message]] = deque(maxlen=_KEPT_MAX)
+        self.respawn: Callable[[str], None] | None = None  # a process of ours begins anew by this
+
+    @property
+    def link_ends_in_ms(self) -> int | None:
+        if self.link is None:
+            return None
+        return max(0, self.seen_ns + _LEASE_NS - self._agents.mono_ns()) // NS_PER_MS
+
+    def hear(self, message: Message) -> None:
+        self._agents.hear(self, message)
+
+    def check(self) -> None:
+        self._agents.ping(self)
+
+    def restart(self, reason: str) -> None:
+        if self.respawn is not None:
+            self.respawn(reason)
+        else:
+            self._agents.drain(self, reason, restart=True)
+
+
+class RemoteAgents:
+    """All of them. Called in the event loop's thread only."""
+
+    def __init__(self, manager: AgentManager, clock: Clock, rules: Rules) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._rules = rules
+        self._source = f"service/{rules.node}"
+        self._remotes: dict[Peer, Remote] = {}
+        self._doors: set[_Door] = set()
+        self._open: dict[int, Pending] = {}
+        self._closed: dict[int, tuple[str, ...]] = {}
+        self._voices: dict[Role, Remote] = {}
+        self._up = False
+        self._written: tuple[Message | None, bytes] = (None, b"")
+        self.answered: Callable[[StageAnswered], None] = _unwired
+        self.said: Callable[[Seat, Message], None] = _unwired
+        self.alert: Callable[[Alert], None] = _unwired
+        manager.ask_elsewhere = self.ask
+
+    def mono_ns(self) -> int:
+        return self._clock.mono_ns()
+
+    @property
+    def remotes(self) -> Iterable[Remote]:
+        return tuple(self._remotes.values())
+
+    # -- coming and going -------------------------------------------------------------------------
+
+    def opened(self, link: AgentLink) -> LinkEnd:
+        """A link came up; who is there says so with its first frame."""
+        door = _Door(self, link, self.mono_ns())
+        self._doors.add(door)
+        return door
+
+    def expect(self, peer: Peer, where: str) -> Remote:
+        """A seat for one that is to come, so that its absence can be seen."""
+        role, instance = peer
+        seat = Seat(
+            f"{role.value}-{instance}", About(role=role, name=role.value, version="?"),
+            where=where, instance=instance,
+        )  # fmt: skip
+        remote = Remote(self, seat)
+        seat.elsewhere = remote
+        remote.began_ns = self.mono_ns()
+        self._remotes[peer] = remote
+        self._manager.seat(seat)
+        return remote
+
+    def hello(self, door: _Door, hello: Hello) -> str:
+        """Register it; why not, or ""."""
+        objection = self._objection(door.link, hello)
+        if objection:
+            return objection
+        peer = (hello.role, hello.instance)
+        remote = self._remotes.get(peer)
+        if remote is not None and remote.link is not None:
+            if remote.life == hello.life and remote.link is door.link:
+                return ""  # the same hello again: its welcome is on the way
+            if door.link.peer is None:
+                return f"{remote.seat.agent_id} is registered already"
+            if remote.link is not door.link:
+                remote.link.close()
+            self._put_down(remote, "it came up anew")
+            self._manager.move(remote.seat, "starting", "it came up anew")
+            self._take_over_from(remote.seat, "it came up anew")
+        remote = remote or self.expect(peer, door.link.where)
+        self._admit(remote, door, hello)
+        return ""
+
+    def _objection(self, link: AgentLink, hello: Hello) -> str:
+        role, where = hello.role.value, self._rules.where.get(hello.role)
+        if not PROTOCOL_MIN <= hello.protocol <= PROTOCOL:
+            return (
+                f"it speaks protocol {hello.protocol}, this service {PROTOCOL_MIN} to {PROTOCOL}: "
+                f"{'update the service' if hello.protocol > PROTOCOL else 'update the agent'}"
+            )
+        if link.peer is not None and link.peer != (hello.role, hello.instance):
+            return f"it says to be {role} {hello.instance}, and its link is another's"
+        if where != link.where:
+            return f'[agents.{role}] where is "{where or "service"}" here, not "{link.where}"'
+        return _oddity(hello)
+
+    def _admit(self, remote: Remote, door: _Door, hello: Hello) -> None:
+        seat = remote.seat
+        seat.about = About(
+            role=hello.role, name=hello.name, version=hello.version,
+            hears=classes_of(hello.hears), says=classes_of(hello.says),
+        )  # fmt: skip
+        self._manager.index()
+        remote.link, remote.life, remote.sent = door.link, hello.life, 0
+        remote.synced, remote.ping_sent_ns, seat.overdue = False, 0, False
+        remote.seen_ns = remote.began_ns = self.mono_ns()
+        door.remote = remote
+        seat.error_times.clear()
+        if seat.state != "starting":
+            self._manager.move(seat, "starting", f"{seat.about.name} came up")
+        self._send(remote, WelcomeFrame, Welcome(
+            agent_id=seat.agent_id, protocol=hello.protocol, lease_ms=_LEASE_NS // NS_PER_MS,
+            version=self._rules.version, life=hello.life,
+        ))  # fmt: skip
+        log.info("agent.registered", agent=seat.agent_id, name=hello.name, where=seat.where)
+        if self._up:
+            self._teach(remote, self._manager.memory)
+
+    def bring_up(self, memory: Iterable[Message]) -> None:
+        """From now on who comes is told the past, and may work."""
+        self._up = True
+        told = tuple(memory)
+        for remote in self.remotes:
+            if remote.link is not None:
+                self._teach(remote, told)
+
+    def _teach(self, remote: Remote, memory: Iterable[Message]) -> None:
+        for message in memory:
+            if type(message) in remote.seat.about.hears:
+                self._hear(remote, message, past=True)
+        remote.synced = True
+        if remote.link is not None:
+            self._send(remote, LiveFrame, Live())
+
+    def lost(self, remote: Remote, why: str) -> None:
+        """Its link is gone, or its lease: whoever else can takes over what it was asked."""
+        self._put_down(remote, why)
+        seat = remote.seat
+        if seat.works:
+            self._manager.move(seat, "unhealthy", why[:_TEXT_MAX])
+        self._take_over_from(seat, why)
+        if remote.respawn is None:
+            self._remotes.pop((seat.about.role, seat.instance), None)
+            self._manager.unseat(seat, why[:_TEXT_MAX])
+
+    def _put_down(self, remote: Remote, why: str) -> None:
+        log.info("agent.lost", agent=remote.seat.agent_id, why=why)
+        remote.link, remote.synced, remote.life = None, False, ""
+        remote.ping_sent_ns, remote.began_ns = 0, self.mono_ns()
+
+    def _take_over_from(self, seat: Seat, why: str) -> None:
+        text = f"{seat.agent_id} was lost: {why}"[:_TEXT_MAX]
+        for pending in [p for p in self._open.values() if p.asked[-1] is seat]:
+            self._take_over(pending, text)
+        self._hand_on_voice(seat.about.role)
+
+    def cut(self, remote: Remote, why: str) -> None:
+        """End its link, and all that hangs on it."""
+        link = remote.link
+        self.lost(remote, why)
+        if link is not None:
+            link.close()
+
+    def left(self, door: _Door, why: str) -> None:
+        """A link is gone."""
+        self._doors.discard(door)
+        remote = door.remote
+        if remote is not None and remote.link is door.link:
+            self.lost(remote, why)
+
+    # -- frames to an agent -----------------------------------------------------------------------
+
+    def _send(
+        self, remote: Remote, kind: Callable[..., object], data: object, correlation: str = ""
+    ) -> bool:
+        remote.sent += 1
+        return self._write(remote, kind(
+            id=f"{remote.life}.{remote.sent}", source=self._source, time=format_time(wall_ns()),
+            subject=remote.seat.agent_id, correlationid=correlation, sequence=remote.sent,
+            data=data,
+        ))  # fmt: skip
+
+    def _write(self, remote: Remote, frame: object) -> bool:
+        link = remote.link
+        if link is None:
+            return False
+        if link.send(msgspec.json.encode(frame)):
+            return True
+        self.cut(remote, "it is gone, or does not keep up with what it is sent")
+        return False
+
+    def hear(self, remote: Remote, message: Message) -> None:
+        """Live, once it was told the past."""
+        if remote.synced:
+            self._hear(remote, message, past=False)
+
+    def _hear(self, remote: Remote, message: Message, *, past: bool) -> None:
+        if self._written[0] is not message:
+            self._written = (message, msgspec.json.encode(message))
+        words = HearWords(message=msgspec.Raw(self._written[1]), past=past)
+        self._send(remote, HearWrittenFrame, words)
+
+    def ping(self, remote: Remote) -> None:
+        """A round trip begins, unless one is under way."""
+        if remote.link is None or remote.ping_sent_ns:
+            return
+        remote.ping_number += 1
+        remote.ping_sent_ns = self.mono_ns()
+        self._send(remote, PingFrame, Ping(number=remote.ping_number))
+
+    def drain(self, remote: Remote, reason: str, *, restart: bool = False) -> None:
+        self._send(remote, DrainFrame, Drain(reason=reason, restart=restart))
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def ask(self, seat: Seat, ask_id: int, question: Question) -> None:
+        """Its answer, or what kept it from one, comes through `answered`."""
+        pending = Pending(
+            ask_id=ask_id, role=seat.about.role, question=question, began_ns=self.mono_ns(),
+            asked=[seat],
+        )  # fmt: skip
+        if len(self._open) >= _OPEN_MAX:
+            self._give_up(pending, f"more than {_OPEN_MAX} questions are out")
+            return
+        self._open[ask_id] = pending
+        self._ask(pending, seat)
+
+    def _ask(self, pending: Pending, seat: Seat) -> None:
+        remote = cast("Remote", seat.elsewhere)
+        left_ms = self._rules.answer_ms - (self.mono_ns() - pending.began_ns) // NS_PER_MS
+        signal_id = pending.question.signal.signal_id
+        seat.handled += 1
+        data = Ask(ask_id=pending.ask_id, question=pending.question, within_ms=left_ms)
+        self._send(remote, AskFrame, data, signal_id)
+
+    def _take_over(self, pending: Pending, why: str) -> None:
+        """Another instance, once; a question that costs two of them is nobody's any more."""
+        others = self._manager.others(pending.role, pending.asked)
+        if others and len(pending.asked) == 1:
+            log.info("agent.taken_over", ask=pending.ask_id, by=others[0].agent_id, why=why)
+            pending.asked.append(others[0])
+            self._ask(pending, others[0])
+            return
+        if any(self._has(seat) for seat in pending.asked):
+            return  # the first may still answer
+        self._give_up(pending, why)
+        if len(pending.asked) > 1:
+            text = f"{pending.role.value}, signal {pending.question.signal.signal_id}: {why}"
+            self._warn(f"poison:{pending.role.value}", "A question has cost two instances", text)
+
+    def _has(self, seat: Seat) -> bool:
+        remote = cast("Remote", seat.elsewhere)
+        return remote.link is not None and remote.synced
+
+    def _give_up(self, pending: Pending, why: str) -> None:
+        self._close(pending)
+        self.answered(no_answer(pending.ask_id, pending.asked[-1], why))
+
+    def _close(self, pending: Pending) -> None:
+        self._open.pop(pending.ask_id, None)
+        if len(self._closed) >= _CLOSED_MAX:
+            del self._closed[next(iter(self._closed))]
+        self._closed[pending.ask_id] = tuple(seat.agent_id for seat in pending.asked)
+
+    def took_answer(self, remote: Remote, answered: Answered) -> None:
+        seat, pending = remote.seat, self._open.get(answered.ask_id)
+        if pending is None:
+            if seat.agent_id in self._closed.get(answered.ask_id, ()):
+                return  # late, or again, or overtaken: it is of no use, and no crime
+            self._manager.erred(seat, f"answered question {answered.ask_id}, which nobody asked it")
+            return
+        if seat not in pending.asked:
+            self._manager.erred(seat, f"answered question {answered.ask_id}, which is another's")
+            return
+        self._close(pending)
+        took_ns = self.mono_ns() - pending.began_ns
+        seat.latencies.append(took_ns)
+        self._manager.measured(pending.role.value, took_ns / 1000)
+        self.answered(self._judged(seat, pending, answered, took_ns))
+
+    def _judged(
+        self, seat: Seat, pending: Pending, answered: Answered, took_ns: int
+    ) -> StageAnswered:
+        wanted = ANSWERS[pending.role]
+        error = answered.error[:_TEXT_MAX]
+        if not error and not isinstance(answered.answer, wanted):
+            given = type(answered.answer).__name__ if answered.answer is not None else "nothing"
+            error = f"gave {given}, a {wanted.__name__} is needed"
+        if error:
+            self._manager.erred(seat, error)
+            return no_answer(pending.ask_id, seat, error)
+        return StageAnswered(
+            ask_id=pending.ask_id, agent_id=seat.agent_id, agent_version=seat.about.version,
+            answer=answered.answer, latency_us=took_ns // 1000,
+        )  # fmt: skip
+
+    # -- what it says unasked ---------------------------------------------------------------------
+
+    def took_say(self, remote: Remote, message: Message) -> None:
+        seat, now = remote.seat, self.mono_ns()
+        remote.said_left = min(
+            _SAYS_PER_S, remote.said_left + (now - remote.said_ns) * _SAYS_PER_S / NS_PER_S
+        )
+        remote.said_ns = now
+        if remote.said_left < 1:
+            # Whoever says that much is not heard at all until it was begun anew.
+            self._warn(f"flood:{seat.agent_id}", f"Agent {seat.agent_id} floods", "its link is cut")
+            self.cut(remote, f"floods: more than {_SAYS_PER_S} messages a second")
+            return
+        remote.said_left -= 1
+        objection = _forged(seat, message)
+        if objection:
+            self._manager.erred(seat, objection)
+        elif self._voice(seat.about.role) is remote:
+            self.said(seat, message)
+        elif seat.works:
+            remote.kept.append((now, message))
+
+    def _voice(self, role: Role) -> Remote | None:
+        """The one instance whose unasked words count: all hear the same, and would say it twice."""
+        standing = self._voices.get(role)
+        if standing is not None and standing.link is not None and standing.seat.works:
+            return standing
+        found = sorted(
+            (r for r in self._remotes.values() if r.seat.about.role is role and r.seat.works),
+            key=lambda r: r.seat.instance,
+        )
+        if found:
+            self._voices[role] = found[0]
+        else:
+            self._voices.pop(role, None)
+        return found[0] if found else None
+
+    def _hand_on_voice(self, role: Role) -> None:
+        """What a follower said in the last seconds, and the lost voice perhaps did not, is heard.
+
+        Signals carry ids that their content gives, so one that was heard already is refused (C04).
+        """
+        before = self._voices.get(role)
+        voice = self._voice(role)
+        if voice is None or voice is before:
+            return
+        now, kept = self.mono_ns(), tuple(voice.kept)
+        voice.kept.clear()
+        for at_ns, message in kept:
+            if now - at_ns <= _KEPT_S * NS_PER_S and isinstance(message, Signal):
+                self.said(voice.seat, message)
+
+    # -- frames from an agent ---------------------------------------------------------------------
+
+    def took(self, door: _Door, frame: FromAgent) -> None:
+        remote = door.remote
+        if isinstance(frame, HelloFrame):
+            self._take_hello(door, frame.data)
+            return
+        if remote is None or remote.link is not door.link:
+            door.refuse("say hello first")
+            return
+        seat = remote.seat
+        if frame.source != source_of(seat.about.role, seat.instance):
+            self._manager.erred(seat, f"speaks as {frame.source[:60]!r}, which it is not")
+            self._warn(f"forged:{seat.agent_id}", f"Agent {seat.agent_id} speaks as another",
+                       f"a message from {frame.source[:60]!r} was dropped")  # fmt: skip
+            return
+        remote.seen_ns, seat.overdue = self.mono_ns(), False
+        self._take(remote, frame)
+
+    def _take(self, remote: Remote, frame: FromSeated) -> None:
+        seat = remote.seat
+        match frame:
+            case AnsweredFrame():
+                self.took_answer(remote, frame.data)
+            case SayFrame():
+                self.took_say(remote, frame.data.message)
+            case PongFrame():
+                self._take_pong(remote, frame.data.number)
+            case ReadyFrame():
+                if remote.synced and seat.state == "starting":
+                    self._manager.move(seat, "healthy", "started")
+            case TroubleFrame():
+                self._manager.erred(seat, frame.data.text[:_TEXT_MAX])
+            case GoodbyeFrame():
+                self.cut(remote, f"said goodbye: {frame.data.reason[:100]}")
+
+    def _take_hello(self, door: _Door, hello: Hello) -> None:
+        objection = self.hello(door, hello)
+        if objection:
+            log.warning("agent.refused", role=hello.role.value, why=objection)
+            door.refuse(objection, hello.life)
+
+    def _take_pong(self, remote: Remote, number: int) -> None:
+        seat = remote.seat
+        if number != remote.ping_number or not remote.ping_sent_ns:
+            self._manager.erred(seat, f"answered ping {number}, which is not out")
+            return
+        seat.round_trip_ns = self.mono_ns() - remote.ping_sent_ns
+        seat.last_check_ns = self._clock.now()
+        remote.ping_sent_ns = 0
+
+    def bad_line(self, door: _Door, why: str) -> None:
+        """What is no frame: of somebody unknown the end, of an agent an error."""
+        if door.remote is None:
+            door.refuse(f"not a frame: {why}"[:_TEXT_MAX])
+        else:
+            self._manager.erred(door.remote.seat, f"said what is no frame: {why}"[:_TEXT_MAX])
+
+    # -- looking after them -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await self._clock.sleep(_LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Questions that wait too long, leases that end, and who never said hello."""
+        now = self.mono_ns()
+        for pending in tuple(self._open.values()):
+            self._look_at(pending, now - pending.began_ns)
+        for remote in self.remotes:
+            if remote.link is not None:
+                self._look_after(remote, now)
+        for door in tuple(self._doors):
+            if door.remote is None and now - door.since_ns > _HELLO_NS:
+                door.refuse("no hello came")
+
+    def _look_at(self, pending: Pending, age_ns: int) -> None:
+        if age_ns > self._rules.answer_ms * NS_PER_MS:
+            text = f"no answer within {self._rules.answer_ms} ms"
+            for seat in pending.asked:
+                self._manager.erred(seat, text)
+            self._give_up(pending, text)
+        elif (
+            age_ns > _TAKE_OVER_NS
+            and len(pending.asked) == 1
+            and self._manager.others(pending.role, pending.asked)
+        ):
+            pending.asked[0].overdue = True
+            self._take_over(pending, "no answer yet")
+
+    def _look_after(self, remote: Remote, now: int) -> None:
+        if remote.seat.state == "unhealthy":
+            self.cut(remote, remote.seat.reason)  # a fresh one may do better
+            return
+        starting = remote.seat.state == "starting"
+        limit_ns = int(self._rules.startup_s * NS_PER_S) if starting else _LEASE_NS
+        since = remote.began_ns if starting else remote.seen_ns
+        if now - since > limit_ns and (self._up or not starting):
+            why = "it did not come up" if starting else "its lease ended"
+            self.cut(remote, f"{why}: no word for {limit_ns / NS_PER_S:g} s")
+        elif now - max(remote.seen_ns, remote.began_ns) > _PING_NS and not starting:
+            self.ping(remote)
+
+    def drain_all(self, reason: str) -> None:
+        """In reverse order of coming."""
+        for remote in reversed(tuple(self._remotes.values())):
+            if remote.link is not None:
+                self.drain(remote, reason)
+
+    def _warn(self, key: str, title: str, text: str) -> None:
+        self.alert(
+            Alert(key=key, severity=Severity.WARNING, title=title, text=text[:_TEXT_MAX],
+                  at_ns=self._clock.now())
+        )  # fmt: skip
+
+
+def _oddity(hello: Hello) -> str:
+    """What is wrong with its words about itself, or ""."""
+    if not 1 <= hello.instance <= _INSTANCE_MAX:
+        return f"its instance is not within 1 ... {_INSTANCE_MAX}"
+    if not (0 < len(hello.name) <= _NAME_MAX and hello.name.isprintable()):
+        return f"its name is not 1 to {_NAME_MAX} printable characters"
+    if len(hello.version) > _NAME_MAX or max(len(hello.hears), len(hello.says)) > _WORDS_MAX:
+        return "its version, or the lists of what it hears and says, are too long"
+    return ""
+
+
+def _forged(seat: Seat, message: Message) -> str:
+    """Why it may not say this, or ""."""
+    if type(message) not in seat.about.says:
+        return "said what it does not declare in `says`"
+    if isinstance(message, Signal) and message.source.startswith("person:"):
+        return f"said a signal in the name of {message.source[:60]!r}"
+    if isinstance(message, RiskAdvice) and message.source != seat.about.role.value:
+        return f"advised in the name of {message.source[:60]!r}"
+    return ""
+
+
+class _Door:
+    """Hears one link. Until a hello was taken, it is a stranger's."""
+
+    def __init__(self, agents: RemoteAgents, link: AgentLink, now: int) -> None:
+        self._agents = agents
+        self.link = link
+        self.since_ns = now
+        self.remote: Remote | None = None
+
+    def took(self, line: bytes) -> None:
+        try:
+            frame = read_from_agent(line)
+        except (ValueError, RecursionError) as exc:
+            self._agents.bad_line(self, str(exc))
+            return
+        self._agents.took(self, frame)
+
+    def gone(self, why: str) -> None:
+        self._agents.left(self, why)
+
+    def refuse(self, reason: str, life: str = "") -> None:
+        frame = RefusedFrame(
+            id="refused", source="service", data=Refused(reason=reason, life=life)
+        )  # fmt: skip
+        self.link.send(msgspec.json.encode(frame))
+        self.link.close()
+
+
+def _unwired(*_: object) -> None:
+    raise AssertionError("the host of agents elsewhere is not wired")
