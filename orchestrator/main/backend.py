@@ -88,6 +88,11 @@ class Backend:
 
         return run(arguments)
 
+    def bus(self, arguments: list[str]) -> int:
+        from orchestrator.main.bus import run
+
+        return run(arguments)
+
     def doctor(self) -> Sequence[Check]:
         from orchestrator.main.secrets import settings_in_force
 

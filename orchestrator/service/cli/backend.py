@@ -91,6 +91,10 @@ class Backend(Protocol):
         """The command line of the development authority; the exit code."""
         ...
 
+    def bus(self, arguments: list[str]) -> int:
+        """The command line of the message broker; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def trail(self) -> TrailDesk:

@@ -216,6 +216,18 @@ def certs(ctx: typer.Context) -> None:
     _hand_over(backend.certs, ctx)
 
 
+def bus(ctx: typer.Context) -> None:
+    """Credentials on the message broker for agents elsewhere: bus --help.
+
+    \b
+    Examples:
+      orchestrator bus acl --role learning_safety --instance 2 >> users.acl
+      orchestrator bus acl --node >> users.acl
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.bus, ctx)
+
+
 def _hand_over(program: Callable[[list[str]], int], ctx: typer.Context) -> NoReturn:
     """All words go to a program with a command line of its own."""
     try:

@@ -60,7 +60,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 _PROGRAMS = (
     ("paper", machine.paper), ("agent", machine.agent),
     ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
-    ("drill", machine.drill), ("certs", machine.certs),
+    ("drill", machine.drill), ("certs", machine.certs), ("bus", machine.bus),
 )  # fmt: skip
 
 

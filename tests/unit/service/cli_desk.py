@@ -138,6 +138,10 @@ class FakeBackend:
         self._call("certs", arguments)
         return self.code
 
+    def bus(self, arguments):
+        self._call("bus", arguments)
+        return self.code
+
     def crash_sweep(self, arguments):
         self._call("crash-sweep", arguments)
         return self.code
