@@ -121,13 +121,13 @@ class ExecutionEngine:
     `handle` is synchronous down to the order's first byte: between the tick that is heard and the
     order that leaves there is no task switch, only the commit. Where the store commits beside the
     loop (`SoonStore`) the kernel hears on meanwhile; only what follows from facts waits for them.
-    `epoch`, `node` stand in records.
+    `epoch`, `node` stand in records. `threads` false: a virtual-time loop, where nothing waits.
     """
 
     def __init__(
         self, kernel: Kernel, chain: AuditChain, store: Store, bus: Bus, writer: VenueWriter,
         reader: VenueReader, agents: AgentManager, gate: Gate, clock: Clock, telemetry: Telemetry,
-        *, node: str,
+        *, node: str, threads: bool = True,
     ) -> None:  # fmt: skip
         self.kernel = kernel
         self.hooks = Hooks()
@@ -136,6 +136,7 @@ class ExecutionEngine:
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._retired = ""  # why no order leaves any more
         self._store = store
+        self._threads = threads
         self._bus = bus
         self._writer = writer
         self._reads = Reads(reader, clock, self.handle)
@@ -404,7 +405,7 @@ class ExecutionEngine:
 
     async def new_epoch(self, above: int = 0) -> int:
         """As `Store.next_epoch`; the loop does not wait for a store that works beside it."""
-        if isinstance(self._store, SoonStore):
+        if self._threads and isinstance(self._store, SoonStore):
             return await asyncio.to_thread(self._store.next_epoch, above)
         return self._store.next_epoch(above)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.research.simulate import KINDS, Verdict, kinds_of, simulate
+from orchestrator.research.simulate import EVERY, KINDS, Verdict, kinds_of, simulate
 
 _REGRESSIONS = Path(__file__).with_name("regressions.txt")
 _HEADS = (14, 23)
@@ -30,6 +30,21 @@ def test_every_invariant_holds_in_the_storm_of_seed(seed):
     verdict = simulate(seed)
     assert verdict.good, _told(verdict)
     assert verdict.head
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_every_invariant_holds_over_a_store_that_commits_beside_the_loop(seed):
+    verdict = simulate(seed, kinds=kinds_of(seed, "soon"))
+    assert verdict.good, _told(verdict)
+    assert verdict.head
+
+
+def test_a_later_family_of_faults_leaves_a_seeds_own_swarm_as_it_was():
+    for seed in range(50):
+        own, more = kinds_of(seed), kinds_of(seed, "soon")
+        assert more[: len(own)] == own
+        assert set(more[len(own) :]) <= set(EVERY) - set(KINDS)
+        assert "commit_soon" in more
 
 
 @pytest.mark.parametrize(("seed", "kinds"), _kept())
@@ -57,6 +72,7 @@ def test_without_faults_every_order_fills_in_one_life():
 
 def test_the_swarm_of_some_seed_holds_each_kind():
     assert {kind for seed in range(200) for kind in kinds_of(seed)} == set(KINDS)
+    assert {kind for seed in range(200) for kind in kinds_of(seed, "soon")} == set(EVERY)
 
 
 def test_the_same_seed_gives_the_same_story():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from orchestrator.research.simulate.fates import KINDS, kinds_of
+from orchestrator.research.simulate.fates import EVERY, SWARMS, kinds_of
 from orchestrator.research.simulate.many import FAILED, INTERRUPTED, simulate_many
 from orchestrator.research.simulate.patience import patiently
 from orchestrator.research.simulate.run import simulate
@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Console(soft_wrap=True, markup=False, highlight=False)
     if wishes.seed is None:
         last = wishes.first_seed + wishes.seeds
-        return simulate_many(out, range(wishes.first_seed, last), wishes.jobs)
+        return simulate_many(out, range(wishes.first_seed, last), wishes.jobs, wishes.swarm)
+    if kinds is None:
+        kinds = kinds_of(wishes.seed, wishes.swarm)
     try:
         return _one(out, wishes.seed, kinds, tracing=wishes.trace)
     except KeyboardInterrupt:
@@ -33,11 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="orchestrator simulate",
         description="The whole house in virtual time under faults, judged by the venue's books.",
-        epilog="Kinds of faults: " + "; ".join(f"{k}: {text}" for k, text in KINDS.items()),
+        epilog="Kinds of faults: " + "; ".join(f"{k}: {text}" for k, text in EVERY.items()),
     )
     parser.add_argument("--seeds", type=_positive, default=200, help="how many (200)")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes side by side (1)")
+    parser.add_argument(
+        "--swarm", default="", choices=SWARMS, metavar="NAME",
+        help="soon: the store commits beside the loop, as PostgreSQL does",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, help="run this one only")
     parser.add_argument("--kinds", help="with --seed: only these faults, comma-separated, or none")
     parser.add_argument("--trace", action="store_true", help="with --seed: tell everything")
@@ -55,18 +61,18 @@ def _kinds(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     kinds = tuple(kind for kind in text.split(",") if kind and kind != "none")
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in EVERY]
     if unknown:
-        sys.stderr.write(f"--kinds: unknown: {', '.join(unknown)}; known: {', '.join(KINDS)}\n")
+        sys.stderr.write(f"--kinds: unknown: {', '.join(unknown)}; known: {', '.join(EVERY)}\n")
         raise SystemExit(2)
     return kinds
 
 
-def _one(out: Console, seed: int, kinds: tuple[str, ...] | None, *, tracing: bool) -> int:
+def _one(out: Console, seed: int, kinds: tuple[str, ...], *, tracing: bool) -> int:
     def run(number: int) -> Verdict:
         return simulate(number, kinds=kinds, tracing=tracing)
 
-    verdict = patiently(run, seed, kinds_of(seed) if kinds is None else kinds)
+    verdict = patiently(run, seed, kinds)
     for line in verdict.trace:
         out.print(line)
     out.print(

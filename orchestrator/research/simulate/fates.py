@@ -78,17 +78,32 @@ KINDS: dict[str, str] = {
     "disk_fails": "a write to the disk fails at a named failpoint, before or after it was done",
 }
 
+# A family that came later, drawn by dice of its own, so that a seed of before keeps its meaning:
+# the store commits beside the loop, as one across a network does.
+SOON: dict[str, str] = {
+    "commit_soon": "the store commits beside the loop, in some milliseconds",
+    "commit_slow": "such a commit takes up to three seconds",
+    "commit_hangs": "window: such a commit gets no answer, and fails after ten seconds",
+    "commit_fails": "such a commit fails",
+    "commit_doubt": "such a commit stands, and its failure is reported",
+    "commit_late": "such a commit stands, and that is told long after",
+    "crash_in_commit": "the process is killed while such a commit is out, which may yet stand",
+    "op_races": "somebody stops while another's resume is being written down",
+}
+EVERY = KINDS | SOON
+SWARMS = ("", "soon")
+
 CRASHES = frozenset((
     "crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop",
-    "crash_at_failpoint",
+    "crash_at_failpoint", "crash_in_commit",
 ))  # fmt: skip
 _WINDOWS = (
     "halted", "log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails",
-    "maintenance", "throttled", "credentials", "gap",
+    "maintenance", "throttled", "credentials", "gap", "commit_hangs",
 )  # fmt: skip
 _SHARES = (0.03, 0.08, 0.2, 0.5)
 # Not things that happen, but what a whole run is like: these would hide the others.
-CLIMATES = frozenset(("fx_hours", "dst", "tight_limits", "op_settings"))
+CLIMATES = frozenset(("fx_hours", "dst", "tight_limits", "op_settings", "commit_soon"))
 _CLIMATE_SHARE = 0.15
 _RATES = (0.01, 0.03, 0.1, 0.3)
 # A run has a handful of orders, and thousands of ticks: what strikes writes must strike often.
@@ -106,7 +121,8 @@ _WRITE_RATES = (0.05, 0.2, 0.5)
 _RARER = {
     "crash_at_write": 0.1, "agent_raises": 0.3, "agent_blocks": 0.1, "bad_ticks": 0.3,
     "store_slow": 0.1, "agent_dies": 0.3, "agent_floods": 0.01, "agent_forges": 0.1,
-    "crash_at_failpoint": 0.05, "disk_fails": 0.3,
+    "crash_at_failpoint": 0.05, "disk_fails": 0.3, "commit_slow": 0.3, "commit_late": 0.3,
+    "commit_fails": 0.1, "commit_doubt": 0.1, "crash_in_commit": 0.1, "op_races": 3.0,
 }  # fmt: skip
 _WINDOW_S = (1.0, 25.0)
 _WINDOWS_AT_MOST = 4
@@ -118,9 +134,23 @@ def dice_of(seed: int, name: str) -> random.Random:
     return dice(int.from_bytes(digest[:8], "big"))
 
 
-def kinds_of(seed: int) -> tuple[str, ...]:
-    """The swarm of a seed: few kinds or many, so that rare mixtures come up too."""
-    swarm = dice_of(seed, "swarm")
+def kinds_of(seed: int, swarm: str = "") -> tuple[str, ...]:
+    """The swarm of a seed: few kinds or many, so that rare mixtures come up too.
+
+    `swarm`: "", or "soon" for the same over a store that commits beside the loop.
+    """
+    if swarm:
+        return (*kinds_of(seed), *_later(dice_of(seed, f"swarm {swarm}")))
+    return _drawn(dice_of(seed, "swarm"))
+
+
+def _later(rolls: random.Random) -> tuple[str, ...]:
+    share = rolls.choice(_SHARES)
+    others = (kind for kind in SOON if kind != "commit_soon")
+    return ("commit_soon", *(kind for kind in others if rolls.random() < share))
+
+
+def _drawn(swarm: random.Random) -> tuple[str, ...]:
     share = swarm.choice(_SHARES)
     chances = {kind: _CLIMATE_SHARE if kind in CLIMATES else share for kind in KINDS}
     return tuple(kind for kind, chance in chances.items() if swarm.random() < chance)
@@ -133,7 +163,7 @@ class Fates:
         self.kinds = frozenset(kinds)
         self.calm = False
         self.struck: Counter[str] = Counter()
-        self._dice = {kind: dice_of(seed, kind) for kind in KINDS}
+        self._dice = {kind: dice_of(seed, kind) for kind in EVERY}
         self._rates = {
             kind: rolls.choice(_WRITE_RATES if kind in _WRITES else _RATES) * _RARER.get(kind, 1.0)
             for kind, rolls in self._dice.items()

@@ -13,6 +13,7 @@ from orchestrator.model.time import Instant
 from orchestrator.paper.market import Market
 
 _KEPT = 64  # published ticks of an instrument that may still be on the line
+_PAST = 1_000  # told ticks that something which waits now may have been checked with
 QuotesThen = dict[InstrumentName, BidAsk]
 
 
@@ -23,6 +24,7 @@ class Knowledge:
         self._market = market
         self._true: dict[InstrumentName, deque[Tick]] = {}
         self._heard: dict[InstrumentName, tuple[Instant, Tick]] = {}
+        self._past: deque[tuple[Instant, QuotesThen]] = deque(maxlen=_PAST)
         self._accounts: dict[AccountId, Instant] = {}
         self._prices_ns: Instant = 0
         self.begun_ns: Instant = 0
@@ -31,6 +33,7 @@ class Knowledge:
     def begin(self) -> None:
         """A new life knows nothing yet."""
         self._heard.clear()
+        self._past.clear()
         self._accounts.clear()
         self._prices_ns = 0
         self.begun_ns = self._market.time.now()
@@ -49,6 +52,7 @@ class Knowledge:
                 self._prices_ns = now
                 if item in self._true.get(item.instrument, ()) and self._is_news(item):
                     self._heard[item.instrument] = (now, item)
+                    self._past.append((now, self.quotes()))
                     ticks.append(item)
             elif name == "prices" and isinstance(item, (StreamBeat, StreamUp)):
                 self._prices_ns = now
@@ -70,6 +74,18 @@ class Knowledge:
     def quotes(self) -> QuotesThen:
         """The last true bid and ask of each instrument, as they are known now."""
         return {name: (tick.bid, tick.ask) for name, (_, tick) in self._heard.items()}
+
+    def quotes_at(self, at: Instant) -> list[QuotesThen]:
+        """As they may have been known then: after a freeze many are told at one instant."""
+        if at >= self._market.time.now():
+            return [self.quotes()]
+        found: list[QuotesThen] = []
+        for told_ns, quotes in reversed(self._past):
+            if told_ns <= at:
+                found.append(quotes)
+            if told_ns < at:
+                break
+        return found or [self.quotes()]
 
     def tick_age_ns(self, name: InstrumentName, at: Instant) -> int | None:
         """Since the last true tick; None when there was none."""

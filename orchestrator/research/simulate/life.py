@@ -18,7 +18,8 @@ from orchestrator.research.simulate.fates import CRASHES, dice_of
 from orchestrator.research.simulate.listeners import Listeners
 from orchestrator.research.simulate.operators import Operator, Trader
 from orchestrator.research.simulate.parts import build_system, plan_of
-from orchestrator.research.simulate.store import SimGate, SimStore
+from orchestrator.research.simulate.soon import store_of
+from orchestrator.research.simulate.store import SimGate
 from orchestrator.research.simulate.striking import struck
 from orchestrator.research.simulate.world import ACCOUNTS, INSTALLATION, World
 from orchestrator.service.supervisor import System
@@ -47,7 +48,7 @@ class Life:
         self._judge = world.judge
         self._death = Death()
         self._plan = plan_of(world)
-        self._store = SimStore(world, self._death)
+        self._store = store_of(world, self._death)
         self._gate = SimGate(world, self._death)
         self._system: System = build_system(world, self._death, self._store, self._gate, self._plan)
         self._kernel = self._system.kernel
@@ -116,6 +117,7 @@ class Life:
             self._death.come("ended by itself")
 
     _ending = False
+    _carried_on = False
 
     def _judge_end(self, causes: tuple[BaseException, ...]) -> None:
         """What took the service down: a kill, a store that failed at its start, or a bug."""
@@ -183,6 +185,7 @@ class Life:
     async def _carry_on(self) -> None:
         """A stop that stands has done its work; then trading goes on as if nothing had been."""
         self._look()
+        self._carried_on = True
         await self._operator.enable_all()
         await self._operator.keep_running()
         for _ in range(3):
@@ -235,7 +238,7 @@ class Life:
             if b.breaker in _HEALED and b.state in (BreakerState.TRIPPED, BreakerState.LATCHED)
         ]
         wrong += [f"{a} lives in another day" for a in ACCOUNTS if not self._today(a)]
-        if self._judge.gate_closed and kernel.mode is not SystemMode.STOPPED:
+        if self._judge.gate_closed and kernel.mode is not SystemMode.STOPPED and not self._asked():
             wrong.append(f"the gate is closed, and the system is {kernel.mode}")
         if self._judge.on_their_way:
             wrong.append(f"{len(self._judge.on_their_way)} orders are still on their way")
@@ -243,6 +246,10 @@ class Life:
         wrong += [f"late trade {each} stays open (O7)" for each in self._judge.unwanted()]
         wrong += self._not_flat()
         return "; ".join(wrong)
+
+    def _asked(self) -> bool:
+        """Whether a person was told that their resume is not written down, and may ask again."""
+        return not self._carried_on and self._system.desk.stop_receipt() is not None
 
     def _today(self, account_id: AccountId) -> bool:
         """B4: an account that is known is in today's trading day."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing, suppress
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
@@ -62,7 +63,7 @@ class Tally:
         )
 
 
-def simulate_many(out: Console, seeds: range, jobs: int) -> int:
+def simulate_many(out: Console, seeds: range, jobs: int, swarm: str = "") -> int:
     """The exit code: 0, 1 when a seed failed, 130 when it was interrupted before the last one."""
     tally = Tally()
     interrupted = False
@@ -73,7 +74,7 @@ def simulate_many(out: Console, seeds: range, jobs: int) -> int:
     with bar:
         task = bar.add_task("simulating", total=len(seeds))
         try:
-            with closing(_verdicts(seeds, jobs)) as verdicts:
+            with closing(_verdicts(seeds, jobs, swarm)) as verdicts:
                 for verdict in verdicts:
                     tally.add(verdict)
                     if not verdict.good and len(tally.failed) <= _NAMED_MAX:
@@ -91,24 +92,25 @@ def simulate_many(out: Console, seeds: range, jobs: int) -> int:
 # -- running -------------------------------------------------------------------------------------
 
 
-def _one(seed: int) -> Verdict:
-    return patiently(simulate, seed, kinds_of(seed))
+def _one(seed: int, swarm: str) -> Verdict:
+    kinds = kinds_of(seed, swarm)
+    return patiently(partial(simulate, kinds=kinds), seed, kinds)
 
 
-def _chunk(seeds: Sequence[int]) -> list[Verdict]:
-    return [_one(seed) for seed in seeds]
+def _chunk(seeds: Sequence[int], swarm: str) -> list[Verdict]:
+    return [_one(seed, swarm) for seed in seeds]
 
 
-def _verdicts(seeds: range, jobs: int) -> Generator[Verdict]:
+def _verdicts(seeds: range, jobs: int, swarm: str) -> Generator[Verdict]:
     """As they come; closing it ends the processes without waiting for what they are at."""
     if jobs == 1:
-        yield from map(_one, seeds)
+        yield from (_one(seed, swarm) for seed in seeds)
         return
     chunks = (seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK))
     # Spawned, not forked: a run starts from a fresh interpreter on every platform.
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_deaf_to_ctrl_c)
     try:
-        yield from _as_they_come(pool, chunks, jobs * _AHEAD)
+        yield from _as_they_come(pool, partial(_chunk, swarm=swarm), chunks, jobs * _AHEAD)
     except BaseException:
         _end_processes(pool)
         raise
@@ -117,12 +119,15 @@ def _verdicts(seeds: range, jobs: int) -> Generator[Verdict]:
 
 
 def _as_they_come(
-    pool: ProcessPoolExecutor, chunks: Iterable[range], ahead: int
+    pool: ProcessPoolExecutor,
+    work: Callable[[range], list[Verdict]],
+    chunks: Iterable[range],
+    ahead: int,
 ) -> Generator[Verdict]:
     waiting: set[Future[list[Verdict]]] = set()
     rest = iter(chunks)
     while True:
-        waiting.update(pool.submit(_chunk, chunk) for chunk in islice(rest, ahead - len(waiting)))
+        waiting.update(pool.submit(work, chunk) for chunk in islice(rest, ahead - len(waiting)))
         if not waiting:
             return
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

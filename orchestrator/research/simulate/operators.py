@@ -24,6 +24,7 @@ _BURSTS = (1, 1, 1, 2, 4)
 _REPEATED = 0.1
 _REGRETTED = 0.08
 _REGRET_S = (0.0, 0.5)
+_RACE_S = (0.0, 1.0)
 _FOR_ONE = 0.5
 _LIQUIDATES = 0.8
 _STOP_PIPS = (8, 30)
@@ -78,10 +79,17 @@ class Operator:
         known = tuple(trade.trade_id for trade in self._desk.open_trades())
         # A kill in here leaves it open whether the stop still stands: nothing is promised.
         judge.release()
-        answer = await self._desk.resume("anna", receipt.stop_id, "looked at it", known)
+        async with asyncio.TaskGroup() as others:
+            if self._world.fates.strikes("op_races"):
+                others.create_task(self._stop_meanwhile(), name="race")
+            answer = await self._desk.resume("anna", receipt.stop_id, "looked at it", known)
         if isinstance(answer, Refused) and self._system.kernel.stop_id is not None:
             judge.promise(halted, liquidate=bool(flat), whole=whole)
         self._heard("resume", answer)
+
+    async def _stop_meanwhile(self) -> None:
+        await asyncio.sleep(self._world.fates.dice("op_races").uniform(*_RACE_S))
+        await self._emergency(())
 
     async def _reset_latched(self) -> None:
         """A person has looked at what latched; at times."""

@@ -125,7 +125,18 @@ def build_system(
     for make in EIGHT:
         agents.register(haunted(make, world))
     engine = ExecutionEngine(
-        kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=_NODE
+        kernel,
+        chain,
+        store,
+        bus,
+        venue,
+        venue,
+        agents,
+        gate,
+        clock,
+        telemetry,
+        node=_NODE,
+        threads=False,
     )
     safety = SafetyMonitor(engine, gate, venue, venue, clock, seed=world.seed, threads=False)
     alerts = Alerts((LogAlerts(),), clock, engine.note)

@@ -75,7 +75,7 @@ class SendingJudge:
         self.at_venue: dict[str, str] = {}  # our orders that the venue has seen: their order ids
         self.applied: dict[AccountId, int] = {}
         self._costs: dict[str, Cost] = {}
-        self._checked_at: dict[str, QuotesThen] = {}
+        self._checked_at: dict[str, list[QuotesThen]] = {}
         self._written_ns: list[tuple[Instant, AccountId]] = []
 
     # -- hearing ----------------------------------------------------------------------------------
@@ -85,9 +85,8 @@ class SendingJudge:
         order, books = intent.proposal, self._books[intent.account_id]
         self.intents[intent.intent_id] = intent
         self._written_ns.append((intent.checked_ns, intent.account_id))
-        # Checked, written down and durable in one turn: no price has come in between.
-        quotes = self._checked_at[intent.intent_id] = self._known.quotes()
-        cost = cost_of(books, quotes, order.instrument, order.units, order.stop_price)
+        then = self._checked_at[intent.intent_id] = self._known.quotes_at(intent.checked_ns)
+        cost = cost_of(books, then[0], order.instrument, order.units, order.stop_price)
         if cost is not None:
             self._costs[intent.intent_id] = cost
 
@@ -142,7 +141,7 @@ class SendingJudge:
             return  # no one could know what the accounts are worth, or may lose
         moments = [self._known.quotes()]
         if now - intent.checked_ns <= _RECHECK_NS:
-            moments.append(self._checked_at[name])
+            moments.extend(self._checked_at[name])
         found: list[str] = []
         for quotes in moments:
             found = list(self._over(name, order, quotes))

@@ -47,11 +47,15 @@ class SimStore(SqliteStore):
     def append(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
         self._fail("append")
         self._maybe_die("before")
-        if self._world.fates.strikes("store_slow"):
-            self._world.loop.block(self._world.fates.dice("store_slow").uniform(*_SLOW_S))
+        self._dawdle()
         super().append(records, facts)
         self._world.judge.durable(records, facts)
         self._maybe_die("after")
+
+    def _dawdle(self) -> None:
+        """The loop waits for the disk."""
+        if self._world.fates.strikes("store_slow"):
+            self._world.loop.block(self._world.fates.dice("store_slow").uniform(*_SLOW_S))
 
     def hear_the_rest(self) -> None:
         """What was committed right before the end, so that nobody was told of it."""
