@@ -25,6 +25,7 @@ BENCHMARKS = {
     "memory": ("benchmarks.memory", "run", 18),
     "audit": ("benchmarks.audit", "run", 12),
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
+    "bus": ("benchmarks.bus", "run", 15),
 }
 
 
