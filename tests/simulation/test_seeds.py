@@ -39,12 +39,19 @@ def test_every_invariant_holds_over_a_store_that_commits_beside_the_loop(seed):
     assert verdict.head
 
 
-def test_a_later_family_of_faults_leaves_a_seeds_own_swarm_as_it_was():
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_every_invariant_holds_whatever_people_do_by_hand(seed):
+    verdict = simulate(seed, kinds=kinds_of(seed, "wide"))
+    assert verdict.good, _told(verdict)
+
+
+@pytest.mark.parametrize("swarm", ["soon", "wide"])
+def test_a_later_family_of_faults_leaves_a_seeds_own_swarm_as_it_was(swarm):
     for seed in range(50):
-        own, more = kinds_of(seed), kinds_of(seed, "soon")
+        own, more = kinds_of(seed), kinds_of(seed, swarm)
         assert more[: len(own)] == own
         assert set(more[len(own) :]) <= set(EVERY) - set(KINDS)
-        assert "commit_soon" in more
+        assert "commit_soon" in more or swarm == "wide"
 
 
 @pytest.mark.parametrize(("seed", "kinds"), _kept())
@@ -72,7 +79,8 @@ def test_without_faults_every_order_fills_in_one_life():
 
 def test_the_swarm_of_some_seed_holds_each_kind():
     assert {kind for seed in range(200) for kind in kinds_of(seed)} == set(KINDS)
-    assert {kind for seed in range(200) for kind in kinds_of(seed, "soon")} == set(EVERY)
+    later = (kinds_of(seed, swarm) for seed in range(200) for swarm in ("soon", "wide"))
+    assert {kind for kinds in later for kind in kinds} == set(EVERY)
 
 
 def test_the_same_seed_gives_the_same_story():

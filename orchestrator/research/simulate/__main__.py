@@ -42,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=_positive, default=1, help="processes side by side (1)")
     parser.add_argument(
         "--swarm", default="", choices=SWARMS, metavar="NAME",
-        help="soon: the store commits beside the loop, as PostgreSQL does",
+        help="soon: the store commits beside the loop, as PostgreSQL does; wide: people close by "
+        "hand, move limits, restore older copies",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="run this one only")
     parser.add_argument("--kinds", help="with --seed: only these faults, comma-separated, or none")

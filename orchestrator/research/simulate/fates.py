@@ -90,8 +90,13 @@ SOON: dict[str, str] = {
     "crash_in_commit": "the process is killed while such a commit is out, which may yet stand",
     "op_races": "somebody stops while another's resume is being written down",
 }
-EVERY = KINDS | SOON
-SWARMS = ("", "soon")
+# Another one, in the same way: what people do beside the operator.
+WIDE: dict[str, str] = {
+    "op_reduce": "a person closes, cancels and tightens by hand: twice, too much, in a stop",
+    "close_late": "a close by hand reaches the venue long after its sender gave up",
+}
+EVERY = KINDS | SOON | WIDE
+SWARMS = ("", "soon", "wide")
 
 CRASHES = frozenset((
     "crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop",
@@ -116,6 +121,7 @@ _WRITES = (
     "http_5xx",
     "http_429",
     "rejects",
+    "close_late",
 )
 _WRITE_RATES = (0.05, 0.2, 0.5)
 _RARER = {
@@ -124,6 +130,7 @@ _RARER = {
     "crash_at_failpoint": 0.05, "disk_fails": 0.3, "commit_slow": 0.3, "commit_late": 0.3,
     "commit_fails": 0.1, "commit_doubt": 0.1, "crash_in_commit": 0.1, "op_races": 3.0,
 }  # fmt: skip
+_OF_WIDE, _OVER_SOON = 0.6, 0.25
 _WINDOW_S = (1.0, 25.0)
 _WINDOWS_AT_MOST = 4
 
@@ -137,17 +144,24 @@ def dice_of(seed: int, name: str) -> random.Random:
 def kinds_of(seed: int, swarm: str = "") -> tuple[str, ...]:
     """The swarm of a seed: few kinds or many, so that rare mixtures come up too.
 
-    `swarm`: "", or "soon" for the same over a store that commits beside the loop.
+    `swarm`: "", or "soon" for the same over a store that commits beside the loop, or "wide" for
+    the same with what people do beside the operator, over such a store at times.
     """
-    if swarm:
-        return (*kinds_of(seed), *_later(dice_of(seed, f"swarm {swarm}")))
-    return _drawn(dice_of(seed, "swarm"))
+    if not swarm:
+        return _drawn(dice_of(seed, "swarm"))
+    rolls = dice_of(seed, f"swarm {swarm}")
+    return (*kinds_of(seed), *(_soon(rolls) if swarm == "soon" else _wide(rolls)))
 
 
-def _later(rolls: random.Random) -> tuple[str, ...]:
+def _soon(rolls: random.Random) -> tuple[str, ...]:
     share = rolls.choice(_SHARES)
     others = (kind for kind in SOON if kind != "commit_soon")
     return ("commit_soon", *(kind for kind in others if rolls.random() < share))
+
+
+def _wide(rolls: random.Random) -> tuple[str, ...]:
+    own = tuple(kind for kind in WIDE if rolls.random() < _OF_WIDE)
+    return (*own, *(_soon(rolls) if rolls.random() < _OVER_SOON else ()))
 
 
 def _drawn(swarm: random.Random) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Trade, Transaction
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.market import Market
+from orchestrator.research.simulate.closing import ClosingJudge
 from orchestrator.research.simulate.knowledge import Knowledge, QuotesThen
 from orchestrator.research.simulate.losses import LossJudge, Views
 from orchestrator.research.simulate.naked import NakedJudge
@@ -78,6 +79,7 @@ class Judge:
         self._applied = self.sending.applied
         self._named = self.sending.at_venue
         self.bare = NakedJudge(self.blame)
+        self.closing = ClosingJudge(market, self._applied, self.blame)
         self.losses = LossJudge(
             self.standing, self.known, market.exchange.accounts, self._applied, self.blame
         )
@@ -126,6 +128,9 @@ class Judge:
 
     def first_byte(self, request: WriteRequest) -> None:
         """An order's first byte leaves now (INV-01, INV-03)."""
+        self.closing.first_byte(
+            request, gate_closed=self.gate_closed, halted=request.account_id in self.halted
+        )
         if request.kind is not WriteKind.ORDER:
             return
         name = request.client_request_id
@@ -234,6 +239,7 @@ class Judge:
         for record, fact in zip(records, facts, strict=True):
             self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
             self.standing.hear(record, fact)
+            self.closing.hear(fact)
             self._hear(fact)
 
     def _hear(self, fact: Fact) -> None:
@@ -336,6 +342,7 @@ class Judge:
 
     def final(self) -> None:
         """Every signal has its one outcome; what the venue filled is filled, and nothing else."""
+        self.closing.final()
         for signal_id, accounts in self.accepted.items():
             for account_id in accounts:
                 if (signal_id, account_id) not in self.ended:

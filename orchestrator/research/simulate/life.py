@@ -13,6 +13,8 @@ from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId
 from orchestrator.model.safety import AccountMode, BreakerState, StopState, SystemMode
 from orchestrator.model.time import trading_day
+from orchestrator.research.simulate.closers import Closer
+from orchestrator.research.simulate.closing import OPEN
 from orchestrator.research.simulate.death import Death, Killed
 from orchestrator.research.simulate.fates import CRASHES, dice_of
 from orchestrator.research.simulate.listeners import Listeners
@@ -159,6 +161,7 @@ class Life:
         async with asyncio.TaskGroup() as crew:
             crew.create_task(self._trader.work(), name="trader")
             crew.create_task(self._operator.work(), name="operator")
+            crew.create_task(Closer(self._world, self._system).work(), name="closer")
             crew.create_task(self._watch(), name="watch")
             crew.create_task(Listeners(self._world, self._system).work(), name="listeners")
         await self._settle("after the storm")
@@ -240,6 +243,13 @@ class Life:
         wrong += [f"{a} lives in another day" for a in ACCOUNTS if not self._today(a)]
         if self._judge.gate_closed and kernel.mode is not SystemMode.STOPPED and not self._asked():
             wrong.append(f"the gate is closed, and the system is {kernel.mode}")
+        wrong += [
+            f"{each.reduction.reduction_id} is {each.state}"
+            for each in kernel.reductions()
+            if each.state in OPEN
+        ]
+        if self._judge.closing.on_their_way:
+            wrong.append("closes by hand are still on their way")
         if self._judge.on_their_way:
             wrong.append(f"{len(self._judge.on_their_way)} orders are still on their way")
         wrong += [f"trade {each} has no stop loss (INV-09)" for each in self._judge.naked()]

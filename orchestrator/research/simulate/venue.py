@@ -30,6 +30,7 @@ from orchestrator.model.orders import (
 from orchestrator.model.ports import StreamItem, StreamSink, WriteDone
 from orchestrator.model.time import NS_PER_S, Instant
 from orchestrator.model.venue import Account, Transaction
+from orchestrator.research.simulate.closing import is_by_hand
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
 from orchestrator.research.simulate.refusals import as_answer, refusal, reject
@@ -108,6 +109,12 @@ class FaultyVenue(ReadingStandIn):
             self._later(
                 fates.dice("late_arrival").uniform(*_LATE_S), lambda: self._arrive_late(request)
             )
+        elif is_by_hand(request) and fates.strikes("close_late"):
+            self._later(_ANSWER_S, lambda: answer(Unknown(reason="no answer within 5 s")))
+            self._world.judge.closing.comes_late(request.client_request_id)
+            self._later(
+                fates.dice("close_late").uniform(*_LATE_S), lambda: self._arrive_late(request)
+            )
         elif fates.strikes("http_429"):
             self._later(self._hop_s(), lambda: answer(NotSent(reason="HTTP 429")))
         elif fates.strikes("refused"):
@@ -125,6 +132,7 @@ class FaultyVenue(ReadingStandIn):
             return
 
         def heard(outcome: WriteOutcome, _: Instant) -> None:
+            self._world.judge.closing.arrived(request, outcome)
             self._return(outcome, answer)
 
         if request.kind is WriteKind.ORDER and fates.strikes("rejects"):
@@ -133,8 +141,9 @@ class FaultyVenue(ReadingStandIn):
             self._inner.submit(request, no_gate, heard)
 
     def _arrive_late(self, request: WriteRequest) -> None:
-        def heard(_outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
+        def heard(outcome: WriteOutcome, _first_byte_ns: Instant) -> None:
             self._world.judge.arrived(request.client_request_id)
+            self._world.judge.closing.arrived(request, outcome)
 
         self._inner.submit(request, no_gate, heard)
 

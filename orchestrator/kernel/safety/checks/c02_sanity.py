@@ -67,10 +67,10 @@ def c02_reducing(wish: Reduction, view: Reducible) -> str | None:
 
 
 def _grid(wish: Reduction, view: Reducible) -> str | None:
-    if wish.kind is ReduceKind.CANCEL_ORDER:
-        return None
+    if wish.kind is ReduceKind.CANCEL_ORDER or not wish.instrument:
+        return None  # C21 and C22 say that there is no such trade
     if view.spec is None:
-        return f"{wish.instrument or wish.target} is not known to the account"
+        return f"{wish.instrument} is not known to the account"
     for name, number, step in (
         ("units", wish.units, step_of(view.spec.trade_units_precision)),
         ("price", wish.price, view.spec.tick),
