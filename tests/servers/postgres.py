@@ -372,6 +372,12 @@ class Databases:
         """The URL of an empty one."""
         return self._free.pop() if self._free else self._server.create()
 
+    def as_user(self, url: str, user: str, password: str) -> str:
+        """The same database for another user."""
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}"))
+
     def give_back(self, url: str) -> None:
         """Whoever is still connected is cut off."""
         execute(

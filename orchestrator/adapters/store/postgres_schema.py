@@ -43,7 +43,9 @@ JOURNAL = Schema(
 
 async def version(session: Session, schema: Schema) -> int:
     """0: there is nothing of ours."""
-    if await session.fetchval("SELECT to_regclass($1)", schema.table) is None:
+    # Not to_regclass: it may remember a name as missing that another session has just made.
+    there = "SELECT count(*) FROM pg_tables WHERE tablename = $1 AND schemaname = current_schema()"
+    if not await session.fetchval(there, schema.table):
         return 0
     found = await session.fetchval(f"SELECT max(version_num) FROM {schema.table}")  # noqa: S608
     try:
@@ -79,6 +81,18 @@ def refuse_other(found: int, schema: Schema) -> None:
         )
 
 
+_NOT_ALLOWED = (
+    "its user may not make tables there ({why}); let the owner run `orchestrator db upgrade`, or"
+    " GRANT CREATE, USAGE ON SCHEMA public"
+)
+_HINTS = {
+    "42P07": "there is something in that database that is not ours; give it a database of its own"
+    " ({why})",
+    "42501": _NOT_ALLOWED,
+    "3F000": _NOT_ALLOWED,
+}
+
+
 async def _create(session: Session, schema: Schema, settle: Settle | None) -> None:
     await session.execute("BEGIN")
     try:
@@ -86,9 +100,12 @@ async def _create(session: Session, schema: Schema, settle: Settle | None) -> No
         failpoints.before("journal.migrate")
         await session.execute("COMMIT")
         failpoints.after("journal.migrate")
-    except BaseException:
+    except BaseException as exc:
         if not session.is_closed():
             await session.execute("ROLLBACK")
+        text = _HINTS.get(getattr(exc, "sqlstate", None) or "")
+        if text is not None:
+            raise StoreError(f"{schema.variable}: {text.format(why=exc)}") from exc
         raise
 
 

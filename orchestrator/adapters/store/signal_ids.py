@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 
+from orchestrator.adapters.store.postgres_sql import coded
+
 # 128 MB: eleven days at 1,000 signals a minute. Of a longer history the newest are kept.
 IDS_MAX = 16_000_000
 _FRESH_MAX = 50_000
@@ -46,4 +48,4 @@ class SignalIds:
 
 def digest(signal_id: str) -> int:
     """The first eight bytes of its SHA-256, as the database computes them, too."""
-    return int.from_bytes(hashlib.sha256(signal_id.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(coded(signal_id).encode()).digest()[:8], "big")

@@ -83,6 +83,13 @@ def append(store: Any, *facts: Fact) -> list[Record]:
     return records
 
 
+def append_after(store: Any, last: Record | None, *facts: Fact) -> list[Record]:
+    """As `append`, without asking the store for its last record."""
+    records = chained(facts, last)
+    store.append(records, facts)
+    return records
+
+
 def signal(signal_id: str = "s1", **changes: Any) -> Signal:
     fields: dict[str, Any] = {
         "signal_id": signal_id, "strategy": "trend", "instrument": "EUR_USD", "side": Side.BUY,
