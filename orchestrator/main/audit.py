@@ -10,14 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator.adapters.store.archive import FOLDER, digest_of, read_lines, write_lines
-from orchestrator.adapters.store.trail import Pruned, TrailReader
+from orchestrator.adapters.store.archive import digest_of, read_lines, write_lines
+from orchestrator.adapters.store.trail import Pruned, TrailSource
 from orchestrator.adapters.trail.book import CheckpointFile, objection_to, read_file
 from orchestrator.adapters.trail.key import PUBLIC, public_key_of
 from orchestrator.kernel.audit import AuditChain, Broken, Links, first_prev
 from orchestrator.main.audit_venue import Applied, compare_with_venue
 from orchestrator.main.places import current_folder
 from orchestrator.main.secrets import settings_in_force
+from orchestrator.main.trails import archive_folder, open_alone, open_trail, store_place
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.errors import OrchestratorError, StoreError
 from orchestrator.model.facts import OperatorActed, ServiceStopped
@@ -62,7 +63,7 @@ class Trail:
         source = str(wishes.jsonl or "")
         try:
             settings = self._settings(wishes.state)
-            source = source or str(settings.database_path)
+            source = source or store_place(settings)
             report = _verified(settings, wishes, source)
         except (OrchestratorError, OSError, ValueError) as exc:
             report = VerifyReport(state=UNREADABLE, text=str(exc), source=source)
@@ -76,7 +77,7 @@ class Trail:
     def export(self, wishes: ExportWishes) -> ExportReport:
         """What is exported holds, or StoreError names the record that does not."""
         settings = self._settings(wishes.state)
-        with closing(TrailReader(settings.database_path)) as trail:
+        with closing(open_trail(settings)) as trail:
             last = trail.last()
             upto = min(wishes.to_seq or 2**62, 0 if last is None else last.seq)
             start = max(wishes.from_seq, _start_of(trail)[0] + 1)
@@ -106,7 +107,7 @@ class Trail:
         if report.state != GOOD:
             raise StoreError(f"nothing is pruned from a trail that does not verify: {report.text}")
         book = CheckpointFile(settings.state_dir)
-        with closing(TrailReader(settings.database_path)) as trail:
+        with closing(open_trail(settings)) as trail:
             bound = _bound(trail, book, wishes.before_ns)
             if isinstance(bound, str):
                 return PruneReport(pruned=0, upto=0, file="", text=bound)
@@ -114,7 +115,7 @@ class Trail:
             pruned = _archived(trail, settings, bound, start, wishes)
         count = _delete(settings, pruned, compact=wishes.compact)
         return PruneReport(
-            pruned=count, upto=pruned.upto, file=str(_archive(settings) / pruned.file),
+            pruned=count, upto=pruned.upto, file=str(archive_folder(settings) / pruned.file),
             text=f"{count:,} records up to {pruned.upto:,} went into the archive",
         )  # fmt: skip
 
@@ -236,7 +237,7 @@ def _walk_export(
 def _walk_store(
     settings: Settings, checkpoints: Sequence[Checkpoint], notes: list[str], wishes: VerifyWishes
 ) -> VerifyReport:
-    with closing(TrailReader(settings.database_path)) as trail:
+    with closing(open_trail(settings)) as trail:
         origin = trail.installation_id()
         other = next((c for c in checkpoints if c.origin != origin), None)
         if other is not None:
@@ -322,12 +323,12 @@ def _with_venue(report: VerifyReport, settings: Settings, applied: Applied) -> V
 # -- exporting and pruning -------------------------------------------------------------------------
 
 
-def _start_of(trail: TrailReader) -> tuple[int, bytes]:
+def _start_of(trail: TrailSource) -> tuple[int, bytes]:
     found = trail.prunings()
     return (found[-1].upto, found[-1].hash) if found else (0, b"")
 
 
-def _prev_of(trail: TrailReader, seq: int) -> bytes | None:
+def _prev_of(trail: TrailSource, seq: int) -> bytes | None:
     """The hash that record `seq` must chain to; None where its predecessor is not there."""
     pruned_to, prev = _start_of(trail)
     if seq == pruned_to + 1:
@@ -364,7 +365,7 @@ def _holding(records: Iterable[Record], first: int, prev: bytes | None) -> Itera
         yield record
 
 
-def _bound(trail: TrailReader, book: CheckpointFile, before_ns: int) -> Checkpoint | str:
+def _bound(trail: TrailSource, book: CheckpointFile, before_ns: int) -> Checkpoint | str:
     """The last checkpoint that may go, or why none may."""
     start = _start_of(trail)[0]
     needed = trail.needed_from()
@@ -379,15 +380,11 @@ def _bound(trail: TrailReader, book: CheckpointFile, before_ns: int) -> Checkpoi
     )
 
 
-def _archive(settings: Settings) -> Path:
-    return settings.database_path.parent / FOLDER
-
-
 def _archived(
-    trail: TrailReader, settings: Settings, bound: Checkpoint, start: int, wishes: PruneWishes
+    trail: TrailSource, settings: Settings, bound: Checkpoint, start: int, wishes: PruneWishes
 ) -> Pruned:
     """The export is written, flushed, and read back: only then is anything deleted."""
-    folder = _archive(settings)
+    folder = archive_folder(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / f"journal-{start:012d}-{bound.seq:012d}.jsonl.gz"
     shown = _Progress("archiving", bound.seq - start + 1, quiet=wishes.quiet)
@@ -414,9 +411,7 @@ def _archived(
 
 def _delete(settings: Settings, pruned: Pruned, *, compact: bool) -> int:
     """StoreLocked while a service works on the folder."""
-    from orchestrator.adapters.store.sqlite import SqliteStore
-
-    store = SqliteStore(settings.database_path, sync="full")
+    store = open_alone(settings)
     try:
         chain = AuditChain(store.installation_id(), store.last_record())
         last = store.last_record()

@@ -18,6 +18,7 @@ from orchestrator.model.time import NS_PER_S
 from orchestrator.service.cli.backend import Check
 from orchestrator.service.seams import mono_ns, wall_ns
 from orchestrator.settings import Settings, SettingsError
+from orchestrator.settings.urls import is_postgres
 
 _FREE_MB_MIN = 500
 _LOOK_S = 8.0
@@ -71,20 +72,22 @@ def _disk(folder: Path) -> Check:
 
 def _store(settings: Settings) -> Check:
     """Opened as a service would, where none works on it; and its trail verified in any case."""
-    from orchestrator.adapters.store.sqlite import SqliteStore
+    from orchestrator.adapters.store.trail import NoStoreYet
     from orchestrator.main.audit import Trail
+    from orchestrator.main.trails import open_trail
     from orchestrator.service.cli.trail import GOOD, VerifyWishes
 
-    path = settings.database_path
-    if not path.exists():
-        return Check(name="store", ok=True, text=f"{path} will be made at the first start", hint="")
     in_use = ""
     try:
-        SqliteStore(path, sync=settings.store_sync).close()
+        open_trail(settings).close()
+        if not is_postgres(settings.database_url):
+            _open_file(settings)
+    except NoStoreYet as exc:
+        return Check(name="store", ok=True, text=f"{exc}; the first start makes it", hint="")
     except StoreLocked:
         in_use = ", in use by a running service"
     except StoreError as exc:
-        return Check(name="store", ok=False, text=str(exc), hint="restore it from a backup")
+        return Check(name="store", ok=False, text=str(exc), hint="docs/store.md")
     report = Trail(settings).verify(VerifyWishes(quiet=True))
     if report.state != GOOD:
         text = f"the audit trail is {report.state}: {report.text}"
@@ -92,6 +95,12 @@ def _store(settings: Settings) -> Check:
     vouched = f"{report.checkpoints:,} checkpoints" if report.checkpoints else "no checkpoint yet"
     text = f"{report.last:,} records, the audit chain holds, {vouched}{in_use}"
     return Check(name="store", ok=True, text=text, hint="")
+
+
+def _open_file(settings: Settings) -> None:
+    from orchestrator.adapters.store.sqlite import SqliteStore
+
+    SqliteStore(settings.database_path, sync=settings.store_sync).close()
 
 
 def _stop(folder: Path) -> Check:

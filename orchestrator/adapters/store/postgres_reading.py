@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.postgres_connection import (
@@ -18,6 +18,8 @@ from orchestrator.adapters.store.postgres_connection import (
 )
 from orchestrator.adapters.store.postgres_sql import ask, row_of
 from orchestrator.model.errors import StoreError
+
+T = TypeVar("T")
 
 _READERS = 3
 _WAIT_S = 10.0
@@ -38,15 +40,26 @@ class PostgresSource:
 
     @contextmanager
     def snapshot(self) -> Generator[Answers]:
+        with self._borrowed() as session:
+            answers = Answers(session, self._thread)
+            answers.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            yield answers
+            answers.run("ROLLBACK")
+
+    def run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        """What `work` makes of a connection, in the driver's thread."""
+        with self._borrowed() as session:
+            return self._thread.call(lambda: work(session), _ANSWER_S)
+
+    @contextmanager
+    def _borrowed(self) -> Generator[Session]:
+        """A connection that is given back, or cut where something went wrong with it."""
         session = self._take()
         good = False
         try:
             if session is None or session.is_closed():
                 session = self._thread.call(self._connect, _ANSWER_S)
-            answers = Answers(session, self._thread)
-            answers.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            yield answers
-            answers.run("ROLLBACK")
+            yield session
             good = True
         except troubles() as exc:
             words = in_words(exc, parse(self._url(), self._variable))

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,10 @@ from orchestrator.model.journal import Record
 _BATCH = 2_000
 
 
+class NoStoreYet(StoreError):
+    """The place is right, and nothing was ever kept there."""
+
+
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """Records up to `upto`, the last one hashed `hash`, stand in `archive/FILE` only."""
 
@@ -30,14 +35,36 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
+class TrailSource(Protocol):
+    """A journal to be audited, wherever it stands."""
+
+    def installation_id(self) -> str: ...
+
+    def prunings(self) -> tuple[Pruned, ...]:
+        """Oldest first."""
+        ...
+
+    def last(self) -> Record | None: ...
+
+    def needed_from(self) -> int:
+        """The oldest record that recovery and open trades still need; 0 when there is none."""
+        ...
+
+    def records(self, after: int = 0, upto: int = 2**62) -> Iterator[Record]:
+        """From `after` (exclusive) to `upto`, in order; grows with a journal that is written."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class TrailReader:
-    """One connection that cannot write. StoreError for whatever cannot be read."""
+    """A file: one connection that cannot write. StoreError for whatever cannot be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sql = statements("journal")
         if not path.exists():
-            raise StoreError(f"there is no store {path}")
+            raise NoStoreYet(f"there is no store {path}")
         try:
             self._db = sqlite3.connect(
                 path.resolve().as_uri() + "?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S,

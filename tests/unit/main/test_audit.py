@@ -6,10 +6,12 @@ import gzip
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from orchestrator.adapters.store.postgres import PostgresStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.adapters.trail.book import NAME, CheckpointFile
 from orchestrator.kernel.audit import AuditChain, Links, first_prev
@@ -21,6 +23,7 @@ from orchestrator.model.journal import Record, RecordFilter, from_line
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import parse_time
 from orchestrator.service.cli.trail import ExportWishes, PruneWishes, VerifyReport, VerifyWishes
+from tests.servers.postgres import execute
 from tests.unit.adapters.store import samples
 
 DAY_NS = 86_400 * 10**9
@@ -53,10 +56,10 @@ class Folder:
         store.save_snapshot(COUNT - 1, b"state")
         store.close()
 
-    def open(self) -> SqliteStore:
+    def open(self) -> Any:
         return SqliteStore(self.db, sync="normal", checkpoint_s=0)
 
-    def append(self, store: SqliteStore, said: Fact, at_ns: int) -> None:
+    def append(self, store: Any, said: Fact, at_ns: int) -> None:
         chain = AuditChain(store.installation_id(), store.last_record())
         linked = chain.link([said], ts=at_ns, node="n", epoch=1)
         store.append(linked, [said])
@@ -91,20 +94,49 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     return Folder(tmp_path)
 
 
+class DatabaseFolder(Folder):
+    """The same with its trail on PostgreSQL."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.url = url
+        super().__init__(path)
+
+    def open(self) -> Any:
+        return PostgresStore(self.url, archive=self.path / "archive")
+
+    def raw(self, *sql: str) -> None:
+        off = [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in ("journal", "prunings")]
+        execute(self.url, *off, *sql)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Folder:
+    """A state folder whose trail is a file, or stands on PostgreSQL."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if request.param == "sqlite":
+        return Folder(tmp_path)
+    url = request.getfixturevalue("fresh_database")
+    monkeypatch.setenv("DATABASE_URL", url)
+    return DatabaseFolder(tmp_path, url)
+
+
 # -- verify ---------------------------------------------------------------------------------------
 
 
-def test_a_good_trail_is_good_with_what_vouches_for_it(folder: Folder) -> None:
-    report = folder.verify()
+def test_a_good_trail_is_good_with_what_vouches_for_it(either: Folder) -> None:
+    report = either.verify()
     assert (report.state, report.exit_code, report.records) == ("good", 0, COUNT)
     assert (report.checkpoints, report.checkpoint_seq, report.unvouched) == (4, COUNT, 0)
-    assert report.head == folder.records[-1].hash.hex()
+    assert report.head == either.records[-1].hash.hex()
 
 
-def test_it_verifies_beside_a_service_that_holds_the_store(folder: Folder) -> None:
-    store = folder.open()
-    folder.append(store, fact(21), START_NS)
-    report = folder.verify()
+def test_it_verifies_beside_a_service_that_holds_the_store(either: Folder) -> None:
+    store = either.open()
+    either.append(store, fact(21), START_NS)
+    report = either.verify()
     store.close()
     assert (report.state, report.last, report.unvouched) == ("good", 21, 1)
 
@@ -122,10 +154,10 @@ TAMPERINGS: dict[str, tuple[str, int, str]] = {
 
 
 @pytest.mark.parametrize("what", TAMPERINGS)
-def test_tampering_is_found_where_it_is(folder: Folder, what: str) -> None:
+def test_tampering_is_found_where_it_is(either: Folder, what: str) -> None:
     sql, seq, text = TAMPERINGS[what]
-    folder.raw(sql)
-    report = folder.verify()
+    either.raw(sql)
+    report = either.verify()
     assert (report.state, report.exit_code, report.broken_seq) == ("broken", 1, seq)
     assert text in report.text
 
@@ -265,14 +297,14 @@ def test_a_broken_trail_is_not_exported_as_if_it_were_whole(folder: Folder, tmp_
 # -- prune ----------------------------------------------------------------------------------------
 
 
-def test_pruning_takes_whole_segments_and_the_chain_verifies_from_there(folder: Folder) -> None:
-    done = folder.prune("2026-01-15T00:00:00Z")  # record 14 is of that day
+def test_pruning_takes_whole_segments_and_the_chain_verifies_from_there(either: Folder) -> None:
+    done = either.prune("2026-01-15T00:00:00Z")  # record 14 is of that day
     assert (done.pruned, done.upto) == (10, 10)
-    report = folder.verify()
+    report = either.verify()
     assert (report.state, report.first) == ("good", 11)
-    archive = folder.verify(jsonl=Path(done.file), checkpoint=folder.path / NAME)
+    archive = either.verify(jsonl=Path(done.file), checkpoint=either.path / NAME)
     assert (archive.state, archive.first, archive.last) == ("good", 1, 10)
-    with folder_store(folder) as store:
+    with folder_store(either) as store:
         told = store.records(RecordFilter(types=("operator.acted",), limit=1))[0]
         assert b"audit prune" in told.data
 
@@ -297,40 +329,40 @@ def test_a_second_pruning_goes_on_where_the_first_ended(folder: Folder) -> None:
     assert folder.prune("2026-01-18T00:00:00Z").pruned == 0
 
 
-def test_recovery_reads_the_archive_where_a_snapshot_does_not_help(folder: Folder) -> None:
-    folder.prune()
-    with folder_store(folder) as store:
+def test_recovery_reads_the_archive_where_a_snapshot_does_not_help(either: Folder) -> None:
+    either.prune()
+    with folder_store(either) as store:
         seqs = [record.seq for record, _ in store.facts_after(0)]
-        links = Links(first_prev(folder.origin))
+        links = Links(first_prev(either.origin))
         assert [links.take(record) for record, _ in store.facts_after(0)] == [None] * len(seqs)
         assert seqs == list(range(1, len(seqs) + 1))
         assert next(r.seq for r, _ in store.facts_after(7)) == 8
         assert next(r.seq for r, _ in store.facts_after(12)) == 13
-    for file in (folder.path / "archive").iterdir():
+    for file in (either.path / "archive").iterdir():
         file.unlink()
-    with folder_store(folder) as store:
+    with folder_store(either) as store:
         assert next(r.seq for r, _ in store.facts_after(10)) == 11
         with pytest.raises(StoreError, match="put it back for one start"):
             list(store.facts_after(0))
 
 
-def test_what_is_unique_for_ever_stays_so_after_pruning(tmp_path: Path, folder: Folder) -> None:
+def test_what_is_unique_for_ever_stays_so_after_pruning(tmp_path: Path, either: Folder) -> None:
     ended = SignalEnded(
         signal_id="s1", account_id=samples.ACCOUNT, outcome=Outcome.REJECTED, stage="checks",
         reason="C05",
     )  # fmt: skip
-    with folder_store(folder) as store:
-        folder.append(store, ended, START_NS + 21 * DAY_NS)
+    with folder_store(either) as store:
+        either.append(store, ended, START_NS + 21 * DAY_NS)
         seq = store.last_record().seq
         for number in range(3):
-            folder.append(store, fact(number), START_NS + (22 + number) * DAY_NS)
+            either.append(store, fact(number), START_NS + (22 + number) * DAY_NS)
             store.save_snapshot(seq + 1 + number, b"state")
-    CheckpointFile(tmp_path).write(folder.checkpoint(seq))
-    assert folder.prune("2026-03-01T00:00:00Z").upto == seq
-    with folder_store(folder) as store:
+    CheckpointFile(tmp_path).write(either.checkpoint(seq))
+    assert either.prune("2026-03-01T00:00:00Z").upto == seq
+    with folder_store(either) as store:
         assert store.signal_seen("s1")
         with pytest.raises(StoreConflict):
-            folder.append(store, ended, START_NS)
+            either.append(store, ended, START_NS)
 
 
 def test_nothing_that_is_still_needed_is_pruned(folder: Folder) -> None:
@@ -340,10 +372,10 @@ def test_nothing_that_is_still_needed_is_pruned(folder: Folder) -> None:
         store.prune(msgspec.structs.replace(store.prunings()[-1], upto=18))
 
 
-def test_a_store_in_use_is_not_pruned(folder: Folder) -> None:
-    with folder_store(folder), pytest.raises(StoreLocked):
-        folder.prune()
-    assert folder.verify().first == 1
+def test_a_store_in_use_is_not_pruned(either: Folder) -> None:
+    with folder_store(either), pytest.raises(StoreLocked):
+        either.prune()
+    assert either.verify().first == 1
 
 
 def test_a_broken_trail_is_not_pruned(folder: Folder) -> None:
@@ -431,9 +463,9 @@ def test_the_public_key_is_told(folder: Folder) -> None:
     assert Path(told.file).read_text().strip() == told.public
 
 
-def test_a_life_that_ended_in_order_is_still_so_after_pruning(folder: Folder) -> None:
-    with folder_store(folder) as store:
-        folder.append(store, ServiceStopped(reason="shutdown"), START_NS)
-    folder.prune()
-    with folder_store(folder) as store:
+def test_a_life_that_ended_in_order_is_still_so_after_pruning(either: Folder) -> None:
+    with folder_store(either) as store:
+        either.append(store, ServiceStopped(reason="shutdown"), START_NS)
+    either.prune()
+    with folder_store(either) as store:
         assert store.last_record().type == "service.stopped"
