@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,7 +28,11 @@ from orchestrator.service.agent_processes import WRONG_SETTING
 from orchestrator.service.asyncapi import document
 from orchestrator.service.seams import limit_this_process
 
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
+
 _PR_SET_PDEATHSIG = 1
+_LAST_WORDS_S = 0.05
 _ROLES = tuple(role.value for role in Role if role is not Role.EXECUTION_ENGINE)
 
 
@@ -87,8 +92,22 @@ def _run(words: argparse.Namespace) -> int:
     set_up_logs(settings.log_level)
     role = Role(words.role)
     factory = factory_of(agent_spec(settings, role, ""))
+    peer = (role, words.instance)
+    if words.socket is None and settings.message_broker_url is not None:
+        return _serve(peer, factory, partial(_over_redis, settings, peer))
     path = words.socket or settings.state_dir / AGENTS_SOCKET
-    return _serve((role, words.instance), factory, lambda host: connect_path(path, host.opened))
+    return _serve(peer, factory, lambda host: connect_path(path, host.opened))
+
+
+async def _over_redis(settings: Settings, peer: Peer, host: AgentHost) -> None:
+    """Runs until cancelled. BusError, naming the variable, when the broker is of no use."""
+    from orchestrator.adapters.bus.redis.agent_links import RedisAgent
+    from orchestrator.adapters.bus.redis.names import Names
+    from orchestrator.main.broker import meet_broker, where
+
+    await meet_broker(settings)
+    link = RedisAgent(where(settings), Names(settings.message_broker_namespace), peer)
+    await link.run(host.opened, host.greet_if_due)
 
 
 def _run_as_child(descriptor: int) -> int:
@@ -125,14 +144,22 @@ def _serve(
             if not over.done():
                 over.set_result((code, reason))
 
+        async def connected(host: AgentHost) -> None:
+            try:
+                await connect(host)
+            except (OSError, OrchestratorError) as exc:
+                ended(1, str(exc))
+
         host = AgentHost(peer, make, ended=ended)
         loop.add_signal_handler(signal.SIGTERM, host.leave, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, host.leave, "SIGINT")
-        await connect(host)
-        code, reason = await over
+        async with asyncio.TaskGroup() as tasks:
+            connecting = tasks.create_task(connected(host))
+            code, reason = await over
+            await asyncio.sleep(_LAST_WORDS_S)  # what was said last goes out
+            connecting.cancel()
         if code:
             print(f"orchestrator: {reason}", file=sys.stderr)
-        await asyncio.sleep(0)  # what was said last goes out
         return code
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

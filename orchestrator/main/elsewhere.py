@@ -10,6 +10,7 @@ import msgspec
 
 from orchestrator import __version__
 from orchestrator.main.agents import ROLES, AgentSpec, StrategySpec
+from orchestrator.main.broker import where
 from orchestrator.main.places import AGENTS_SOCKET
 from orchestrator.model.links import LinkHost
 from orchestrator.model.ports import Clock
@@ -77,6 +78,8 @@ def agents_elsewhere(
     hosts: list[LinkHost] = []
     if "remote" in away.values():
         hosts.append(FolderSocket(settings.state_dir / AGENTS_SOCKET))
+        if settings.message_broker_url is not None:
+            hosts.append(_over_redis(settings, node, agents))
     return AgentsElsewhere(
         agents, processes, hosts, manager, engine, roles=tuple(away), startup_s=startup_s
     )
@@ -90,3 +93,14 @@ def _agent_plan(settings: Settings, role: Role, taste: str) -> AgentPlan:
         nice=nice if own.nice is None else own.nice,
         spec=msgspec.json.encode(agent_spec(settings, role, taste)).decode(),
     )  # fmt: skip
+
+
+def _over_redis(settings: Settings, node: str, agents: RemoteAgents) -> LinkHost:
+    from orchestrator.adapters.bus.redis.agent_links import RedisAgents
+    from orchestrator.adapters.bus.redis.alarms import Alarms
+    from orchestrator.adapters.bus.redis.names import Names
+
+    names = Names(settings.message_broker_namespace)
+    host = RedisAgents(where(settings), names, node, Alarms(agents.warn))
+    agents.bury = host.bury
+    return host

@@ -155,8 +155,8 @@ def build_system(
     )  # fmt: skip
     system.accompany(alerts.run)
     if broker is not None:
-        # Agents elsewhere make it needed, and they are asked of the broker by their manager (H5).
-        broker.needed = lambda: False
+        # Without agents over it, the broker only broadcasts: trading goes on without it (H5).
+        broker.needed = lambda: elsewhere is not None and elsewhere.over_broker
         system.accompany(broker.run)
     if hosting.threads:  # in virtual time nothing lags, leaks or steps
         machine = Machine(settings.state_dir)

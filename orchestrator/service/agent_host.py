@@ -37,10 +37,10 @@ from orchestrator.model.agent_words import (
 )
 from orchestrator.model.base import Message, Says
 from orchestrator.model.links import AgentLink, LinkEnd, Peer
-from orchestrator.model.time import format_time
+from orchestrator.model.time import NS_PER_MS, format_time
 from orchestrator.service.agent_manager import ANSWERS, AgentFactory, problem_of
 from orchestrator.service.agent_types import names_of
-from orchestrator.service.seams import new_id, wall_ns
+from orchestrator.service.seams import mono_ns, new_id, wall_ns
 from orchestrator.service.seats import about
 
 log = structlog.get_logger()
@@ -64,6 +64,8 @@ class AgentHost:
         self._life = new_id(instance_of or "life")
         self._sent = 0
         self._heard = 0  # the last frame's number
+        self._heard_ns = 0
+        self._lease_ns = 0
         self.welcomed = False
 
     # -- the link -------------------------------------------------------------------------------
@@ -81,6 +83,15 @@ class AgentHost:
             version=told.version, hears=names_of(told.hears), says=names_of(told.says),
             life=self._life,
         ))  # fmt: skip
+
+    def greet_if_due(self) -> bool:
+        """Over a broker nobody notices that the other end is gone: silence tells it."""
+        if self.welcomed and mono_ns() - self._heard_ns > self._lease_ns:
+            self._begin_anew("the service is silent")
+            return True
+        if not self.welcomed:
+            self.greet()
+        return not self.welcomed
 
     def gone(self, why: str) -> None:
         self._link, self.welcomed = None, False
@@ -105,7 +116,7 @@ class AgentHost:
             if frame.sequence != self._heard + 1:
                 self._begin_anew(f"frames {self._heard + 1} to {frame.sequence - 1} are missing")
                 return
-        self._heard = frame.sequence
+        self._heard, self._heard_ns = frame.sequence, mono_ns()
         self._do(frame)
 
     def _do(self, frame: ToAgent) -> None:
@@ -118,6 +129,7 @@ class AgentHost:
                 self._send(PongFrame, Pong(number=frame.data.number))
             case WelcomeFrame():
                 self.welcomed = True
+                self._lease_ns = frame.data.lease_ms * NS_PER_MS
                 log.info("agent.welcomed", agent=frame.data.agent_id)
             case LiveFrame():
                 self._send(ReadyFrame, msgspec.UNSET)

@@ -33,6 +33,11 @@ class AgentsElsewhere:
         agents.answered = engine.handle
         agents.said = engine.heard_from
 
+    @property
+    def over_broker(self) -> bool:
+        """Whether opinions are missing when the broker is away (S6)."""
+        return self._agents.any_remote
+
     async def run(self) -> None:
         """Runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:

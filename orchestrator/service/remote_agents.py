@@ -156,6 +156,7 @@ class RemoteAgents:
         self.answered: Callable[[StageAnswered], None] = _unwired
         self.said: Callable[[Seat, Message], None] = _unwired
         self.alert: Callable[[Alert], None] = _unwired
+        self.bury: Callable[[Role, bytes, str], None] = lambda _role, _question, _why: None
         manager.ask_elsewhere = self.ask
 
     def mono_ns(self) -> int:
@@ -374,6 +375,7 @@ class RemoteAgents:
         if len(pending.asked) > 1:
             text = f"{pending.role.value}, signal {pending.question.signal.signal_id}: {why}"
             self._warn(f"poison:{pending.role.value}", "A question has cost two instances", text)
+            self.bury(pending.role, msgspec.json.encode(pending.question), text)
 
     def _has(self, seat: Seat) -> bool:
         remote = cast("Remote", seat.elsewhere)
@@ -583,6 +585,15 @@ class RemoteAgents:
         for remote in reversed(tuple(self._remotes.values())):
             if remote.link is not None:
                 self.drain(remote, reason)
+
+    def warn(self, title: str, text: str) -> None:
+        """Something about a link that a person should hear."""
+        self._warn(f"agents:{title}", title, text)
+
+    @property
+    def any_remote(self) -> bool:
+        """Whether somebody is at work who came over the network or by hand."""
+        return any(r.seat.where == "remote" and r.link is not None for r in self.remotes)
 
     def _warn(self, key: str, title: str, text: str) -> None:
         self.alert(

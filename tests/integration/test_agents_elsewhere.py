@@ -22,27 +22,27 @@ CRIMES = (
 def test_a_killed_instance_costs_no_signal_and_comes_back(tmp_path: Path):
     """Goal: two instances of each role in processes of their own; one is killed under signals."""
     with Service(tmp_path, toml=TWO_EACH, **BUSY) as service:
-        _warm(service.start().wait_up())
-        first = _agents(service)
+        warm(service.start().wait_up())
+        first = agents_of(service)
         pids = _children(service)
         assert len(pids) == 4, "two roles with two instances each"
         for number in range(12):
             if number in {4, 8}:
                 os.kill(_children(service)[number % 3], signal.SIGKILL)
-            ends = _ends(service, f"two-{number:02d}", "")
+            ends = ends_of(service, f"two-{number:02d}", "")
             assert {end["outcome"] for end in ends.values()} == {"filled"}, ends
         told = service.command("explain", "two-00").stdout
         assert "strategy_analysis-" in told, told
 
         def all_back() -> bool:
-            now = _agents(service)
+            now = agents_of(service)
             return len(_children(service)) == 4 and all(
                 a["state"] == "healthy" for a in now.values()
             )
 
         eventually("the killed ones work again", all_back, 30, 0.2)
-        assert set(_agents(service)) == set(first)
-        assert sum(a["restarts"] for a in _agents(service).values()) >= 2
+        assert set(agents_of(service)) == set(first)
+        assert sum(a["restarts"] for a in agents_of(service).values()) >= 2
         service.send(signal.SIGTERM)
         assert service.wait() == 0
         eventually("no child is left", lambda: not any(map(alive, pids)), 10)
@@ -64,13 +64,13 @@ def test_whatever_an_instance_does_another_one_answers(tmp_path: Path):
     toml = _outlaw(tmp_path / "crimes", 2)
     assert toml.count("memory_mb = 400") == 1
     with Service(tmp_path / "s", toml=toml, **BUSY) as service:
-        _warm(service.start().wait_up())
+        warm(service.start().wait_up())
         for number, crime in enumerate(CRIMES):
-            ends = _ends(service, f"crime-{number:02d}", crime)
+            ends = ends_of(service, f"crime-{number:02d}", crime)
             if crime in DEADLY:
                 assert {end["outcome"] for end in ends.values()} == {"filled"}, (crime, ends)
             assert service.mode() == "running", crime
-            others = [a for a in _agents(service).values() if a["role"] != "strategy_analysis"]
+            others = [a for a in agents_of(service).values() if a["role"] != "strategy_analysis"]
             assert not any(each["errors"] for each in others), (crime, others)
             _recovers(service, number)
             eventually("both work", lambda: _both_work(service), 30, 0.1)
@@ -86,8 +86,8 @@ def test_a_lone_instance_that_dies_rejects_its_signal_and_holds_trading_until_it
 ):
     """Goal: fail closed (S9). Then the service is killed while its agent hangs: none is left."""
     with Service(tmp_path / "s", toml=_outlaw(tmp_path / "crimes", 1), **BUSY) as service:
-        _warm(service.start().wait_up())
-        ends = _ends(service, "crime-00", "dies")
+        warm(service.start().wait_up())
+        ends = ends_of(service, "crime-00", "dies")
         assert {end["stage"] for end in ends.values()} == {"strategy_analysis"}, ends
         assert {end["outcome"] for end in ends.values()} == {"rejected"}, ends
         tripped = [b["breaker"] for b in service.get("/breakers?tripped=true&limit=1000")["items"]]
@@ -96,14 +96,14 @@ def test_a_lone_instance_that_dies_rejects_its_signal_and_holds_trading_until_it
         agent_id = "strategy_analysis-1"
         answer = service.ask("POST", f"/agents/{agent_id}/restart", {"reason": "to see it"})
         assert answer.status == 200
-        eventually("it is back", lambda: _agents(service)[agent_id]["state"] == "healthy", 20)
+        eventually("it is back", lambda: agents_of(service)[agent_id]["state"] == "healthy", 20)
         pids = _children(service)
         service.signal("hang", "EUR_USD", "buy", note="loops")
         service.kill()
         eventually("no child is left", lambda: not any(map(alive, pids)), 10)
 
 
-def _agents(service: Service) -> dict[str, dict[str, Any]]:
+def agents_of(service: Service) -> dict[str, dict[str, Any]]:
     return {each["agent_id"]: each for each in service.get("/agents?limit=100")["items"]}
 
 
@@ -125,7 +125,7 @@ def _children(service: Service) -> list[int]:
     return sorted(found)
 
 
-def _warm(service: Service) -> None:
+def warm(service: Service) -> None:
     """Every instrument has shown fresh prices (T4): a signal is refused at the door before."""
 
     def warm() -> bool:
@@ -139,7 +139,7 @@ def _warm(service: Service) -> None:
 
 
 def _both_work(service: Service) -> bool:
-    states = [a["state"] for a in _agents(service).values() if a["role"] == "strategy_analysis"]
+    states = [a["state"] for a in agents_of(service).values() if a["role"] == "strategy_analysis"]
     return sorted(states) in (["healthy"] * 2, ["degraded", "healthy"], ["degraded"] * 2)
 
 
@@ -147,13 +147,13 @@ def _recovers(service: Service, number: int) -> None:
     tries = iter(range(100))
 
     def filled() -> bool:
-        ends = _ends(service, f"honest-{number:02d}-{next(tries):02d}", "")
+        ends = ends_of(service, f"honest-{number:02d}-{next(tries):02d}", "")
         return all(end["outcome"] == "filled" for end in ends.values())
 
     eventually("an honest signal is filled", filled, 30, 0.3)
 
 
-def _ends(service: Service, name: str, note: str) -> dict[str, dict[str, Any]]:
+def ends_of(service: Service, name: str, note: str) -> dict[str, dict[str, Any]]:
     """How a signal ended, by account."""
     instrument = ("EUR_USD", "GBP_USD")[service.asked % 2]
     strategy = f"hand-{service.asked}"
