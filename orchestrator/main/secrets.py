@@ -18,7 +18,7 @@ from orchestrator.main.logs import REDACT
 from orchestrator.model.errors import SecretError, SecretsAway, SecretsRefused
 from orchestrator.service.seams import mono_ns
 from orchestrator.settings import Settings, SettingsError, load_settings, vault_settings
-from orchestrator.settings.fields import URLS
+from orchestrator.settings.fields import URLS, Fields
 from orchestrator.settings.load import FROM_VAULT
 from orchestrator.settings.urls import SecretUrl
 
@@ -65,19 +65,21 @@ class Secrets:
         self._found = dict(found or {})
         self._asked = asyncio.Event()
         self._failures = _NEWS_AFTER if trouble else 0
+        settings.follow(self.address_of)
         self._learn()
 
     # -- what others take from here ---------------------------------------------------------------
 
-    def address_of(self, field: str) -> str:
-        """The whole URL of one of `URLS`, for the next connection; "" where it is unset.
+    def address_of(self, field: str) -> str | None:
+        """The whole URL of one of `URLS`, for the next connection; None where it is unset.
 
-        The server stays the one of the start: another needs a restart.
+        The server stays the one of the start: another needs a restart. `settings.address_of`
+        gives the same from now on.
         """
         newest: SecretUrl | None = getattr(self.current, field)
         first: SecretUrl | None = getattr(self.settings, field)
         same = newest is not None and first is not None and newest.place == first.place
-        return (self.current if same else self.settings).address_of(field) or ""
+        return Fields.address_of(self.current if same else self.settings, field)
 
     def token_of(self, account_id: str) -> str:
         """The account's newest token; "" for none."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Self, cast
 from urllib.parse import quote
@@ -38,6 +38,7 @@ class Settings(Fields):
     """Frozen and valid; made by `load_settings`, or by keyword in a test."""
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _newest: Callable[[str], str | None] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _without_contradictions(self, info: ValidationInfo) -> Self:
@@ -69,6 +70,14 @@ class Settings(Fields):
         if self.vault_addr and not self.asks_vault:
             found.append("VAULT_ADDR is set, but no VAULT_ROLE_ID: Vault is not asked.")
         return tuple(found)
+
+    def address_of(self, field: str) -> str | None:
+        """As `Fields` says; the newest, where somebody reads secrets anew (`follow`)."""
+        return super().address_of(field) if self._newest is None else self._newest(field)
+
+    def follow(self, newest: Callable[[str], str | None]) -> None:
+        """From now on `newest` knows the addresses: their passwords may change."""
+        self._newest = newest
 
     def secrets(self) -> tuple[str, ...]:
         """All that no log may show."""
