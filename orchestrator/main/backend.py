@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.main.places import API_TOKEN, CURRENT, SERVICE_URL, current_folder, text_of
+from orchestrator.main.places import (
+    API_TOKEN,
+    CURRENT,
+    SERVICE_CERTIFICATE,
+    SERVICE_URL,
+    current_folder,
+    text_of,
+)
 from orchestrator.model.errors import FeedError, OrchestratorError, StoreLocked
 from orchestrator.model.time import format_time
 from orchestrator.service.cli.backend import Check, LocalStop, RunOptions, ServiceAddress
@@ -122,6 +129,7 @@ class Backend:
         return ServiceAddress(
             url=text_of(folder / SERVICE_URL) or f"http://127.0.0.1:{settings.agent_discovery_port}",
             token=text_of(folder / API_TOKEN), state_dir=folder,
+            certificate=_if_there(folder / SERVICE_CERTIFICATE),
         )  # fmt: skip
 
     def local_stop(self, reason: str, *, liquidate: bool, state: Path | None) -> LocalStop:
@@ -154,6 +162,10 @@ class Backend:
             already_stopped=found is not None,
             state_dir=folder,
         )  # fmt: skip
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None
 
 
 def _stop_stands(folder: Path) -> bool:
@@ -294,13 +306,16 @@ def _serve_replay(secrets: Secrets, options: RunOptions) -> int:
 def _serve(settings: Settings, options: RunOptions, secrets: Secrets) -> int:
     import uvicorn
 
+    from orchestrator.main.api_tls import api_tls
     from orchestrator.main.hosting import Service, Wishes, app_of, banner, set_up_logs
     from orchestrator.main.venue import Replay
 
     set_up_logs("warning" if options.quiet else settings.log_level)
     replay = Replay(files=options.replay, speed=float(options.speed)) if options.replay else None
+    tls = api_tls(settings)
     listener = _listen(settings)
-    url = f"http://{settings.api_host}:{listener.getsockname()[1]}"
+    host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
+    url = f"http{'s' if tls else ''}://{host}:{listener.getsockname()[1]}"
     wishes = Wishes(
         replay=replay, exit_at_end=options.exit_at_end, quiet=options.quiet,
         until_flat=options.until_flat, rescue=_words_again(options),
@@ -315,10 +330,12 @@ def _serve(settings: Settings, options: RunOptions, secrets: Secrets) -> int:
         config = uvicorn.Config(
             app_of(make), log_config=None, lifespan="on", timeout_graceful_shutdown=2,
             ws="websockets-sansio", server_header=False,
+            ssl_context_factory=tls.give if tls else None,
         )  # fmt: skip
         await _server(config).serve(sockets=[listener])
 
     service = Service(settings, wishes, secrets)
+    service.beside += (tls.follow,) if tls else ()
     (settings.state_dir / SERVICE_URL).write_text(url + "\n")
     print(banner(service, url), flush=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

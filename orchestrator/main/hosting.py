@@ -80,6 +80,8 @@ class Service:
         self._folder = settings.state_dir.resolve()
         self._guard = GuardProcess(self._folder, self._rescue(), self.secrets.for_rescue)
         self._ended = asyncio.Event()
+        # What else lives as long as the process does, whether this node leads or not.
+        self.beside: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
         self.failed: BaseException | None = None
         self.summary: Summary | None = None
         self._began = mono_ns()
@@ -99,13 +101,14 @@ class Service:
         self._guard.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(
-                    self.secrets.live(self._use_token, self._tell), name="secrets"
-                )
+                reading = self.secrets.live(self._use_token, self._tell)
+                beside = [tasks.create_task(reading, name="secrets")]
+                beside += [tasks.create_task(each(), name="beside") for each in self.beside]
                 try:
                     await self._live()
                 finally:
-                    reading.cancel()
+                    for each in beside:
+                        each.cancel()
             in_order = True
         finally:
             self._guard.end(in_order=in_order)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 API_TOKEN = "api-token"  # noqa: S105 -- the name of a file
 SERVICE_URL = "service.url"
+SERVICE_CERTIFICATE = "service.pem"  # the API's own, where it speaks TLS
 CURRENT = "current"  # under STATE_DIR: the folder of the replay that is served there
 STOP_LATCH = "stop.latch"
 AGENTS_SOCKET = "agents.sock"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.settings.fields import URLS, Fields
 from orchestrator.settings.kinds import percent
-from orchestrator.settings.urls import SecretUrl
+from orchestrator.settings.urls import SecretUrl, is_loopback
 
 
 class Contradiction(NamedTuple):
@@ -37,6 +37,7 @@ def contradictions(settings: Fields, *, waiting: bool = False) -> tuple[Contradi
             _hosts,
             _passwords,
             _vault,
+            _api_tls,
             _known,
         )
         for problem in rule(settings)
@@ -215,6 +216,22 @@ def _vault(settings: Fields) -> Iterator[Contradiction]:
             "needed with VAULT_ROLE_ID; or VAULT_SECRET_ID_WRAPPED, which is used up by one start"
         )
         yield Contradiction(("vault_secret_id", "vault_role_id", "vault_secret_id_wrapped"), text)
+
+
+def _api_tls(settings: Fields) -> Iterator[Contradiction]:
+    """Tokens cross the API: beyond this machine they are encrypted (SAFETY X6)."""
+    pair = {"api_tls_cert": settings.api_tls_cert, "api_tls_key": settings.api_tls_key}
+    missing = [field for field, file in pair.items() if file is None]
+    if len(missing) == 1:
+        (there,) = pair.keys() - set(missing)
+        yield Contradiction((missing[0], there), f"needed with {there.upper()}: both or none")
+    if missing and not is_loopback(settings.api_host) and not settings.api_behind_proxy:
+        yield Contradiction(
+            ("api_host", "api_tls_cert", "api_tls_key", "api_behind_proxy"),
+            "beyond this machine the API needs API_TLS_CERT and API_TLS_KEY, or"
+            " API_BEHIND_PROXY=true where something before it encrypts",
+            "127.0.0.1",
+        )
 
 
 def _known(settings: Fields) -> Iterator[Contradiction]:

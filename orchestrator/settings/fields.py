@@ -29,7 +29,7 @@ from orchestrator.settings.tables import (
     StrategySettings,
 )
 from orchestrator.settings.urls import BrokerUrl, SecretUrl, StoreUrl, VenueUrl, path_of_store
-from orchestrator.settings.vault import VaultSettings
+from orchestrator.settings.vault import ExistingFile, VaultSettings
 
 D = Decimal
 TABLES = ("accounts", "profiles", "strategies", "agents", "limits", "breakers", "hours")
@@ -95,6 +95,9 @@ class Fields(VaultSettings):
 
     # The service.
     api_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")] = "127.0.0.1"
+    api_tls_cert: Annotated[ExistingFile | None, Field(examples=["certs/server.pem"])] = None
+    api_tls_key: Annotated[ExistingFile | None, Field(examples=["certs/server.key"])] = None
+    api_behind_proxy: bool = False
     agent_discovery_port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     agent_health_check_interval: Annotated[float, Field(ge=0.1, le=3600)] = 30
     agent_startup_timeout: Annotated[float, Field(ge=1, le=600)] = 60

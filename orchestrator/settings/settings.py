@@ -18,8 +18,9 @@ from orchestrator.settings.urls import SecretUrl, is_loopback
 
 # Where a service runs and what it keeps where: not a part of what it decides.
 PLACES = frozenset(
-    ("STATE_DIR", "API_HOST", "AGENT_DISCOVERY_PORT", "LOG_LEVEL", "PAPER_PORT",
-     "ORCHESTRATOR_CONFIG", "DATABASE_URL", "DATABASE_PASSWORD", "TIMESCALE_URL",
+    ("STATE_DIR", "API_HOST", "API_TLS_CERT", "API_TLS_KEY", "API_BEHIND_PROXY",
+     "AGENT_DISCOVERY_PORT", "LOG_LEVEL", "PAPER_PORT", "ORCHESTRATOR_CONFIG",
+     "DATABASE_URL", "DATABASE_PASSWORD", "TIMESCALE_URL",
      "TIMESCALE_PASSWORD", "MESSAGE_BROKER_URL", "MESSAGE_BROKER_PASSWORD",
      "MESSAGE_BROKER_NAMESPACE", "VAULT_ADDR",
      "VAULT_ROLE_ID", "VAULT_SECRET_ID", "VAULT_SECRET_ID_WRAPPED", "VAULT_PATH", "VAULT_CACERT")
@@ -64,7 +65,8 @@ class Settings(Fields):
         if self.oanda_environment == "live":
             found.append("LIVE: orders of this service move real money.")
         if not is_loopback(self.api_host):
-            found.append(f"API_HOST={self.api_host} offers the API beyond this machine.")
+            plain = ", unencrypted but for the proxy before it" if self.api_behind_proxy else ""
+            found.append(f"API_HOST={self.api_host} offers the API beyond this machine{plain}.")
         if self.store_sync == "normal":
             found.append("STORE_SYNC=normal: a power cut may lose the last entries of the journal.")
         if self.vault_addr and not self.asks_vault:

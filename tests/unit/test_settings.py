@@ -167,7 +167,10 @@ BAD = {
     "MAX_DAILY_LOSS": ["6", "0.51", "1", "6%"],
     "CIRCUIT_BREAKER_THRESHOLD": ["10", "0.91", "-1"],
     "MAX_ORDER_NOTIONAL": ["0", "nan"],
-    "API_HOST": ["a b", "http://x"],
+    "API_HOST": ["a b", "http://x", "0.0.0.0", "::", "192.168.1.4", "orchestrator.example.com"],
+    "API_TLS_CERT": ["/no/such/file"],
+    "API_TLS_KEY": ["/no/such/file"],
+    "API_BEHIND_PROXY": ["nginx"],
     "AGENT_DISCOVERY_PORT": ["-1", "65536", "http"],
     "AGENT_HEALTH_CHECK_INTERVAL": ["0", "-5", "nan", "often"],
     "AGENT_STARTUP_TIMEOUT": ["0", "601"],
@@ -268,7 +271,7 @@ def test_every_variable_has_a_bad_value_in_these_tests():
     "field",
     sorted(
         set(VARIABLES)
-        - {"orchestrator_config", "vault_role_id", "vault_cacert"}
+        - {"orchestrator_config", "vault_role_id", "vault_cacert", "api_tls_cert", "api_tls_key"}
         - {name.replace("_URL", "_PASSWORD").lower() for name in SERVERS}
     ),
 )
@@ -625,6 +628,26 @@ def test_vault_is_known_before_the_rest_is_right(tmp_path: Path):
     assert SECRET not in f"{found} {found!r}"
     assert not vault_settings(VAULT | {"VAULT_ADDR": "http://example.com"}).asks_vault
     assert not vault_settings(env | {"VAULT_SECRET_ID_FILE": "gone"}).asks_vault
+
+
+# --- The API's own TLS ---------------------------------------------------------------------------
+
+
+def test_beyond_this_machine_the_api_needs_a_certificate_or_a_proxy(tmp_path: Path):
+    (tmp_path / "c.pem").touch()
+    pair = {"API_TLS_CERT": "c.pem", "API_TLS_KEY": "c.pem"}
+    said = refusal(API_HOST="0.0.0.0")
+    assert "API_HOST: beyond this machine the API needs API_TLS_CERT and API_TLS_KEY" in said
+    assert "beyond this machine." in load(API_HOST="0.0.0.0", **pair).warnings()[0]
+    behind = load(API_HOST="0.0.0.0", API_BEHIND_PROXY="true").warnings()[0]
+    assert "unencrypted but for the proxy" in behind
+    assert load(API_HOST="::1", **pair).warnings() == ()
+
+
+def test_a_certificate_without_its_key_is_refused(tmp_path: Path):
+    (tmp_path / "c.pem").touch()
+    assert "API_TLS_KEY: needed with API_TLS_CERT" in refusal(API_TLS_CERT="c.pem")
+    assert "API_TLS_CERT: needed with API_TLS_KEY" in refusal(API_TLS_KEY="c.pem")
 
 
 # --- Secrets in files ----------------------------------------------------------------------------

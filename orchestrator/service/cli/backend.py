@@ -40,11 +40,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the service of a state folder answers. `token` None: there is none to be found."""
+    """Where the service of a state folder answers. `token` None: there is none to be found.
+
+    `certificate`: the service's own, if it speaks TLS; None: whom the machine trusts decides.
+    """
 
     url: str
     token: str | None
     state_dir: Path
+    certificate: Path | None = None
 
 
 class LocalStop(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,17 @@ import http.client
 import ipaddress
 import os
 import pwd
+import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
+from orchestrator.model.tls import tls_trouble
 from orchestrator.service.cli.trouble import NotAuthorised, NotReachable, Refusal, WrongUsage
+from orchestrator.service.probe import pinned
 
 TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -33,11 +37,16 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """Asks one service. Raises NotReachable, NotAuthorised, Refusal."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        """WrongUsage for an address that is none."""
+    def __init__(self, url: str, token: str | None, certificate: Path | None = None) -> None:
+        """WrongUsage for an address that is none.
+
+        `certificate`: the only one that is trusted, of the service on this machine; else the file
+        of authorities that ORCHESTRATOR_CACERT names, else those of the machine decide.
+        """
         self.url = url.rstrip("/")
         self._parts = _parts_of(self.url)
         self._token = token
+        self._certificate = certificate
         self._connection: http.client.HTTPConnection | None = None
 
     @property
@@ -67,6 +76,18 @@ class Client:
         scheme = "ws" if self.is_plain else "wss"
         base = self._parts._replace(scheme=scheme).geturl()
         return f"{base}{path}{query_text(query)}"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """None for a plain connection; WrongUsage for authorities that cannot be read."""
+        if self.is_plain:
+            return None
+        if self._certificate is not None:
+            return pinned(self._certificate)
+        authorities = os.environ.get("ORCHESTRATOR_CACERT") or None
+        try:
+            return ssl.create_default_context(cafile=authorities)
+        except OSError as exc:  # ssl.SSLError is one
+            raise WrongUsage(f"ORCHESTRATOR_CACERT={authorities} cannot be read: {exc}") from exc
 
     def headers(self) -> dict[str, str]:
         """The token, and who asks, for the audit trail."""
@@ -119,8 +140,12 @@ class Client:
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._connection is None:
-            kind = http.client.HTTPConnection if self.is_plain else http.client.HTTPSConnection
-            self._connection = kind(self._parts.hostname or "", self._parts.port)
+            host, port = self._parts.hostname or "", self._parts.port
+            self._connection = (
+                http.client.HTTPConnection(host, port)
+                if self.is_plain
+                else http.client.HTTPSConnection(host, port, context=self.tls())
+            )
         self._connection.timeout = timeout_s
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout_s)
@@ -187,6 +212,8 @@ def _person() -> str:
 def _words_of(problem: Exception) -> str:
     if isinstance(problem, TimeoutError):
         return "it took too long"
+    if told := tls_trouble(problem):
+        return told
     return str(problem) or type(problem).__name__
 
 

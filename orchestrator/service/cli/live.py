@@ -77,7 +77,7 @@ class Live:
         try:
             return self._open.enter_context(connect(
                 self._url, additional_headers=self._client.headers(), open_timeout=TIMEOUT_S,
-                close_timeout=1.0, max_size=_MESSAGE_BYTES_MAX, proxy=None,
+                close_timeout=1.0, max_size=_MESSAGE_BYTES_MAX, proxy=None, ssl=self._client.tls(),
             ))  # fmt: skip
         except InvalidStatus as exc:
             status = exc.response.status_code

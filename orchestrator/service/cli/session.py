@@ -93,11 +93,12 @@ class Session:
         """A fresh connection, whatever its safety: the emergency stop takes any way."""
         if self._url is None:
             address = self._address()
-            return Client(address.url, self._token or address.token)
+            return Client(address.url, self._token or address.token, address.certificate)
         client = Client(self._url, self._token)
         if self._token is None and client.is_local:
             # This machine's token is for this machine's service; a named host does not get it.
-            return Client(self._url, self._address().token)
+            address = self._address()
+            return Client(self._url, address.token, address.certificate)
         return client
 
     def close(self) -> None:
