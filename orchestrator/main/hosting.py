@@ -264,7 +264,9 @@ def banner(service: Service, url: str) -> str:
         "  end          Ctrl-C (positions keep their stops at the venue)",
     ]
     if service.token_is_new:
-        lines.append(f"  API token: {service.token}   (shown once; kept in {API_TOKEN} there)")
+        # A person at a terminal sees it; a log keeps it for everyone (INV-18).
+        shown = f"{service.token}   (shown once; " if sys.stdout.isatty() else "("
+        lines.append(f"  API token: {shown}kept in {API_TOKEN} there)")
     warnings = (*settings.warnings(), *filter(None, (service.secrets.trouble,)))
     lines += [f"  WARNING      {text}" for text in warnings]
     return "\n".join(lines)

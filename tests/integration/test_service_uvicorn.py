@@ -48,7 +48,8 @@ def test_uvicorn_serves_the_app_and_ends_on_sigterm(tmp_path: Path):
             end_all_on(state)
     assert code in {0, -signal.SIGTERM}, said  # uvicorn itself ends by the signal that it got
     assert left == [], "the paper venue has ended with it"
-    assert "API token: " in said
+    assert "API token: (kept in api-token there)" in said
+    assert token not in said
     assert '"event":"service.stopped"' in said
     assert "Traceback" not in said
 

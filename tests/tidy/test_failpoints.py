@@ -33,6 +33,8 @@ _NOT_DURABLE = {
     ("adapters/store/market_spool.py", "_look"): "removes what an earlier life did not finish",
     ("main/doctor.py", "_folder"): "tries whether the folder can be written",
     ("main/summary.py", "write"): "a summary of what has ended",
+    ("main/api_tls.py", "_load"): "a copy of the API's certificate, made anew at each start",
+    ("main/api_tls.py", "api_tls"): "that copy, where it is no use",
     ("main/authority.py", "_replace"): "certificates, made by a command of its own before a start",
 }
 
