@@ -34,8 +34,9 @@ setup: $(STAMP)  ## make .venv with pinned, hashed dependencies
 run: $(STAMP)  ## run the service on port 8000 with the paper venue (Ctrl-C stops it)
 	@exec $(BIN)/orchestrator run
 
+# Many tests wait for processes of their own: two at a time take little more than half as long.
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest tests/
+	$(BIN)/python -m pytest tests/ -n auto --maxprocesses 4 --dist loadfile
 
 quick: lint types layers  ## what is quick: format, lint, types, layers, unit, property and contract tests
 	$(BIN)/python -m pytest -q $(wildcard tests/unit tests/property tests/contract)

@@ -126,7 +126,7 @@ async def test_other_nodes_see_the_records_live(server):
                 continue
         leader.bus.publish(*ENTRIES[1])
         while got[-1] != ENTRIES[1]:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 got.append(await anext(listener))
     assert got[0] == ENTRIES[0]
     assert (standby.bus.foreign, leader.bus.foreign) == (0, 0)

@@ -63,7 +63,7 @@ async def test_an_order_ends_when_its_time_is_over(paper_bench):
     await paper_bench.done(paper_bench.bodies.cancel(first.id))
     life = Life(how="GTD", until_ns=parse_time(first.time) + NS_PER_S // 2)
     (order,) = await paper_bench.done(resting_entry(paper_bench, "LIMIT", life=life))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await paper_bench.venue.account(order.account_id)).orders:  # noqa: ASYNC110 - polls
             await asyncio.sleep(0.05)
     ends = [one for one in await paper_bench.log() if one.order_id == order.id]

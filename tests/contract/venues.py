@@ -127,7 +127,7 @@ class Bench:
 
         self.venue.submit(request, gate, done)
         assert not ended.done()  # never inside submit
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await ended
 
     async def write(self, request: WriteRequest) -> WriteOutcome:
@@ -256,7 +256,7 @@ async def at_practice() -> AsyncIterator[Bench]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - conditions of all kinds, no event to wait for
             await asyncio.sleep(0.005)
 

@@ -48,7 +48,10 @@ def pause(seconds: float) -> None:
 def eventually(
     what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.05
 ) -> T:
-    """What `look` finds, as soon as it finds anything (truthy); fails after `within_s`."""
+    """What `look` finds, as soon as it finds anything (truthy); fails after `within_s`, or after a
+    minute when that is later: the machine may be busy, and no test asks how fast things are.
+    """
+    within_s = max(within_s, 60.0)
     ends = now_s() + within_s
     while True:
         found = look()
@@ -176,7 +179,7 @@ class Service:
         """Everything that this life has printed."""
         return self._out.read_text(errors="replace")
 
-    def wait_up(self, within_s: float = 20.0) -> Service:
+    def wait_up(self, within_s: float = 60.0) -> Service:
         """Until trading goes on, or is known to be stopped."""
         eventually("the service is up", self._is_up, within_s, 0.03)
         return self
@@ -204,7 +207,7 @@ class Service:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, within_s: float = 20.0) -> int:
+    def wait(self, within_s: float = 60.0) -> int:
         """The exit code."""
         assert self.process is not None
         return self.process.wait(timeout=within_s)
@@ -273,7 +276,7 @@ class Service:
         }  # fmt: skip
         return self.try_ask("POST", "/signals", wish, 15.0)
 
-    def command(self, *words: str, within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, within_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """`orchestrator WORDS`, to its end."""
         return run_program("-m", "orchestrator", *words, environment=self.environment,
                            folder=self.folder, within_s=within_s)  # fmt: skip
@@ -363,7 +366,7 @@ def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_program(
-    *words: str, environment: Mapping[str, str], folder: Path, within_s: float = 30.0
+    *words: str, environment: Mapping[str, str], folder: Path, within_s: float = 60.0
 ) -> subprocess.CompletedProcess[str]:
     """`python WORDS`, to its end; fails when it takes longer than `within_s`."""
     return subprocess.run(

@@ -85,7 +85,7 @@ def _compare(service: Service, promised: list[str], seed: int) -> None:
         for each in service.venue_transactions(account_id):
             if each["type"] == "MARKET_ORDER" and "clientExtensions" in each:
                 ordered[each["clientExtensions"]["id"]] += 1
-    assert len(ordered) > 10, f"seed {seed}: the test must see orders, not {len(ordered)}"
+    assert len(ordered) > 2, f"seed {seed}: the test must see orders, not {len(ordered)}"
     assert max(ordered.values()) == 1, f"seed {seed}: sent twice: {ordered.most_common(3)}"
     assert not set(ordered) - set(intents), f"seed {seed}: orders without an intent"
     filled = {name for name, state in states.items() if state == "filled"}

@@ -45,7 +45,7 @@ def _full_speed(
     with Service(folder, *words, toml=toml, **limits, **environment) as service:
         # The state folder is the settings'; a replay makes its own below it.
         service.start()
-        assert service.wait(120) == 0, service.output()
+        assert service.wait(170) == 0, service.output()
         summary = json.loads((folder / "summary.json").read_text())
         service.state = Path(summary["state_dir"])
         assert venues_on(service.state) == []

@@ -169,7 +169,7 @@ class Outcomes:
         return tell
 
     async def wait(self, count: int = 1) -> list[WriteOutcome]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.all) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -191,7 +191,7 @@ def market_ns() -> int:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that another task brings about."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - conditions of all kinds, no event to wait for
             await asyncio.sleep(0.001)
 

@@ -87,7 +87,7 @@ class Desk:
 
     def run(self, story) -> None:
         async def main() -> None:
-            async with asyncio.timeout(4), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
                 self.monitor.attach(tasks)
                 await story()
                 self.shop.away = {A: None, B: None}
@@ -150,8 +150,8 @@ def test_the_gate_is_closed_even_when_the_engine_is_broken(desk):
 def test_the_latch_says_who_and_why_and_survives(desk, tmp_path):
     async def story() -> None:
         receipt = await desk.monitor.emergency_stop("anna", "too wild", liquidate=False)
-        latch = Gate(tmp_path).read_latch()
-        assert latch is not None
+        while (latch := Gate(tmp_path).read_latch()) is None:  # noqa: ASYNC110 -- a thread writes it
+            await asyncio.sleep(0.01)
         assert (latch.stop_id, latch.actor, latch.reason) == (receipt.stop_id, "anna", "too wild")
         assert receipt.state is StopState.STOPPED
         assert desk.shop.reads == []
