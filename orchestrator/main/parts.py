@@ -28,7 +28,7 @@ from orchestrator.model.journal import RecordFilter
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
 from orchestrator.model.outcomes import TradeOpened
-from orchestrator.model.ports import CheckpointBook, Clock, MarketData, Venue
+from orchestrator.model.ports import CheckpointBook, Clock, MarketData, SoonStore, Venue
 from orchestrator.model.queries import Page
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.service.agent_manager import AgentManager
@@ -40,14 +40,13 @@ from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import About, FrontDesk
 from orchestrator.service.gate import Gate
 from orchestrator.service.house_watch import HouseWatch, Renew, keep_token
+from orchestrator.service.past import REMEMBERED, Past
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import Machine
 from orchestrator.service.supervisor import Plan, System
 from orchestrator.service.telemetry import Telemetry
 from orchestrator.settings import AccountSettings, Settings
-
-_REMEMBERED = 1_000
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +146,7 @@ def build_system(
     )  # fmt: skip
     system = System(
         plan, kernel, chain, store, gate, engine, agents, safety, feeds, recorder, desk, venue,
-        clock, telemetry, speed=lambda: clock.speed, past=partial(past_of, store, kernel),
+        clock, telemetry, speed=lambda: clock.speed, past=_past(store, engine),
         checkpoints=_checkpoints(
             CheckpointFile(settings.state_dir), chain, clock, engine, alerts,
             origin=store.installation_id(), threads=hosting.threads,
@@ -205,12 +204,23 @@ def _checkpoints(
     return Checkpoints(book, chain, clock, hooks, origin=origin, threads=threads)
 
 
+def _past(store: SqliteStore, engine: ExecutionEngine) -> Callable[[], Iterable[Message]]:
+    """Read where it stands, when it is asked for; of a store that may be away, kept in memory."""
+    kernel = engine.kernel
+    read = partial(past_of, store, kernel)
+    if not isinstance(store, SoonStore):
+        return read
+    past = Past(read, lambda: ((a, t) for a, book in kernel.books.items() for t in book.trades))
+    engine.hooks.durable = past.heard
+    return past
+
+
 def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:
     """What agents that (re)start must know of the past, oldest first (DESIGN 5: state again).
 
     Finished trades and proposals; and of the trades that are open, their signals and openings.
     """
-    rows = store.queries.outcomes(page=Page(limit=_REMEMBERED))
+    rows = store.queries.outcomes(page=Page(limit=REMEMBERED))
     finished: list[Message] = [row.outcome for row in reversed(rows)]
     still_open = {(a, t) for a, book in kernel.books.items() for t in book.trades}
     opened = [
@@ -225,7 +235,7 @@ def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:
 def _facts(store: SqliteStore, kind: str, signal_id: str = "") -> list[Fact]:
     if kind == "signal.accepted" and not signal_id:
         return []  # a foreign trade has no signal
-    wanted = RecordFilter(types=(kind,), corr=signal_id, limit=_REMEMBERED)
+    wanted = RecordFilter(types=(kind,), corr=signal_id, limit=REMEMBERED)
     return [_read_fact(record.data) for record in reversed(store.queries.records(wanted))]
 
 

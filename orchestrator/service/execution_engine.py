@@ -79,6 +79,7 @@ StopHook: TypeAlias = Callable[[CloseGate], None]
 AlertHook: TypeAlias = Callable[[Alert], None]
 BrokenHook: TypeAlias = Callable[[Exception], None]
 FencedHook: TypeAlias = Callable[[StoreFenced], None]
+DurableHook: TypeAlias = Callable[[Fact], None]
 
 # Said by agents and written down as they are; the kernel hears patterns too, since they may block.
 _SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
@@ -94,6 +95,7 @@ class Hooks:
     alert: AlertHook
     broken: BrokenHook  # this life cannot go on: the gate is closed already
     fenced: FencedHook  # another node leads: no order leaves any more
+    durable: DurableHook | None = None  # each fact, once it is
 
     def __init__(self) -> None:
         self.liquidate = lambda act: log.error("liquidation.unwired", act=act.reason)
@@ -423,6 +425,8 @@ class ExecutionEngine:
         """What has become durable is counted, broadcast and told to the log; after the acts."""
         for record, fact in self._journal.take_fresh():
             self._telemetry.saw(fact)
+            if self.hooks.durable is not None:
+                self.hooks.durable(fact)
             self._bus.publish(record, fact)
             narrate(fact)
 
@@ -606,7 +610,17 @@ class ExecutionEngine:
     @property
     def storing(self) -> bool:
         """Whether the store writes, as far as is known: no failure stands, and none is near."""
-        return not self._journal.failing and self._journal.out_ms < _STUCK_MS
+        return not (self._journal.failing or self.stuck)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the store has yet to say what became of something that it was given."""
+        return not self._journal.failing and not self._journal.durable
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the store has been working on one write for so long that nobody waits for it."""
+        return self._journal.out_ms >= _STUCK_MS
 
     @property
     def last_first_byte_at(self) -> Instant | None:

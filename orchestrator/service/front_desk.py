@@ -298,7 +298,7 @@ class FrontDesk:
     async def _promise(self, done: str) -> Done | Refused:
         if await self._engine.settled(_WRITTEN_WITHIN_S):
             return Done(text=done, mode=self._kernel.mode)
-        return _NOT_WRITTEN if not self._engine.storing else _NOT_YET_WRITTEN
+        return _NOT_YET_WRITTEN if self._engine.waiting else _NOT_WRITTEN
 
     def _refusal(self, event: Event) -> Refused | None:
         """The kernel's own refusal of a command is a recorded fact; None: it has done as told."""
@@ -421,6 +421,8 @@ class FrontDesk:
             confidence=wish.confidence, created_ns=self._clock.now(), ttl_ms=wish.ttl_ms,
             source=f"person:{actor}", note=wish.note, accounts=wish.accounts,
         )  # fmt: skip
+        if self._engine.stuck:
+            return _NOT_WRITTEN  # it would only wait for its end
         taken = self._taken(signal, self._engine.command(SignalSeen(signal=signal)))
         promised = await self._promise("")
         return taken if isinstance(promised, Done) else promised
