@@ -11,17 +11,19 @@ from orchestrator.kernel.engine import (
     operators,
     path,
     prices,
+    profiling,
     reducing,
     scene,
+    turn,
 )
 from orchestrator.kernel.engine.kernel import Kernel
 from orchestrator.kernel.ledger.door import Admission, Door
 from orchestrator.kernel.orders import reading
-from orchestrator.kernel.safety import checks
+from orchestrator.kernel.safety import checks, overrides
 from orchestrator.kernel.safety.board import Board
 from orchestrator.kernel.safety.reducing import Reducible
 from orchestrator.model.acts import SendOrder
-from orchestrator.model.facts import BreakerTripped
+from orchestrator.model.facts import BreakerTripped, OverrideSet, PeakRaised
 from orchestrator.model.money import ONE, ZERO
 from orchestrator.model.orders import IntentState, WriteKind, WriteRequest
 from orchestrator.model.reducing import ReductionState
@@ -355,6 +357,33 @@ def _let_a_person_close_in_a_stop(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reducing, "_halts", lambda *_: ())
 
 
+def _let_an_operator_loosen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(overrides, "_loosening", lambda *_, **__: ())
+
+
+def _forget_overrides_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    apply = Kernel.apply
+
+    def forgetful(self, fact, at):
+        if not isinstance(fact, OverrideSet):
+            apply(self, fact, at)
+
+    patch.setattr(Kernel, "apply", forgetful)
+
+
+def _let_every_peak_trail(patch: pytest.MonkeyPatch) -> None:
+    def trail(turn, account_id, day, nav):
+        high = day.new_peak(nav)
+        if high is not None:
+            turn.say(PeakRaised(account_id=account_id, peak=high, high=high))
+
+    patch.setattr(profiling, "raise_peak", trail)
+
+
+def _ignore_what_was_tightened(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(turn, "moved", lambda base, _: base)
+
+
 _PLANTED = [
     # what was planted, the faults that bring it out, what says so
     (_send_before_it_is_durable, (), {"INV-03"}),
@@ -397,6 +426,10 @@ _PLANTED = [
     (_close_beside_what_is_being_closed, ("op_reduce", "request_lost"), {"INV-10"}),
     (_let_a_stop_be_loosened_by_hand, ("op_reduce",), {"INV-10"}),
     (_let_a_person_close_in_a_stop, ("op_reduce", "op_emergency_account"), {"INV-01"}),
+    (_let_an_operator_loosen, ("op_overrides",), {"B5"}),
+    (_forget_overrides_at_a_restart, ("op_overrides", "crash"), {"INV-07"}),
+    (_let_every_peak_trail, ("profiles", "wild_market"), {"B4"}),
+    (_ignore_what_was_tightened, ("op_overrides",), {"INV-04"}),
 ]
 
 # Where what brings a bug out is rare, the search begins near a seed that has it.

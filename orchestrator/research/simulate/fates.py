@@ -94,6 +94,8 @@ SOON: dict[str, str] = {
 WIDE: dict[str, str] = {
     "op_reduce": "a person closes, cancels and tightens by hand: twice, too much, in a stop",
     "close_late": "a close by hand reaches the venue long after its sender gave up",
+    "op_overrides": "a person moves limits: tighter, looser for a while, and where nobody may",
+    "profiles": "the accounts have profiles: static, end-of-day and trailing drawdown, targets",
 }
 EVERY = KINDS | SOON | WIDE
 SWARMS = ("", "soon", "wide")
@@ -108,7 +110,9 @@ _WINDOWS = (
 )  # fmt: skip
 _SHARES = (0.03, 0.08, 0.2, 0.5)
 # Not things that happen, but what a whole run is like: these would hide the others.
-CLIMATES = frozenset(("fx_hours", "dst", "tight_limits", "op_settings", "commit_soon"))
+CLIMATES = frozenset((
+    "fx_hours", "dst", "tight_limits", "op_settings", "commit_soon", "profiles",
+))  # fmt: skip
 _CLIMATE_SHARE = 0.15
 _RATES = (0.01, 0.03, 0.1, 0.3)
 # A run has a handful of orders, and thousands of ticks: what strikes writes must strike often.

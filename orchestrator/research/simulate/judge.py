@@ -32,6 +32,7 @@ from orchestrator.research.simulate.closing import ClosingJudge
 from orchestrator.research.simulate.knowledge import Knowledge, QuotesThen
 from orchestrator.research.simulate.losses import LossJudge, Views
 from orchestrator.research.simulate.naked import NakedJudge
+from orchestrator.research.simulate.overriding import OverrideJudge
 from orchestrator.research.simulate.sending import SendingJudge
 from orchestrator.research.simulate.standing import Standing
 from orchestrator.research.simulate.worth import worth_of
@@ -79,6 +80,8 @@ class Judge:
         self._applied = self.sending.applied
         self._named = self.sending.at_venue
         self.bare = NakedJudge(self.blame)
+        self.overrides = OverrideJudge(self.blame)
+        self.sending.overrides = self.overrides
         self.closing = ClosingJudge(market, self._applied, self.blame)
         self.losses = LossJudge(
             self.standing, self.known, market.exchange.accounts, self._applied, self.blame
@@ -240,6 +243,7 @@ class Judge:
             self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
             self.standing.hear(record, fact)
             self.closing.hear(fact)
+            self.overrides.hear(record, fact)
             self._hear(fact)
 
     def _hear(self, fact: Fact) -> None:

@@ -17,6 +17,7 @@ from orchestrator.research.simulate.closers import Closer
 from orchestrator.research.simulate.closing import OPEN
 from orchestrator.research.simulate.death import Death, Killed
 from orchestrator.research.simulate.fates import CRASHES, dice_of
+from orchestrator.research.simulate.limiters import Limiter
 from orchestrator.research.simulate.listeners import Listeners
 from orchestrator.research.simulate.operators import Operator, Trader
 from orchestrator.research.simulate.parts import build_system, plan_of
@@ -162,6 +163,7 @@ class Life:
             crew.create_task(self._trader.work(), name="trader")
             crew.create_task(self._operator.work(), name="operator")
             crew.create_task(Closer(self._world, self._system).work(), name="closer")
+            crew.create_task(Limiter(self._world, self._system).work(), name="limiter")
             crew.create_task(self._watch(), name="watch")
             crew.create_task(Listeners(self._world, self._system).work(), name="listeners")
         await self._settle("after the storm")
@@ -208,6 +210,7 @@ class Life:
         if self._system.engine.durable:  # else the outcomes wait for the store
             waiting = [record.intent for record in self._kernel.in_flight()]
             judge.judge_deadlines([(each.signal_id, each.account_id) for each in waiting])
+            judge.overrides.look({each.override_id for each in self._kernel.overrides()})
             if judge.standing.trips:
                 judge.standing.judge_views(self._kernel.breakers(self._world.market.time.now()))
         judge.losses.look(self._world.market.time.now())

@@ -78,7 +78,7 @@ class LossJudge:
             yield "A1"
         if day.peak - worth.nav >= limits.max_drawdown * day.peak * _SURE:
             yield "A2"
-        if worth.nav > day.peak * _PEAK_STEP and self._durable():
+        if day.trails and worth.nav > day.peak * _PEAK_STEP and self._durable():
             yield "peak"
 
     def _judge(self, breaker: str, account_id: AccountId, now: Instant, *, crossed: bool) -> None:

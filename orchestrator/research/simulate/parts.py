@@ -26,6 +26,8 @@ from orchestrator.kernel.engine import Kernel
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.events import AuditTrouble
 from orchestrator.model.limits import AccountLimits, AccountPlan, BreakerLimits, KernelPlan
+from orchestrator.model.profiles import PLAIN, Drawdown, Profile, Window
+from orchestrator.model.safety import Effect
 from orchestrator.research.simulate.agents import haunted
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
@@ -63,6 +65,15 @@ _TIGHTER: tuple[dict[str, Any], ...] = (
     {"risk_per_trade": Decimal("0.002")}, {"max_daily_loss": Decimal("0.01")},
     {"max_drawdown": Decimal("0.01")},
 )  # fmt: skip
+# What proprietary firms prescribe, small enough to be met within a storm.
+_PROFILES = (
+    Profile(name="static", drawdown=Drawdown.STATIC),
+    Profile(name="end of day", drawdown=Drawdown.END_OF_DAY, instruments=INSTRUMENTS[:2]),
+    Profile(name="target", profit_target=Decimal("0.003"), on_target=Effect.FLATTEN),
+    Profile(name="days", profit_target=Decimal("0.002"), days_min=2, days_max=3, orders_a_day=6),
+    Profile(name="weekend", weekend_flat=True, off_hours=Effect.FLATTEN,
+            hours=(Window(from_s=0, to_s=17 * 3600), Window(from_s=18 * 3600))),
+)  # fmt: skip
 _replace = msgspec.structs.replace
 
 EIGHT: tuple[Callable[[], Agent], ...] = (
@@ -84,7 +95,14 @@ def plan_of(world: World) -> KernelPlan:
             limits = _replace(limits, **rolls.choice(_TIGHTER))
     if dice_of(world.seed, "crash loop").random() < _PATIENTLY:
         plan = _replace(plan, breakers=_PATIENT)
-    accounts = tuple(AccountPlan(account_id=name, limits=limits) for name in ACCOUNTS)
+    profiles = [PLAIN] * len(ACCOUNTS)
+    if "profiles" in kinds:
+        kinds_of_rules = dice_of(world.seed, "profiles")
+        profiles = [kinds_of_rules.choice(_PROFILES) for _ in ACCOUNTS]
+    accounts = tuple(
+        AccountPlan(account_id=name, limits=limits, profile=profile)
+        for name, profile in zip(ACCOUNTS, profiles, strict=True)
+    )
     return _replace(plan, accounts=accounts, calendar=world.market.calendar)
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 
 from orchestrator.kernel.orders.identity import is_ours
-from orchestrator.model.limits import AccountLimits, KernelPlan
+from orchestrator.model.limits import AccountLimits, CheckLimits, KernelPlan
 from orchestrator.model.money import ZERO, AccountId, Currency, InstrumentName
 from orchestrator.model.orders import Intent, IntentState, WriteRequest
+from orchestrator.model.profiles import Profile
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, Instant
 from orchestrator.model.venue import Trade, Transaction
 from orchestrator.paper.exchange.books import Books
 from orchestrator.paper.instruments import SPECS
 from orchestrator.research.simulate.exposing import Bet, alike, held, opposed, over
 from orchestrator.research.simulate.knowledge import Knowledge, QuotesThen
+from orchestrator.research.simulate.overriding import OverrideJudge
 from orchestrator.research.simulate.standing import Day, Standing
 from orchestrator.research.simulate.worth import Cost, Worth, cost_of, rate, worth_of
 
@@ -70,6 +72,7 @@ class SendingJudge:
         self._books = books
         self._log = log
         self.plan: KernelPlan | None = None
+        self.overrides: OverrideJudge | None = None
         self.intents: dict[str, Intent] = {}
         self.ends: dict[str, IntentState] = {}
         self.at_venue: dict[str, str] = {}  # our orders that the venue has seen: their order ids
@@ -144,7 +147,7 @@ class SendingJudge:
             moments.extend(self._checked_at[name])
         found: list[str] = []
         for quotes in moments:
-            found = list(self._over(name, order, quotes))
+            found = list(self._over(name, order, quotes, now))
             if not found:
                 return
         for text in found:
@@ -160,11 +163,25 @@ class SendingJudge:
         if own > checks.orders_per_min or len(self._written_ns) > checks.orders_per_min_total:
             yield "INV-04", f"C17 {own} orders in a minute, {len(self._written_ns)} in all"
 
-    def _over(self, name: str, order: Order, quotes: QuotesThen) -> Iterator[str]:
-        """The checks that it fails."""
+    def _in_force(
+        self, name: str, order: Order, now: Instant
+    ) -> tuple[AccountLimits, CheckLimits, Profile]:
         assert self.plan is not None, "asked before"
-        books, checks = self._books[order.account_id], self.plan.checks
-        limits = next(a.limits for a in self.plan.accounts if a.account_id == order.account_id)
+        account = next(a for a in self.plan.accounts if a.account_id == order.account_id)
+        if self.overrides is None:
+            return account.limits, self.plan.checks, account.profile
+        where = (order.account_id, order.instrument, name, now)
+        return (
+            self.overrides.in_force(account.limits, *where),
+            self.overrides.in_force(self.plan.checks, *where), account.profile,
+        )  # fmt: skip
+
+    def _over(self, name: str, order: Order, quotes: QuotesThen, now: Instant) -> Iterator[str]:
+        """The checks that it fails."""
+        books = self._books[order.account_id]
+        limits, checks, profile = self._in_force(name, order, now)
+        if profile.instruments and order.instrument not in profile.instruments:
+            yield f"C20 {order.instrument} is not among those of profile {profile.name}"
         cost = cost_of(books, quotes, order.instrument, order.units, order.stop)
         worth = self._worth(order.account_id, quotes)
         day = self._standing.days.get(order.account_id)

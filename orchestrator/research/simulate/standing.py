@@ -17,6 +17,7 @@ from orchestrator.model.facts import (
     ModeChanged,
     OperatorActed,
     PeakRaised,
+    ProfileTaken,
     Resumed,
     ServiceStarted,
     TransactionApplied,
@@ -57,6 +58,7 @@ class Day(msgspec.Struct):
     day: str = ""
     start: Decimal = Decimal(0)
     peak: Decimal = Decimal(0)
+    trails: bool = True  # P is the highest NAV; else as the account's profile says
 
 
 class Standing:
@@ -76,7 +78,7 @@ class Standing:
 
     # -- hearing ----------------------------------------------------------------------------------
 
-    def hear(self, record: Record, fact: Fact) -> None:  # noqa: C901 -- one table
+    def hear(self, record: Record, fact: Fact) -> None:  # noqa: C901, PLR0912 -- one table
         self._judge_record(record)
         match fact:
             case ServiceStarted():
@@ -99,7 +101,10 @@ class Standing:
             case DayStarted():
                 self._on_day(fact)
             case PeakRaised():
-                self._day_of(fact.account_id).peak = fact.peak
+                self._on_peak(fact)
+            case ProfileTaken():
+                day = self._day_of(fact.account_id)
+                day.peak, day.trails = fact.peak, "trailing" in fact.profile.split()
             case TransactionApplied() if fact.transaction.type == "TRANSFER_FUNDS":
                 self._shift(fact.account_id, fact.transaction.amount or Decimal(0))
             case OperatorActed() if not fact.actor:
@@ -157,7 +162,15 @@ class Standing:
         if day.day and fact.day <= day.day:
             self._blame("B4", f"{fact.account_id}: day {fact.day} begins after {day.day}")
         day.day, day.start = fact.day, fact.equity
-        day.peak = max(day.peak, fact.equity)
+        if day.trails:
+            day.peak = max(day.peak, fact.equity)
+
+    def _on_peak(self, fact: PeakRaised) -> None:
+        """P trails the NAV only where the profile says so; else a new day may raise it."""
+        day = self._day_of(fact.account_id)
+        if not day.trails and fact.peak not in (day.peak, day.start):
+            self._blame("B4", f"{fact.account_id}: P goes from {day.peak} to {fact.peak}")
+        day.peak = fact.peak
 
     def _day_of(self, account_id: AccountId) -> Day:
         return self.days.setdefault(account_id, Day())
