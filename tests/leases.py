@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from orchestrator.model.errors import LeaseError
-from orchestrator.model.leading import LeaseView
+from orchestrator.model.leading import LeaseView, StopNotice
 
 TTL_MS = 5_000
 
@@ -86,3 +88,63 @@ class FakeLease:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+class Board:
+    """The stops that all nodes see."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, StopNotice] = {}
+        self.hearing: list[Callable[[], None]] = []
+
+
+class FakeBoard:
+    """Meets `ports.StopBoard`, one for each node. `away` fails every question."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.away = False
+
+    async def _asked(self) -> dict[str, StopNotice]:
+        await asyncio.sleep(0)
+        if self.away:
+            raise LeaseError("the database does not answer")
+        return self._board.rows
+
+    async def standing(self) -> tuple[StopNotice, ...]:
+        return tuple(row for row in (await self._asked()).values() if not row.ended)
+
+    async def find(self, stop_id: str) -> StopNotice | None:
+        return (await self._asked()).get(stop_id)
+
+    async def put(self, notice: StopNotice) -> None:
+        rows = await self._asked()
+        old = rows.get(notice.stop_id)
+        if old is not None:
+            wider = set(old.accounts) | set(notice.accounts)
+            notice = msgspec.structs.replace(
+                old, liquidate=old.liquidate or notice.liquidate,
+                accounts=tuple(sorted(wider)) if old.accounts and notice.accounts else (),
+                joined_to=notice.joined_to or old.joined_to,
+            )  # fmt: skip
+        rows[notice.stop_id] = notice
+        self._tell()
+
+    async def show(self, stop_id: str, receipt: str) -> None:
+        rows = await self._asked()
+        if stop_id in rows:
+            rows[stop_id] = msgspec.structs.replace(rows[stop_id], receipt=receipt)
+
+    async def end(self, stop_id: str, actor: str) -> None:
+        rows = await self._asked()
+        for row in tuple(rows.values()):
+            if not row.ended and stop_id in (row.stop_id, row.joined_to):
+                rows[row.stop_id] = msgspec.structs.replace(row, ended_by=actor)
+        self._tell()
+
+    def on_told(self, hear: Callable[[], None]) -> None:
+        self._board.hearing.append(hear)
+
+    def _tell(self) -> None:
+        for hear in self._board.hearing:
+            hear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import platform
 import re
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -318,7 +320,8 @@ def _serve(settings: Settings, options: RunOptions, secrets: Secrets) -> int:
     url = f"http{'s' if tls else ''}://{host}:{listener.getsockname()[1]}"
     wishes = Wishes(
         replay=replay, exit_at_end=options.exit_at_end, quiet=options.quiet,
-        until_flat=options.until_flat, rescue=_words_again(options),
+        until_flat=options.until_flat, address=settings.node_address or _told(settings, url),
+        rescue=_words_again(options),
     )  # fmt: skip
     made: list[Service] = []
 
@@ -341,6 +344,14 @@ def _serve(settings: Settings, options: RunOptions, secrets: Secrets) -> int:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve())
     return _end_of(service, options)
+
+
+def _told(settings: Settings, url: str) -> str:
+    """Where others reach the API, as far as can be guessed: an address for all is nobody's."""
+    if settings.api_host not in {"0.0.0.0", "::"}:  # noqa: S104 -- compared, not bound
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{platform.node()}:{parts.port}"
 
 
 def _server(config: uvicorn.Config) -> uvicorn.Server:
@@ -371,6 +382,8 @@ def _end_of(service: object, options: RunOptions) -> int:
     from orchestrator.main.summary import as_text, write
 
     assert isinstance(service, Service)
+    if options.until_flat and isinstance(service.failed, StoreLocked):
+        return OTHERS_LIVE
     if service.failed is not None:
         print(f"orchestrator: ended by a failure: {service.failed}", file=sys.stderr)
         return 1

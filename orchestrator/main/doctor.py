@@ -12,12 +12,11 @@ from pathlib import Path
 
 from orchestrator.main.broker import meet_broker
 from orchestrator.main.places import API_TOKEN, STOP_LATCH
-from orchestrator.main.unwired import refuse_unwired
 from orchestrator.model.errors import BusError, StoreError, StoreLocked, VenueError
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.cli.backend import Check
 from orchestrator.service.seams import mono_ns, wall_ns
-from orchestrator.settings import Settings, SettingsError
+from orchestrator.settings import Settings
 from orchestrator.settings.urls import is_postgres
 
 _FREE_MB_MIN = 500
@@ -26,11 +25,6 @@ _LOOK_S = 8.0
 
 def examine(settings: Settings) -> Iterator[Check]:
     """One check after another; none changes anything but the state folder's existence."""
-    try:
-        refuse_unwired(settings)
-    except SettingsError as exc:
-        yield Check(name="settings", ok=False, text=str(exc), hint="see .env.example")
-        return
     yield Check(name="settings", ok=True, text="valid", hint="")
     for warning in settings.warnings():
         yield Check(name="settings", ok=None, text=warning, hint="")

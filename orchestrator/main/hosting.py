@@ -19,15 +19,16 @@ import structlog
 from fastapi import FastAPI
 
 from orchestrator import __version__
-from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.adapters.store.lock import FolderLock
 from orchestrator.main.broker import meet_broker
 from orchestrator.main.logs import REDACT, set_up_logs
 from orchestrator.main.market import open_market
+from orchestrator.main.node import Keep, Node, asked_of
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.secrets import Secrets
+from orchestrator.main.stores import KeptStore, open_file, open_shared
 from orchestrator.main.summary import Summary, summarise
-from orchestrator.main.unwired import refuse_unwired
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
@@ -38,9 +39,10 @@ from orchestrator.service.failpoints import VARIABLE, arm
 from orchestrator.service.gate import Gate
 from orchestrator.service.guarded import Guarded, GuardProcess
 from orchestrator.service.pulse import Pulse
-from orchestrator.service.seams import mono_ns, new_token, wall_ns
+from orchestrator.service.seams import mono_ns, new_id, new_token, wall_ns
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
+from orchestrator.settings.urls import is_postgres
 
 log = structlog.get_logger()
 
@@ -56,6 +58,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     exit_at_end: bool = False
     quiet: bool = False
     until_flat: bool = False
+    address: str = ""  # where the API is, as it is known before the service begins
     rescue: tuple[str, ...] = ()  # words after `orchestrator run` for the guard's own life of it
 
 
@@ -65,7 +68,6 @@ class Service:
     def __init__(self, settings: Settings, wishes: Wishes, secrets: Secrets | None = None) -> None:
         """Opens and locks the state folder: StoreError, StoreLocked, OSError with plain texts."""
         self.secrets = secrets or Secrets(settings)
-        refuse_unwired(settings)
         self.settings = settings
         self.wishes = wishes
         self.system: System | None = None
@@ -73,10 +75,16 @@ class Service:
         arm(os.environ.get(VARIABLE, ""), settings.oanda_environment)
         self.token, self.token_is_new = api_token(settings.state_dir)
         REDACT.learn(self.token)
-        self.store = SqliteStore(settings.database_path, sync=settings.store_sync)
-        self._market = open_market(settings, replay=wishes.replay is not None)
+        self._lock: FolderLock | None = None
+        self._node: Node | None = None
+        self._store: KeptStore | None = None
         self._gate = Gate(settings.state_dir)
-        Pulse(settings.state_dir).begin()
+        if is_postgres(settings.database_url):
+            self._lock = FolderLock(settings.state_dir)
+            self._node = self._as_node(wishes)
+        else:
+            self._store = open_file(settings)
+        self._market = open_market(settings, replay=wishes.replay is not None)
         self._folder = settings.state_dir.resolve()
         self._guard = GuardProcess(self._folder, self._rescue(), self.secrets.for_rescue)
         self._ended = asyncio.Event()
@@ -86,8 +94,35 @@ class Service:
         self.summary: Summary | None = None
         self._began = mono_ns()
 
+    def _as_node(self, wishes: Wishes) -> Node:
+        """One of several on a database; the driver is loaded only here."""
+        from orchestrator.adapters.store.postgres_lease import PostgresLease
+
+        settings = self.settings
+        asked = asked_of(settings, until_flat=wishes.until_flat)
+        address = wishes.address or settings.node_address or ""
+        lease = PostgresLease(
+            self._database, node=asked.node, holder=new_id(asked.name), address=address
+        )
+        keep = Keep(lambda: open_shared(settings, self._database), lease, self._gate)
+        return Node(settings, asked, keep, self._lead)
+
+    def _database(self) -> str:
+        """Asked for each new connection: the password may have been changed."""
+        return self.settings.address_of("database_url") or ""
+
+    @property
+    def store(self) -> KeptStore:
+        """The one that is in use now."""
+        store = self._store if self._node is None else self._node.store
+        assert store is not None, "one of the two was opened"
+        return store
+
     def desk(self) -> Desk | None:
-        return None if self.system is None else self.system.desk
+        """The leader's, or the standby's; None until there is either."""
+        if self.system is not None:
+            return self.system.desk
+        return None if self._node is None else self._node.standby
 
     def token_ok(self, token: str) -> bool:
         """In constant time."""
@@ -95,33 +130,42 @@ class Service:
 
     async def live(self) -> None:
         """From the venue's coming up to the store's closing; errors come out of here."""
-        in_order = False
         if self.secrets.trouble:
             log.error("secrets.unread", reason=self.secrets.trouble)
-        self._guard.start()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                reading = self.secrets.live(self._use_token, self._tell)
-                beside = [tasks.create_task(reading, name="secrets")]
-                beside += [tasks.create_task(each(), name="beside") for each in self.beside]
-                try:
-                    await self._live()
-                finally:
-                    for each in beside:
-                        each.cancel()
-            in_order = True
-        finally:
-            self._guard.end(in_order=in_order)
-
-    async def _live(self) -> None:
         if not self.wishes.until_flat:  # who closes positions needs no broker, and waits for none
             await meet_broker(self.settings)
-        connection = self.connection = await connect(self.settings, self.wishes.replay)
+        async with asyncio.TaskGroup() as tasks:
+            reading = self.secrets.live(self._use_token, self._tell)
+            beside = [tasks.create_task(reading, name="secrets")]
+            beside += [tasks.create_task(each(), name="beside") for each in self.beside]
+            try:
+                await (self._lead() if self._node is None else self._node.live())
+            finally:
+                for each in beside:
+                    each.cancel()
+
+    async def _lead(self) -> None:
+        """A whole life where there is one node; one leadership where there are several."""
+        in_order = False
+        Pulse(self._folder).begin()
+        self._guard.start()
+        try:
+            await self._live()
+            in_order = True
+        except asyncio.CancelledError:
+            in_order = self._node is not None  # the lease is another's, and so is what is left
+            raise
+        finally:
+            self._guard.end(in_order=in_order)
+            self.system = None if self._node is not None else self.system
+
+    async def _live(self) -> None:
+        connection = self.connection = await connect(self.secrets.current, self.wishes.replay)
         connection.ask_again = self.secrets.ask_again
         try:
             hosting = Hosting(
                 calendar=connection.calendar, threads=True, history=True,
-                taste=self._taste(),
+                taste=self._taste(), node=self.settings.node_name or "",
             )  # fmt: skip
             self.system = build_system(
                 self.settings, connection.venue, connection.clock, self.store, self._gate,
@@ -134,6 +178,8 @@ class Service:
                 self._guarded(self.system, connection).live,
                 *self._until_replay_ends(), *self._until_flat(),
             )  # fmt: skip
+            if self._node is not None:
+                self._node.accompany(self.system)
             await self.system.run()
             self._sum_up(self.system)
         finally:
@@ -214,6 +260,8 @@ class Service:
     def end(self) -> None:
         """Ask for an orderly end."""
         self._ended.set()
+        if self._node is not None:
+            self._node.end()
         if self.system is not None:
             self.system.shutdown()
 
@@ -221,6 +269,8 @@ class Service:
         """After `live` has ended; the store's lock goes last."""
         self._market.close()
         self.store.close()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def api_token(folder: Path) -> tuple[str, bool]:

@@ -11,7 +11,6 @@ import msgspec
 from orchestrator import __version__
 from orchestrator.adapters.alerts.log import LogAlerts
 from orchestrator.adapters.bus.in_process import InProcessBus
-from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.adapters.trail.book import CheckpointFile
 from orchestrator.agents.market_analysis.strategies import StrategyMaker
 from orchestrator.kernel.audit import AuditChain
@@ -20,6 +19,7 @@ from orchestrator.main.agents import factory_of
 from orchestrator.main.agents import strategy_makers as makers_of
 from orchestrator.main.broker import redis_bus
 from orchestrator.main.elsewhere import agent_spec, agents_elsewhere, homes, strategy_specs
+from orchestrator.main.stores import KeptStore
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.events import AuditTrouble
@@ -99,7 +99,7 @@ def register_agents(
 
 
 def build_system(
-    settings: Settings, venue: Venue, clock: Clock, store: SqliteStore, gate: Gate,
+    settings: Settings, venue: Venue, clock: Clock, store: KeptStore, gate: Gate,
     market_store: MarketData, hosting: Hosting, renew: Renew = keep_token,
 ) -> System:  # fmt: skip
     """A System of real parts; nothing of it has started. `renew` reads a secret anew (A10)."""
@@ -204,7 +204,7 @@ def _checkpoints(
     return Checkpoints(book, chain, clock, hooks, origin=origin, threads=threads)
 
 
-def _past(store: SqliteStore, engine: ExecutionEngine) -> Callable[[], Iterable[Message]]:
+def _past(store: KeptStore, engine: ExecutionEngine) -> Callable[[], Iterable[Message]]:
     """Read where it stands, when it is asked for; of a store that may be away, kept in memory."""
     kernel = engine.kernel
     read = partial(past_of, store, kernel)
@@ -215,7 +215,7 @@ def _past(store: SqliteStore, engine: ExecutionEngine) -> Callable[[], Iterable[
     return past
 
 
-def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:
+def past_of(store: KeptStore, kernel: Kernel) -> Iterable[Message]:
     """What agents that (re)start must know of the past, oldest first (DESIGN 5: state again).
 
     Finished trades and proposals; and of the trades that are open, their signals and openings.
@@ -232,7 +232,7 @@ def past_of(store: SqliteStore, kernel: Kernel) -> Iterable[Message]:
     return (*finished, *_facts(store, "change.proposed"), *signals, *opened)
 
 
-def _facts(store: SqliteStore, kind: str, signal_id: str = "") -> list[Fact]:
+def _facts(store: KeptStore, kind: str, signal_id: str = "") -> list[Fact]:
     if kind == "signal.accepted" and not signal_id:
         return []  # a foreign trade has no signal
     wanted = RecordFilter(types=(kind,), corr=signal_id, limit=REMEMBERED)

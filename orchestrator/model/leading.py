@@ -10,7 +10,8 @@ class LeaseView(Message, frozen=True, kw_only=True, gc=False, tag="lease_view"):
     """The lease as it was read. `node` "" and `holder` "": nobody holds it.
 
     `renewal` changes with each renewal, and is compared for equality only. `left_ms` is what is
-    left of it by the database's clock; not above 0: it has run out.
+    left of it by the database's clock; not above 0: it has run out. `lives`: the database still
+    holds a session of the holder; without one its process is dead, or cut off and the cut known.
     """
 
     node: str
@@ -18,6 +19,7 @@ class LeaseView(Message, frozen=True, kw_only=True, gc=False, tag="lease_view"):
     address: str
     renewal: str
     left_ms: int
+    lives: bool = True
 
     @property
     def vacant(self) -> bool:

@@ -229,8 +229,8 @@ class StopBoard(Protocol):
         """After a recorded resume: it, and what was joined to it."""
         ...
 
-    async def heard(self, within_s: float) -> bool:
-        """Wait until somebody says that there is a new one; False when nobody did."""
+    def on_told(self, hear: Callable[[], None]) -> None:
+        """Call this in the loop when somebody has put or ended a stop; a hint, not a promise."""
         ...
 
 

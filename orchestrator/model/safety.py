@@ -105,6 +105,8 @@ class StopReceipt(Message, frozen=True, kw_only=True, gc=False, tag="stop_receip
     already_stopped: bool = False
     last_order_first_byte_at: Instant | None = None
     accounts: tuple[AccountReceipt, ...] = ()
+    node: str = ""  # which node says so; "" where there is one only
+    shared: bool | None = None  # whether the other nodes can read it; None where there are none
 
 
 class Severity(StrEnum):

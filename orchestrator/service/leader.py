@@ -23,6 +23,8 @@ _RENEW_BOUND_S = 1.5
 DEADLINE_NS = 3 * NS_PER_S
 # Seen without a renewal for so long, a leader is past its deadline, whatever the database's clock.
 PATIENCE_NS = 4 * NS_PER_S
+# One whose session has ended is not waited for longer: nothing of it can renew any more but anew.
+_GONE_NS = 3_500_000_000
 # Its renewals do not move, and it has not run out: the database's clock was put back.
 _STUCK_NS = 15 * NS_PER_S
 # A renewal that began so lately and failed: we are cut off, and have not slept.
@@ -82,7 +84,8 @@ class Term:
 
 class Watch:
     """A standby's view of the lease. It may be taken when two clocks agree that it has run out:
-    the database's, and this node's own since the last renewal that it has seen.
+    the database's, and this node's own since the last renewal that it has seen. A leader whose
+    session has ended is given its deadline and half a second, not the rest of its lease.
 
     So neither a step of the database's clock nor one of ours makes two leaders: the taking itself
     is refused when a renewal has come after what was seen.
@@ -101,6 +104,8 @@ class Watch:
             self._last, self._since_ns = (view.holder, view.renewal), ended_ns
             return False
         still_ns = began_ns - self._since_ns
+        if not view.lives:
+            return still_ns >= _GONE_NS
         return still_ns >= (PATIENCE_NS if view.left_ms <= 0 else _STUCK_NS)
 
 

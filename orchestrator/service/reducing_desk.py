@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from orchestrator.kernel.engine import Kernel
 from orchestrator.kernel.engine.state import ReductionRecord
 from orchestrator.model.events import ReduceRisk
 from orchestrator.model.facts import OperatorActed
@@ -97,11 +98,13 @@ class ReducingDesk:
         return record
 
     def reductions(self) -> tuple[ReductionView, ...]:
-        """Of the last day, the newest first."""
-        found = sorted(
-            self._kernel.reductions(), key=lambda each: each.reduction.written_ns, reverse=True
-        )
-        return tuple(view_of(each, persisted=True) for each in found)
+        return reductions_of(self._kernel)
+
+
+def reductions_of(kernel: Kernel) -> tuple[ReductionView, ...]:
+    """Of the last day, the newest first."""
+    found = sorted(kernel.reductions(), key=lambda each: each.reduction.written_ns, reverse=True)
+    return tuple(view_of(each, persisted=True) for each in found)
 
 
 def _told(record: ReductionRecord, *, persisted: bool) -> ReductionView | Refused:

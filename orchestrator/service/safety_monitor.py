@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ _LATCH_WAIT_S = 0.06  # the answer may take 100 ms in all, whatever the disk doe
 _LATCH_RETRY_S = 1.0
 _WATCH_S = 0.05
 _LATCH_NEXT_S = 0.2
+_RESUMED_KEPT = 1_000
 _WATCH_VIRTUAL_S = 10.0  # of virtual time, which flies
 
 
@@ -58,6 +60,7 @@ class SafetyMonitor:
         self._writer: asyncio.Task[None] | None = None
         self._next: dict[AccountId, dict[str, Liquidate]] = {}
         self._took_us = 0
+        self.resumed: deque[str] = deque(maxlen=_RESUMED_KEPT)  # stops that a person has ended
         self.raised = 0  # how often somebody has asked for a stop: a resume under way gives way
         self._liquidator = Liquidator(
             engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
@@ -79,8 +82,12 @@ class SafetyMonitor:
         *,
         liquidate: bool = True,
         accounts: tuple[AccountId, ...] = (),
+        stop_id: str = "",
     ) -> StopReceipt:
-        """Close the gate, then everything else. Returns within 100 ms, receipt as far as it is."""
+        """Close the gate, then everything else. Returns within 100 ms, receipt as far as it is.
+
+        `stop_id`: the id that another node has given it; "" for a new one.
+        """
         began = mono_ns()
         self.raised += 1
         if not accounts:
@@ -88,7 +95,9 @@ class SafetyMonitor:
         closed_ns = wall_ns()
         took_us = (mono_ns() - began) // 1000
         already = self._latch is not None
-        latch = self._merged(actor, reason, closed_ns, accounts, liquidate=liquidate)
+        latch = self._merged(
+            actor, reason, closed_ns, accounts, liquidate=liquidate, stop_id=stop_id
+        )
         self._took_us = self._took_us or took_us
         writing = self._start_writing(latch)
         self._engine.handle(_event_of(latch))
@@ -98,14 +107,14 @@ class SafetyMonitor:
 
     def _merged(
         self, actor: str, reason: str, closed_ns: int, accounts: tuple[AccountId, ...],
-        *, liquidate: bool,
+        *, liquidate: bool, stop_id: str,
     ) -> Latch:  # fmt: skip
         """A repeated stop keeps its id; it may add accounts or liquidation, never take away."""
         old = self._latch
         if old is None:
             return Latch(
-                stop_id=new_id("stop"), actor=actor, reason=reason, liquidate=liquidate,
-                closed_ns=closed_ns, accounts=accounts,
+                stop_id=stop_id or new_id("stop"), actor=actor, reason=reason,
+                liquidate=liquidate, closed_ns=closed_ns, accounts=accounts,
             )  # fmt: skip
         merged = (
             tuple(dict.fromkeys((*old.accounts, *accounts))) if accounts and old.accounts else ()
@@ -324,6 +333,7 @@ class SafetyMonitor:
         """
         if self._latch is None or not self._gate.reopen(self._latch.stop_id):
             return False
+        self.resumed.append(self._latch.stop_id)
         self._latch, self._persisted, self._took_us = None, False, 0
         self._standings.clear()
         return True

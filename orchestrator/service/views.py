@@ -41,6 +41,8 @@ class Health(View, frozen=True, kw_only=True):
     components: tuple[ComponentHealth, ...] = ()
     loop_lag_ms: float = 0.0
     rss_mb: float = 0.0
+    role: str = "leader"  # leader | standby
+    leader: str = ""  # where the leader's API is; "" where there is one node only, or none leads
 
 
 class AgentView(View, frozen=True, kw_only=True):

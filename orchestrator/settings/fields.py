@@ -28,7 +28,14 @@ from orchestrator.settings.tables import (
     LimitSettings,
     StrategySettings,
 )
-from orchestrator.settings.urls import BrokerUrl, SecretUrl, StoreUrl, VenueUrl, path_of_store
+from orchestrator.settings.urls import (
+    BrokerUrl,
+    NodeUrl,
+    SecretUrl,
+    StoreUrl,
+    VenueUrl,
+    path_of_store,
+)
 from orchestrator.settings.vault import ExistingFile, VaultSettings
 
 D = Decimal
@@ -98,6 +105,10 @@ class Fields(VaultSettings):
     api_tls_cert: Annotated[ExistingFile | None, Field(examples=["certs/server.pem"])] = None
     api_tls_key: Annotated[ExistingFile | None, Field(examples=["certs/server.key"])] = None
     api_behind_proxy: bool = False
+    node_name: Annotated[
+        str | None, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", examples=["node-a"])
+    ] = None
+    node_address: Annotated[NodeUrl | None, Field(examples=["http://127.0.0.1:8000"])] = None
     agent_discovery_port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     agent_health_check_interval: Annotated[float, Field(ge=0.1, le=3600)] = 30
     agent_startup_timeout: Annotated[float, Field(ge=1, le=600)] = 60

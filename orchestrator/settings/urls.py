@@ -116,6 +116,19 @@ VenueUrl = Annotated[str, AfterValidator(_web_url)]
 VaultUrl = Annotated[str, AfterValidator(_web_url)]
 
 
+def _node_url(value: str) -> str:
+    """Only told to people and programs; whoever goes there judges for himself what to send."""
+    parts = split_url(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address with a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold no user, password, query or fragment")
+    return value.rstrip("/")
+
+
+NodeUrl = Annotated[str, AfterValidator(_node_url)]
+
+
 def _hosts_of(netloc: str) -> list[str]:
     """The hosts, without ports, of [LOGIN@]HOST[:PORT][,HOST[:PORT]...]; decoded. May be empty."""
     hosts: list[str] = []

@@ -171,6 +171,8 @@ BAD = {
     "API_TLS_CERT": ["/no/such/file"],
     "API_TLS_KEY": ["/no/such/file"],
     "API_BEHIND_PROXY": ["nginx"],
+    "NODE_NAME": ["a b", "a/b", "x" * 65],
+    "NODE_ADDRESS": ["node-a:8000", "ftp://node-a", "http://user:secret@node-a", "http://"],
     "AGENT_DISCOVERY_PORT": ["-1", "65536", "http"],
     "AGENT_HEALTH_CHECK_INTERVAL": ["0", "-5", "nan", "often"],
     "AGENT_STARTUP_TIMEOUT": ["0", "601"],

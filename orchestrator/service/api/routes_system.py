@@ -58,6 +58,7 @@ async def health(request: Request, door: AtDoor) -> Response:
     """With the token: everything. Without it: status, mode and environment only.
 
     `status`: ok, degraded (a component is not), stopped (an emergency stop is in force), starting.
+    `role`: leader, or standby, which reads only and takes over when the leader is gone.
     """
     desk = door.desk_or_none()
     if desk is None:
@@ -66,7 +67,9 @@ async def health(request: Request, door: AtDoor) -> Response:
     if request.state.known:
         return shown(full)
     return shown(
-        ShortHealth(status=full.status, mode=full.mode.value, environment=full.environment)
+        ShortHealth(
+            status=full.status, mode=full.mode.value, environment=full.environment, role=full.role
+        )
     )
 
 
@@ -83,9 +86,11 @@ async def livez(request: Request) -> Response:
     **route(Readiness, access="public", problems=(503,)),
 )
 async def readyz(door: AtDoor) -> Response:
-    """503 until the accounts are reconciled. A stopped system is ready: it can be resumed."""
+    """503 until the accounts are reconciled. A stopped system is ready: it can be resumed. So is a
+    standby: it answers reads and the emergency stop.
+    """
     full = await door.desk().health()
-    if full.mode in _NOT_UP:
+    if full.mode in _NOT_UP and full.role == "leader":
         raise Problem(503, "Not ready", f"The system is {full.mode}.", headers={"Retry-After": "1"})
     return shown(Readiness(ready=True, status=full.status))
 

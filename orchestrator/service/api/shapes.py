@@ -18,6 +18,7 @@ class ShortHealth(View, frozen=True, kw_only=True):
     status: str
     mode: str
     environment: str
+    role: str = "leader"  # leader | standby
 
 
 class Readiness(View, frozen=True, kw_only=True):

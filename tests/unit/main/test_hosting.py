@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.main import hosting
-from orchestrator.main.doctor import examine
 from orchestrator.main.hosting import api_token, app_of, refuse_optimised
 from orchestrator.main.parts import kernel_plan, register_agents, strategy_makers
 from orchestrator.main.summary import as_text, stages_of, write
@@ -20,7 +19,7 @@ from orchestrator.main.venue import Replay, paper_arguments
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager, PluginError
 from orchestrator.service.telemetry import Telemetry
-from orchestrator.settings import SettingsError, load_settings
+from orchestrator.settings import load_settings
 from tests.house import EUR_ACCOUNT, USD_ACCOUNT, House, in_virtual_time, new_market
 from tests.unit.service.parts import HandClock
 
@@ -61,25 +60,6 @@ def test_the_optimised_interpreter_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=1))
     with pytest.raises(SystemExit, match="assertions"):
         refuse_optimised()
-
-
-# -- what is not wired --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "env",
-    [
-        {"DATABASE_URL": "postgresql://u:p4ss@localhost/trading_system"},
-    ],
-)
-def test_a_server_that_nothing_here_uses_yet_is_refused_and_not_forgotten(env, tmp_path):
-    settings = _settings(**env, STATE_DIR=str(tmp_path / "state"))
-    with pytest.raises(SettingsError, match="cannot") as caught:
-        hosting.Service(settings, hosting.Wishes())
-    assert next(iter(env)) in str(caught.value)
-    assert "p4ss" not in str(caught.value)
-    assert [each.ok for each in examine(settings)] == [False]
-    assert not (tmp_path / "state").exists()
 
 
 # -- the app's life ---------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from orchestrator.model.leading import LeaseView
 from orchestrator.service.gate import Gate
 from orchestrator.service.leader import Leadership, Term, Watch
@@ -65,6 +67,13 @@ def test_a_lease_of_another_is_taken_when_both_clocks_say_that_it_has_run_out():
     assert not watch.saw(view(left_ms=-1), 4 * S, 4 * S)
     assert watch.saw(view(left_ms=-1), 5 * S, 5 * S)
     assert not watch.saw(view(left_ms=1), 5 * S, 5 * S)
+
+
+def test_a_leader_whose_session_has_ended_is_given_its_deadline_and_no_more():
+    watch, gone = Watch("a"), msgspec.structs.replace(view(left_ms=1_500), lives=False)
+    assert not watch.saw(view(), 0, 0)
+    assert not watch.saw(gone, 3_400_000_000, 3_400_000_000)
+    assert watch.saw(gone, 3_500_000_000, 3_500_000_000)
 
 
 def test_each_renewal_that_is_seen_begins_the_patience_anew():

@@ -39,9 +39,9 @@ async def test_pages_of_one_make_up_the_whole_list(api, path):
     assert found == whole
 
 
-async def test_health_tells_a_stranger_only_three_words(stranger):
+async def test_health_tells_a_stranger_only_four_words(stranger):
     assert (await stranger.get("/health")).json() == {
-        "status": "ok", "mode": "running", "environment": "paper",
+        "status": "ok", "mode": "running", "environment": "paper", "role": "leader",
     }  # fmt: skip
 
 
@@ -53,7 +53,8 @@ async def test_health_tells_everything_to_who_has_the_token(api):
 
 async def test_health_tells_a_wrong_token_what_it_tells_a_stranger(desk):
     async with client_of(api_of(desk), token="guessed") as client:
-        assert set((await client.get("/health")).json()) == {"status", "mode", "environment"}
+        told = (await client.get("/health")).json()
+    assert set(told) == {"status", "mode", "environment", "role"}
 
 
 async def test_a_service_that_is_not_built_is_alive_starting_and_says_so():
