@@ -96,8 +96,11 @@ class PostgresMarketStore(MarketQueue):
 
     def condition(self) -> MarketCondition:
         problem = self.stats.problem or self._server.trouble
-        note = NOTES.get(self._server.layout, "")
-        return msgspec.structs.replace(super().condition(), problem=problem, layout=note)
+        told, held = super().condition(), self._held
+        return msgspec.structs.replace(
+            told, problem=problem, layout=NOTES.get(self._server.layout, ""),
+            waiting=told.waiting + (0 if held is None else len(held.items)),
+        )  # fmt: skip
 
     # -- the thread ------------------------------------------------------------------------------
 

@@ -93,7 +93,12 @@ class MarketQueue:
                 if not self._closing and len(self._queue) < ROWS_A_COMMIT:
                     self._wake.wait(self._flush_s)
                 closing = self._closing
-            self._write_waiting()
+            try:
+                self._write_waiting()
+            except Exception as exc:  # noqa: BLE001 -- the top of the thread; it is told, and ends
+                self.stats.problem = f"market data is no longer stored: {type(exc).__name__}: {exc}"
+                with self._wake:
+                    closing = self._closing = True
         self._end()
 
     def _take(self) -> list[Item]:

@@ -57,12 +57,13 @@ class MarketServer:
         """Connect, and make the schema in an empty database."""
         self.end()
         connection = await connect(self._url, self._variable, name="orchestrator market data")
-        try:
-            self.layout = await market_schema.ready(connection, self._variable)
-        except BaseException:
-            connection.terminate()
-            raise
         self._connection = connection
+        async with self._asked() as db:
+            try:
+                self.layout = await market_schema.ready(db, self._variable)
+            except BaseException:
+                self.end()
+                raise
         self._days.clear()
 
     def end(self) -> None:
@@ -121,11 +122,10 @@ class MarketServer:
             bars = sorted(minutes_of(ticks), key=lambda bar: (bar.instrument, bar.start_ns))
             await db.executemany(self._sql["add_minute"], [_bar_row(bar) for bar in bars])
             return
-        oldest_ns = min(tick.venue_ns for tick in ticks)
-        if oldest_ns < self.newest_ns - _POLICY_SEES_NS:
-            since, until = self._late or (oldest_ns, oldest_ns)
-            until = max(until, *(tick.venue_ns for tick in ticks))
-            since = min(since, oldest_ns)
+        late = [t.venue_ns for t in ticks if t.venue_ns < self.newest_ns - _POLICY_SEES_NS]
+        if late:
+            since, until = self._late or (late[0], late[0])
+            since, until = min(since, *late), max(until, *late)
             self._late = (since - since % MINUTE_NS, until - until % MINUTE_NS + MINUTE_NS)
 
     async def _make_days(self, db: Session, ticks: list[Tick]) -> None:

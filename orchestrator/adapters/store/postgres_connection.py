@@ -233,7 +233,10 @@ async def _opened(address: Address, name: str, session: Mapping[str, str]) -> Se
 def troubles() -> tuple[type[Exception], ...]:
     """What the driver raises for a server's or a network's trouble, and for what it is asked."""
     asyncpg = driver()
-    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+    return (
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
+        TimeoutError, ValueError,
+    )  # fmt: skip
 
 
 def _refuse(address: Address, row: Sequence[Any], *, writer: bool) -> None:
