@@ -15,7 +15,6 @@ from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
 from orchestrator.model.errors import StoreError
 from orchestrator.model.market import Candle, Tick
 from orchestrator.model.time import DAY_NS, HOUR_NS, MINUTE_NS, parse_time, trading_day
-from tests.servers.postgres import execute
 from tests.unit.adapters.store import samples
 
 START = parse_time("2014-05-08T10:00:00Z")
@@ -31,8 +30,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     opened: list[Any] = []
     url = ""
     if request.param == "postgres":
-        url = request.getfixturevalue("database")
-        execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        url = request.getfixturevalue("fresh_database")
 
     def open_store(**options: Any) -> Any:
         if request.param == "sqlite":

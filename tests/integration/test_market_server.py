@@ -311,16 +311,11 @@ def test_a_read_only_database_is_told(
         open_store()
 
 
-@pytest.mark.parametrize(
-    ("version", "says"), [("0099", "newer version"), ("0000", "orchestrator db upgrade")]
-)
-def test_a_schema_of_another_version_is_refused(
-    url: str, open_store: Open, tmp_path: Path, version: str, says: str
-) -> None:
+def test_a_newer_schema_is_refused(url: str, open_store: Open, tmp_path: Path) -> None:
     open_store().close()
     (tmp_path / "spool" / "known").unlink()
-    execute(url, f"UPDATE alembic_version_market SET version_num = '{version}'")  # noqa: S608 -- ours
-    with pytest.raises(StoreError, match=f"TIMESCALE_URL: .*{says}"):
+    execute(url, "UPDATE alembic_version_market SET version_num = '0099'")
+    with pytest.raises(StoreError, match=r"TIMESCALE_URL: .*newer version"):
         open_store()
 
 

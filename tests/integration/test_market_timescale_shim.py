@@ -33,11 +33,11 @@ AGGREGATE = re.compile(
 
 
 @pytest.fixture
-def url(postgres: Any) -> str:
+def url(fresh_database: str) -> str:
     """A database with our schema for TimescaleDB, as far as a plain server has it."""
-    url = postgres.create()
+    url = fresh_database
     texts = [SHIM.read_text("utf-8")]
-    for _, _, text in migrations(market_schema.FOLDERS[market_schema.TIMESCALE]):
+    for _, _, text in migrations(market_schema.SCHEMAS[market_schema.TIMESCALE].folder):
         plain, compressed = COMPRESSION.subn("", text)
         plain, aggregated = AGGREGATE.subn(r"CREATE VIEW \1 AS\2;", plain)
         assert (compressed, aggregated) == (1, 1)

@@ -17,7 +17,7 @@ import msgspec
 from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.market_postgres_reading import MarketReads
 from orchestrator.adapters.store.market_queue import ROWS_A_COMMIT, MarketQueue
-from orchestrator.adapters.store.market_schema import NOTES
+from orchestrator.adapters.store.market_schema import NOTES, VARIABLE
 from orchestrator.adapters.store.market_server import MarketServer
 from orchestrator.adapters.store.market_spool import Batch, Spool
 from orchestrator.adapters.store.postgres_connection import UrlSource, parse
@@ -26,7 +26,6 @@ from orchestrator.model.market import Candle, MarketCondition, MarketSpan, Tick
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.time import DAY_NS, Instant
 
-VARIABLE = "TIMESCALE_URL"
 _OPEN_S = 5.0
 _WRITE_S = 5.0
 _KEEP_S = 60.0

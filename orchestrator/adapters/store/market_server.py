@@ -60,7 +60,7 @@ class MarketServer:
         self._connection = connection
         async with self._asked() as db:
             try:
-                self.layout = await market_schema.ready(db, self._variable)
+                self.layout = await market_schema.ready(db)
             except BaseException:
                 self.end()
                 raise

@@ -69,18 +69,6 @@ CALL refresh_continuous_aggregate('candles_m1', $1::bigint, $2::bigint)
 -- How ticks are kept here: timescale or partitions.
 SELECT layout FROM market_layout
 
--- name: make_version
--- The table by which Alembic knows the schema's version.
-CREATE TABLE alembic_version_market (version_num varchar(32) PRIMARY KEY)
-
--- name: set_version
--- A schema that was just made.
-INSERT INTO alembic_version_market (version_num) VALUES ($1)
-
--- name: version
--- The number of the last migration.
-SELECT version_num FROM alembic_version_market
-
 -- name: timescale
 -- Whether TimescaleDB could be used, of which version, and under which license: "apache" has
 -- hypertables, but neither compression nor continuous aggregates.
