@@ -135,7 +135,7 @@ def build_system(
         )
     desk = FrontDesk(
         engine, agents, safety, bus, store, chain, store.queries, telemetry, clock, about,
-        threads=hosting.threads,
+        market_store, threads=hosting.threads,
     )  # fmt: skip
     plan = Plan(
         version=__version__, node=node, config_digest=settings.fingerprint(),

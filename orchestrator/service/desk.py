@@ -11,6 +11,7 @@ import msgspec
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 from orchestrator.model.money import AccountId, InstrumentName, Side
+from orchestrator.model.ports import MarketReader
 from orchestrator.model.queries import Queries
 from orchestrator.service.limits_desk import OverrideWish
 from orchestrator.service.reducing_desk import ReduceWish
@@ -81,6 +82,10 @@ class Desk(Protocol):
 
     def queries(self) -> Queries:
         """History: signals, trades, records, explanations. Blocking reads: call in a thread."""
+        ...
+
+    def market(self) -> MarketReader:
+        """Ticks and candles. Blocking reads: call in a thread."""
         ...
 
     def listen(self) -> AsyncIterator[tuple[Record, Fact]]:

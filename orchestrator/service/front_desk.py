@@ -27,7 +27,7 @@ from orchestrator.model.events import (
 from orchestrator.model.facts import Fact, OperatorActed, SignalAccepted, SignalEnded
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.money import AccountId, Price, Side
-from orchestrator.model.ports import Bus, Clock, Store
+from orchestrator.model.ports import Bus, Clock, MarketData, MarketReader, Store
 from orchestrator.model.queries import PAGE_ROWS_MAX, Queries
 from orchestrator.model.safety import StopReceipt, SystemMode
 from orchestrator.model.signals import STAGES, Signal
@@ -75,7 +75,7 @@ class FrontDesk:
     def __init__(
         self, engine: ExecutionEngine, agents: AgentManager, safety: SafetyMonitor, bus: Bus,
         store: Store, chain: AuditChain, queries: Queries, telemetry: Telemetry, clock: Clock,
-        about: About,
+        about: About, market: MarketData,
         *, threads: bool = True,
     ) -> None:  # fmt: skip
         self._threads = threads
@@ -88,6 +88,7 @@ class FrontDesk:
         self._chain = chain
         self._installation_id = store.installation_id()
         self._queries = queries
+        self._market = market
         self._telemetry = telemetry
         self._clock = clock
         self._seen = KernelViews(engine.kernel, clock)
@@ -127,6 +128,7 @@ class FrontDesk:
         unwell = [a for a in self._agents.views() if a.state not in ("healthy", "degraded")]
         lagging = [s.value for s in STAGES if not self._agents.healthy(s)]
         unknown = [b.subject for b in blocking if b.breaker == "A7"]
+        market = self._market.condition()
         return (
             ComponentHealth(
                 name="gate", ok=self._safety.gate_is_open,
@@ -148,6 +150,11 @@ class FrontDesk:
             ComponentHealth(
                 name="breakers", ok=not system,
                 text=f"{len(blocking)} tripped" if blocking else "none tripped",
+            ),
+            ComponentHealth(
+                name="market_data", ok=not market.problem,
+                text=f"{market.problem}; {market.spooled:,} rows wait on this machine's disk"
+                if market.problem else "stored",
             ),
         )  # fmt: skip
 
@@ -448,6 +455,9 @@ class FrontDesk:
 
     def queries(self) -> Queries:
         return self._queries
+
+    def market(self) -> MarketReader:
+        return self._market
 
     def listen(self) -> AsyncIterator[tuple[Record, Fact]]:
         return self._bus.listen()

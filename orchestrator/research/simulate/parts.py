@@ -159,12 +159,13 @@ def build_system(
     safety = SafetyMonitor(engine, gate, venue, venue, clock, seed=world.seed, threads=False)
     alerts = Alerts((LogAlerts(),), clock, engine.note)
     engine.hooks.alert = alerts.send
-    recorder = Recorder(NoMarketStore(), clock)
+    market = NoMarketStore()
+    recorder = Recorder(market, clock)
     feeds = Feeds(engine, venue, clock, INSTRUMENTS, recorder.keep)
     about = About(environment="paper", version=_VERSION, node=_NODE, calendar=plan_.calendar)
     desk = FrontDesk(
         engine, agents, safety, bus, store, chain, store.queries, telemetry, clock, about,
-        threads=False,
+        market, threads=False,
     )  # fmt: skip
     plan = Plan(
         version=_VERSION, node=_NODE, config_digest="", accounts=ACCOUNTS,

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from orchestrator.service.api import (
     routes_limits,
+    routes_market,
     routes_pages,
     routes_reducing,
     routes_system,
@@ -32,12 +33,13 @@ _TAGS = [
     {"name": "agents", "description": "The eight agents."},
     {"name": "accounts", "description": "The accounts at the venue."},
     {"name": "trading", "description": "Signals, orders, trades, positions, and why."},
+    {"name": "market", "description": "Prices and candles as they were stored."},
     {"name": "monitoring", "description": "Events, figures, metrics, the audit trail."},
     {"name": "pages", "description": "For a person with a browser."},
 ]
 _ROUTERS = (
     routes_system.router, routes_limits.router, routes_reducing.router, routes_trading.router,
-    routes_pages.router,
+    routes_market.router, routes_pages.router,
 )  # fmt: skip
 ROUTES = tuple(
     found for router in _ROUTERS for found in router.routes if isinstance(found, APIRoute)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from orchestrator.model.errors import StoreError
+from orchestrator.model.ports import MarketReader
 from orchestrator.model.queries import Queries
 from orchestrator.service.api.bodies import ID_PATTERN, is_id
 from orchestrator.service.api.limits import READS, WRITES, Buckets, Sockets
@@ -71,9 +72,18 @@ class Door:
         thread is never left behind: while the store hangs, those who wait for one get a 503.
         """
         queries = self.desk().queries()
+        return await self._ready(lambda: read(queries))
 
+    async def market(self, read: Callable[[MarketReader], Listed]) -> Response:
+        """As `history`, of what the market store says."""
+        market = self.desk().market()
+        answer = await self._ready(lambda: read(market))
+        assert answer is not None
+        return answer
+
+    async def _ready(self, read: Callable[[], msgspec.Struct | None]) -> Response | None:
         def work() -> bytes | None:
-            found = read(queries)
+            found = read()
             return None if found is None else json_of(found)
 
         try:

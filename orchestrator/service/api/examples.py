@@ -168,6 +168,20 @@ _outcome = TradeOutcome(
 )  # fmt: skip
 
 _ANSWERS: tuple[msgspec.Struct, ...] = (
+    shapes.TickItem(
+        instrument=_EUR_USD, bid=_price("1.38402"), ask=_price("1.38413"), venue_ns=_AT,
+        seen_ns=_AT + 31_000_000, tradeable=True,
+    ),
+    shapes.CandleItem(
+        instrument=_EUR_USD, granularity="M1", start_ns=_AT - _AT % 60_000_000_000, volume=87,
+        complete=True, bid_o=_price("1.38402"), bid_h=_price("1.38411"), bid_l=_price("1.38399"),
+        bid_c=_price("1.38405"), ask_o=_price("1.38413"), ask_h=_price("1.38422"),
+        ask_l=_price("1.38410"), ask_c=_price("1.38416"),
+    ),
+    shapes.SpanItem(
+        instrument=_EUR_USD, minutes=7_180, ticks=512_000, first_ns=_AT - _AT % 60_000_000_000,
+        last_ns=_AT,
+    ),
     shapes.ShortHealth(status="ok", mode="running", environment="paper"),
     shapes.Readiness(ready=True, status="ok"),
     shapes.Liveness(alive=True, version="1.0.0"),

@@ -101,6 +101,45 @@ class Heartbeat(View, frozen=True, kw_only=True):
     ts: Instant
 
 
+class TickItem(View, frozen=True, kw_only=True):
+    """A price as it came: `venue_ns` as the venue stamped it, `seen_ns` when it arrived."""
+
+    instrument: InstrumentName
+    bid: Price
+    ask: Price
+    venue_ns: Instant
+    seen_ns: Instant
+    tradeable: bool
+
+
+class CandleItem(View, frozen=True, kw_only=True):
+    """A candle of bid and ask; `volume` counts its prices. Not `complete`: it may still grow."""
+
+    instrument: InstrumentName
+    granularity: str
+    start_ns: Instant
+    volume: int
+    complete: bool
+    bid_o: Price
+    bid_h: Price
+    bid_l: Price
+    bid_c: Price
+    ask_o: Price
+    ask_h: Price
+    ask_l: Price
+    ask_c: Price
+
+
+class SpanItem(View, frozen=True, kw_only=True):
+    """What is stored of an instrument: `minutes` with a price, from the first to the last."""
+
+    instrument: InstrumentName
+    minutes: int
+    ticks: int
+    first_ns: Instant
+    last_ns: Instant
+
+
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """A page. `next` is the `cursor` of the page that follows; None at the end."""
 

@@ -125,11 +125,11 @@ class EventsQuery(PageQuery):
 
     @property
     def since_ns(self) -> Instant:
-        return _bounded(self.since)
+        return bounded(self.since)
 
     @property
     def until_ns(self) -> Instant:
-        return _bounded(self.until)
+        return bounded(self.until)
 
 
 class PerformanceQuery(PageQuery):
@@ -144,7 +144,7 @@ class ExplainQuery(Asked):
     ] = ""
 
 
-def _bounded(moment: AwareDatetime | None) -> Instant:
+def bounded(moment: AwareDatetime | None) -> Instant:
     """0: no bound. Years that nanoseconds in 63 bits cannot hold are cut."""
     if moment is None:
         return 0
@@ -154,5 +154,5 @@ def _bounded(moment: AwareDatetime | None) -> Instant:
 __all__ = [
     "ID_PATTERN", "AgentsQuery", "Asked", "BreakersQuery", "EventsQuery", "ExplainQuery",
     "OrdersQuery", "PageQuery", "PerformanceQuery", "PositionsQuery", "SignalsQuery",
-    "TradesQuery",
+    "TradesQuery", "bounded",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import msgspec
 from orchestrator.model.errors import ListenerTooSlow, StoreError
 from orchestrator.model.facts import SignalEnded
 from orchestrator.model.journal import Record
+from orchestrator.model.market import Candle, MarketSpan, Tick
 from orchestrator.model.queries import ANY_RECORD, ANY_SIGNAL, FIRST_PAGE, Explanation
 from orchestrator.model.reducing import ReductionState
 from orchestrator.model.safety import (
@@ -142,6 +143,38 @@ class FakeListener:
         self.desk.listeners.remove(self)
 
 
+class FakeMarket:
+    """Ticks and candles by hand, oldest first."""
+
+    def __init__(self) -> None:
+        self.all_ticks: list[Tick] = []
+        self.all_candles: list[Candle] = []
+        self.names: list[str] = []
+
+    def ticks(self, instrument, since_ns, until_ns, limit):
+        found = [
+            t
+            for t in self.all_ticks
+            if t.instrument == instrument and since_ns <= t.venue_ns < until_ns
+        ]
+        return found[:limit]
+
+    def candles(self, instrument, granularity, since_ns, until_ns, limit):
+        found = [
+            c
+            for c in self.all_candles
+            if (c.instrument, c.granularity) == (instrument, granularity)
+            and since_ns <= c.start_ns < until_ns
+        ]
+        return found[:limit]
+
+    def spans(self):
+        return [
+            MarketSpan(instrument=name, minutes=2, first_ns=1, last_ns=2, ticks=3)
+            for name in self.names
+        ]
+
+
 class FakeDesk:
     def __init__(self, new_event=None):
         self.new_event = new_event
@@ -149,6 +182,7 @@ class FakeDesk:
         self.receipt = None
         self.calls = []
         self.store = FakeQueries()
+        self.market_store = FakeMarket()
         self.refusal = None
         self.raises = None
         self.listeners = []
@@ -224,6 +258,9 @@ class FakeDesk:
 
     def queries(self):
         return self.store
+
+    def market(self):
+        return self.market_store
 
     def listen(self):
         listener = FakeListener(self)
