@@ -293,12 +293,12 @@ def _grants(role: str) -> list[str]:
     return [line.replace("feed_writer", role) for line in block.split(";\n") if line.strip()]
 
 
-def test_without_rights_to_make_the_schema_the_variable_and_the_user_are_named(
+def test_without_rights_to_make_the_schema_the_owner_is_asked_for(
     own_postgres: PostgresServer, url: str, open_store: Open
 ) -> None:
     role = f"guest_{url.rpartition('/')[2]}"
     execute(url, f"CREATE ROLE {role} LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    with pytest.raises(StoreError, match=f"TIMESCALE_URL: user {role} may not do that"):
+    with pytest.raises(StoreError, match="TIMESCALE_URL: its user may not make tables"):
         open_store(url=own_postgres.url(url.rpartition("/")[2], user=role))
     assert execute(url, "SELECT to_regclass('ticks')")[0][0] is None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from orchestrator.model.time import DAY_NS, Instant
 
 _OPEN_S = 5.0
 _WRITE_S = 5.0
-_KEEP_S = 60.0
+_END_S = 2.0
 _REST_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # between two attempts to reach the server
 _ASIDE_S = 5.0  # a batch for the disk is at least so old, unless it is full
 _HOUR_S = 3_600.0
@@ -82,6 +83,7 @@ class PostgresMarketStore(MarketQueue):
         self._number = 0
         self._misses = 0
         self._up = False
+        self._keeping: concurrent.futures.Future[None] | None = None
         self._loop = LoopThread("market database")
         self._server = MarketServer(url, VARIABLE)
         self._reads = MarketReads(url, VARIABLE, self._loop)
@@ -116,7 +118,10 @@ class PostgresMarketStore(MarketQueue):
         self.stats.spooled = self._spool.rows
 
     def _end(self) -> None:
-        self._call(self._quit, _WRITE_S)
+        if self._keeping is not None:
+            concurrent.futures.wait((self._keeping,), _END_S)
+        with suppress(StoreError):
+            self._call(self._quit, _END_S)
         self._loop.close()
 
     async def _quit(self) -> None:
@@ -193,9 +198,10 @@ class PostgresMarketStore(MarketQueue):
             self._spool.drop_first()
 
     def _keep(self) -> None:
-        self._call(self._server.refresh, _KEEP_S)
-        if self._hour.passed:
-            self._call(lambda: self._server.keep(self._retention_ns), _KEEP_S)
+        """Begun here, never waited for: a server may take its time over it."""
+        due = self._server.late or (self._server.newest_ns and self._hour.passed)
+        if due and (self._keeping is None or self._keeping.done()):
+            self._keeping = self._loop.start(lambda: self._server.keep(self._retention_ns))
             self._hour.begin(_HOUR_S)
 
     def _set_aside(self) -> None:

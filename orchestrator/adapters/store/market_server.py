@@ -5,9 +5,10 @@ no retry will store.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -30,12 +31,15 @@ from orchestrator.model.market import Candle, Tick
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.time import DAY_NS, MINUTE_NS, Instant
 
+Span: TypeAlias = tuple[Instant, Instant]
+
 _TICKS = ("instrument", "venue_ns", "seen_ns", "bid", "ask", "tradeable")
 # A tick whose stamps are further apart is stamped with nonsense: it makes no partition of its own.
 _STAMPS_APART_NS = 2 * DAY_NS
 _DAYS_MAX = 1_000
 # How far back TimescaleDB's policy looks for late ticks by itself, less an hour.
 _POLICY_SEES_NS = 23 * 60 * MINUTE_NS
+_KEEP_S = 600.0
 _NEVER_STORED = ("22", "23")  # SQLSTATE classes: data that is no data, constraints
 
 
@@ -48,7 +52,7 @@ class MarketServer:
         self._sql: Mapping[str, str] = statements("market_postgres")
         self._connection: Session | None = None
         self._days: set[int] = set()
-        self._late: tuple[Instant, Instant] | None = None
+        self._late: Span | None = None
         self.layout = ""
         self.newest_ns: Instant = 0
         self.trouble = ""  # with making or dropping days; nothing is lost by it
@@ -85,19 +89,33 @@ class MarketServer:
             await db.execute("COMMIT")
             failpoints.after("market.write")
 
-    async def keep(self, retention_ns: int) -> None:
-        """Drop what is older than it is kept, by the market's time; 0 keeps it for ever."""
-        async with self._asked() as db:
-            await db.execute(self._sql["forget_writers"])
-            if retention_ns and self.newest_ns > retention_ns:
-                await self._try(db, "drop_before", self.newest_ns - retention_ns)
+    @property
+    def late(self) -> bool:
+        """Whether minutes wait to be refreshed."""
+        return self._late is not None and self.layout == market_schema.TIMESCALE
 
-    async def refresh(self) -> None:
-        """Minutes of ticks that came too late for TimescaleDB's own policy."""
+    async def keep(self, retention_ns: int) -> None:
+        """Housekeeping, on a connection of its own beside the writing; never raises.
+
+        Ticks older than `retention_ns` are dropped by the market's time (0 keeps them for ever).
+        Minutes of ticks that came too late for TimescaleDB's own policy are refreshed.
+        """
         late, self._late = self._late, None
-        if late is None or self.layout != market_schema.TIMESCALE:
-            return
-        async with self._asked() as db:
+        try:
+            async with asyncio.timeout(_KEEP_S):
+                db = await connect(self._url, self._variable, name="orchestrator market keeping")
+                try:
+                    await self._keep(db, retention_ns, late)
+                finally:
+                    db.terminate()
+        except (StoreError, *troubles()) as exc:
+            self.trouble = str(exc) or f"{self._variable}: housekeeping took too long"
+
+    async def _keep(self, db: Session, retention_ns: int, late: Span | None) -> None:
+        await self._try(db, "forget_writers")
+        if retention_ns and self.newest_ns > retention_ns:
+            await self._try(db, "drop_before", self.newest_ns - retention_ns)
+        if late is not None and self.layout == market_schema.TIMESCALE:
             await self._try(db, "refresh_minutes", *late)
 
     async def _insert(self, db: Session, batch: Batch, ticks: list[Tick]) -> None:
