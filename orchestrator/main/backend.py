@@ -87,6 +87,11 @@ class Backend:
 
         return main(arguments)
 
+    def chaos(self, arguments: list[str]) -> int:
+        from orchestrator.research.chaos.__main__ import main
+
+        return main(arguments)
+
     def drill(self, arguments: list[str]) -> int:
         from orchestrator.main.drills import main
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
 from orchestrator.adapters.oanda.wire import AccountAnswer, checked_account
-from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.kernel.audit import verify
 from orchestrator.kernel.engine import Kernel
 from orchestrator.kernel.orders.reconcile import differences
@@ -19,27 +17,37 @@ from orchestrator.model.facts import Fact, IntentWritten, SignalAccepted, Signal
 from orchestrator.model.journal import Record
 from orchestrator.model.limits import AccountPlan, KernelPlan
 from orchestrator.model.money import AccountId, InstrumentName
-from orchestrator.research.crash_sweep.process import ACCOUNTS, Service
+from orchestrator.research.crash_sweep.process import ACCOUNTS
 from orchestrator.research.crash_sweep.scenes import Story
 
 
-def unsettled(service: Service) -> str:
+class Judged(Protocol):
+    """What is judged: one service, or a whole house of them."""
+
+    def journal(self) -> tuple[list[tuple[Record, Fact]], str]:
+        """All records as they stand, and the installation's id."""
+        ...
+
+    def venue(self, path: str) -> Any:  # noqa: ANN401 -- JSON
+        """The venue's own answer."""
+        ...
+
+    def mode(self) -> str: ...
+
+
+def unsettled(service: Judged) -> str:
     """What still keeps the books from being judged; "" when nothing does."""
-    records = _records(service)
+    records, _ = service.journal()
     open_signals = _accepted(records) - set(_ended(records))
     if open_signals:
         return f"{len(open_signals)} signals have no outcome yet: {sorted(open_signals)[:3]}"
     return "; ".join(_book_differences(service, records))
 
 
-def violations(service: Service, story: Story) -> Iterator[str]:
+def violations(service: Judged, story: Story) -> Iterator[str]:
     """Each invariant that does not hold, in words."""
-    records = _records(service)
-    store = _copy(service)
-    try:
-        broken = verify((record for record, _ in records), store.installation_id())
-    finally:
-        store.close()
+    records, installation = service.journal()
+    broken = verify((record for record, _ in records), installation)
     if broken is not None:
         yield f"INV-11: record {broken.seq}: {broken.what}"
     yield from (f"INV-06: {each}" for each in _book_differences(service, records))
@@ -57,7 +65,7 @@ def _outcomes(records: list[tuple[Record, Fact]], story: Story) -> Iterator[str]
                 for name in set(story.promised) - known)  # fmt: skip
 
 
-def _orders(service: Service, records: list[tuple[Record, Fact]]) -> Iterator[str]:
+def _orders(service: Judged, records: list[tuple[Record, Fact]]) -> Iterator[str]:
     intents = Counter(f.intent.intent_id for _, f in records if isinstance(f, IntentWritten))
     yield from (f"INV-02: intent {i} was written {n} times" for i, n in intents.items() if n > 1)
     sent = Counter(_client_ids(service))
@@ -65,7 +73,7 @@ def _orders(service: Service, records: list[tuple[Record, Fact]]) -> Iterator[st
     yield from (f"INV-03: order {name} has no intent" for name in sent if name not in intents)
 
 
-def _client_ids(service: Service) -> Iterator[str]:
+def _client_ids(service: Judged) -> Iterator[str]:
     for account in ACCOUNTS:
         path = f"/v3/accounts/{account}/transactions/sinceid?id=0"
         for each in service.venue(path)["transactions"]:
@@ -73,7 +81,7 @@ def _client_ids(service: Service) -> Iterator[str]:
                 yield each["clientExtensions"]["id"]
 
 
-def _stop(service: Service, story: Story) -> Iterator[str]:
+def _stop(service: Judged, story: Story) -> Iterator[str]:
     stands = service.mode() == "stopped"
     if story.stopped and story.resumed is False:
         if not stands:
@@ -90,29 +98,6 @@ def _stop(service: Service, story: Story) -> Iterator[str]:
 # -- reading --------------------------------------------------------------------------------------
 
 
-def _copy(service: Service) -> SqliteStore:
-    """A consistent copy of the journal, read by the product's own reader."""
-    folder = service.folder / "copy"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    source = sqlite3.connect(f"file:{service.state / 'orchestrator.db'}?mode=ro", uri=True)
-    target = sqlite3.connect(folder / "orchestrator.db")
-    try:
-        source.backup(target)
-    finally:
-        target.close()
-        source.close()
-    return SqliteStore(folder / "orchestrator.db", sync="normal", checkpoint_s=0)
-
-
-def _records(service: Service) -> list[tuple[Record, Fact]]:
-    store = _copy(service)
-    try:
-        return list(store.facts_after(0))
-    finally:
-        store.close()
-
-
 def _accepted(records: list[tuple[Record, Fact]]) -> set[tuple[str, str]]:
     return {(f.signal.signal_id, a) for _, f in records if isinstance(f, SignalAccepted)
             for a in f.accounts}  # fmt: skip
@@ -122,7 +107,7 @@ def _ended(records: list[tuple[Record, Fact]]) -> list[tuple[str, str]]:
     return [(f.signal_id, f.account_id) for _, f in records if isinstance(f, SignalEnded)]
 
 
-def _book_differences(service: Service, records: list[tuple[Record, Fact]]) -> list[str]:
+def _book_differences(service: Judged, records: list[tuple[Record, Fact]]) -> list[str]:
     """Our ledger, made anew from the journal, against the venue's accounts at the same id."""
     told = {account: service.venue(f"/v3/accounts/{account}") for account in ACCOUNTS}
     kernel = Kernel(

@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.model.facts import Fact
+from orchestrator.model.journal import Record
 from orchestrator.research.crash_sweep.busy import LIMITS, TOML
 from orchestrator.service.failpoints import VARIABLE
 from orchestrator.service.seams import block_s, mono_ns
@@ -182,6 +187,10 @@ class Service:
         self._asked += 1
         return f"127.0.0.{2 + self._asked % 250}"
 
+    def journal(self) -> tuple[list[tuple[Record, Fact]], str]:
+        """All records as they stand, and the installation's id."""
+        return copy_of_journal(self.state, self.folder / "copy")
+
     def mode(self) -> str:
         return str(self.ask("GET", "/health")[1]["mode"])
 
@@ -194,12 +203,31 @@ class Service:
         return answer
 
 
+def copy_of_journal(state: Path, folder: Path) -> tuple[list[tuple[Record, Fact]], str]:
+    """All records of a consistent copy, read by the product's own reader; the installation's id."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    source = sqlite3.connect(f"file:{state / 'orchestrator.db'}?mode=ro", uri=True)
+    target = sqlite3.connect(folder / "orchestrator.db")
+    try:
+        source.backup(target)
+    finally:
+        target.close()
+        source.close()
+    store = SqliteStore(folder / "orchestrator.db", sync="normal", checkpoint_s=0)
+    try:
+        return list(store.facts_after(0)), store.installation_id()
+    finally:
+        store.close()
+
+
 def exchange(
-    port: int, method: str, path: str, body: object, token: str, client: str = "127.0.0.1"
-) -> tuple[int, Any]:
+    port: int, method: str, path: str, body: object, token: str, client: str = "127.0.0.1",
+    timeout_s: float = _ANSWER_S,
+) -> tuple[int, Any]:  # fmt: skip
     """One request on a connection of its own. OSError, HTTPException."""
     connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=_ANSWER_S, source_address=(client, 0)
+        "127.0.0.1", port, timeout=timeout_s, source_address=(client, 0)
     )
     try:
         data = None if body is None else json.dumps(body).encode()

@@ -87,6 +87,10 @@ class Backend(Protocol):
         """The crash sweep's own command line; the exit code."""
         ...
 
+    def chaos(self, arguments: list[str]) -> int:
+        """The campaign's own command line; the exit code."""
+        ...
+
     def drill(self, arguments: list[str]) -> int:
         """The drills' own command line; the exit code."""
         ...

@@ -172,6 +172,18 @@ def crash_sweep(ctx: typer.Context) -> None:
     _hand_over(backend.crash_sweep, ctx)
 
 
+def chaos(ctx: typer.Context) -> None:
+    """Real servers, nodes and agents that die at random while orders flow: chaos --help.
+
+    \b
+    Examples:
+      orchestrator chaos --minutes 10 --seed 7
+      orchestrator chaos --minutes 1 --no-postgres --agents process
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.chaos, ctx)
+
+
 def failpoints(json: Json = False) -> None:
     """Where ORCHESTRATOR_FAILPOINT may strike a service on the paper venue, to test its recovery.
 

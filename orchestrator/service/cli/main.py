@@ -60,6 +60,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 _PROGRAMS = (
     ("paper", machine.paper), ("agent", machine.agent),
     ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
+    ("chaos", machine.chaos),
     ("drill", machine.drill), ("certs", machine.certs), ("bus", machine.bus),
 )  # fmt: skip
 

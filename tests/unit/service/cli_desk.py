@@ -138,6 +138,10 @@ class FakeBackend:
         self._call("certs", arguments)
         return self.code
 
+    def chaos(self, arguments):
+        self._call("chaos", arguments)
+        return self.code
+
     def bus(self, arguments):
         self._call("bus", arguments)
         return self.code

@@ -230,7 +230,7 @@ def test_run_refuses_what_makes_no_sense_before_anything_starts(tmp_path, wrong)
     assert backend.calls == []
 
 
-@pytest.mark.parametrize("program", ["paper", "simulate", "crash-sweep", "certs", "bus"])
+@pytest.mark.parametrize("program", ["paper", "simulate", "crash-sweep", "certs", "bus", "chaos"])
 def test_the_words_of_other_programs_are_their_own_help_included(program):
     backend = FakeBackend()
     backend.code = 2
