@@ -50,7 +50,8 @@ class Agent:
     `role`: the task it does, or shares with others of that role. `name`: `[a-z][a-z0-9_]{0,39}`,
     unique among a service's agents. `version`: stands with each of its decisions in the audit
     trail; change it when behaviour changes. `says`: every type of message it may say; the host
-    drops and reports anything else.
+    drops and reports anything else. `learns_when_asked`: its state depends on what it was asked;
+    of several instances each then hears every question, and one of them answers.
 
     Settings are keyword arguments of `__init__` with defaults; their docstring gives the units.
     An agent owns no clock, dice, log, file or socket: time stands in the messages, a regular beat
@@ -64,6 +65,7 @@ class Agent:
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     says: ClassVar[tuple[type[Message], ...]] = ()
+    learns_when_asked: ClassVar[bool] = False
 
     _methods: ClassVar[dict[type[Message], _Method]] = {}
 

@@ -136,6 +136,7 @@ class StrategyAnalysis(Agent):
     role: ClassVar[Role] = Role.STRATEGY_ANALYSIS
     name: ClassVar[str] = "strategy_analysis"
     says: ClassVar[tuple[type[Message], ...]] = (Score,)
+    learns_when_asked: ClassVar[bool] = True  # of spreads
 
     def __init__(
         self,

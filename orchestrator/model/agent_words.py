@@ -20,11 +20,12 @@ from orchestrator.model.safety import Alert
 from orchestrator.model.signals import Answer, Question, Role, Signal
 
 PROTOCOL = 1
+QUESTIONS = "questions"  # of a hello's capabilities
 PROTOCOL_MIN = 1  # the oldest that is still understood
 LINE_MAX = 256 * 1024  # bytes of one line from an agent
 LINE_DOWN_MAX = 16 * 1024 * 1024  # and of one to an agent: a history may be long
 
-Heard: TypeAlias = Tick | Beat | History | Signal | Fact
+Heard: TypeAlias = Tick | Beat | History | Signal | Fact | Question
 Sayable: TypeAlias = (
     Signal | RiskAdvice | TradeOutcome | AnomalySeen | ChangeProposed | PatternSeen | Alert
 )
@@ -40,7 +41,10 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(Word, frozen=True, kw_only=True):
-    """First word of an agent: who it is, and what it hears and says (types, as in frames)."""
+    """First word of an agent: who it is, and what it hears and says (types, as in frames).
+
+    `capabilities`: "questions" wants to hear what other instances of its role are asked.
+    """
 
     protocol: int
     role: Role
@@ -73,7 +77,10 @@ class Refused(Word, frozen=True, kw_only=True):
 
 
 class Hear(Word, frozen=True, kw_only=True):
-    """Something that the agent hears. `past`: to learn from, before it works."""
+    """Something that the agent hears. `past`: to learn from, before it works.
+
+    A question comes to learn from as well: another instance was asked it, and answers.
+    """
 
     message: Heard
     past: bool = False

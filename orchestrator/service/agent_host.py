@@ -10,6 +10,7 @@ import structlog
 from orchestrator.agents.base import NOTHING
 from orchestrator.model.agent_words import (
     PROTOCOL,
+    QUESTIONS,
     Answered,
     AnsweredFrame,
     Ask,
@@ -37,6 +38,7 @@ from orchestrator.model.agent_words import (
 )
 from orchestrator.model.base import Message, Says
 from orchestrator.model.links import AgentLink, LinkEnd, Peer
+from orchestrator.model.signals import Question
 from orchestrator.model.time import NS_PER_MS, format_time
 from orchestrator.service.agent_manager import ANSWERS, AgentFactory, problem_of
 from orchestrator.service.agent_types import names_of
@@ -81,7 +83,7 @@ class AgentHost:
         self._send(HelloFrame, Hello(
             protocol=PROTOCOL, role=self._role, instance=self._instance, name=told.name,
             version=told.version, hears=names_of(told.hears), says=names_of(told.says),
-            life=self._life,
+            capabilities=(QUESTIONS,) if told.learns_when_asked else (), life=self._life,
         ))  # fmt: skip
 
     def greet_if_due(self) -> bool:
@@ -190,7 +192,8 @@ class AgentHost:
         if isinstance(said, str):
             self._send(TroubleFrame, Trouble(text=said))
             return
-        for each in said if not past else NOTHING:  # what it says of the past was said before
+        # What it says of the past was said before, and a question is answered by another.
+        for each in NOTHING if past or isinstance(message, Question) else said:
             self._send(SayFrame, Say(message=each))  # type: ignore[arg-type]
 
     def _answer(self, ask: Ask, correlation: str) -> None:

@@ -68,6 +68,8 @@ class AgentManager:
         self.measured: Callable[[str, float], None] = lambda _role, _us: None
         # Set by the host of agents elsewhere: sends a question to a seat's agent.
         self.ask_elsewhere: AskElsewhere = _nobody_elsewhere
+        # Set by it as well: everything that is told, for those who come late.
+        self.overhear: Callable[[Message], None] | None = None
         self._last_asked: dict[Role, tuple[str, Seat]] = {}
 
     @property
@@ -210,10 +212,12 @@ class AgentManager:
 
     def hears(self, kind: type[Message]) -> bool:
         """Whether anyone listens to this type."""
-        return kind in self._listeners
+        return kind in self._listeners or self.overhear is not None
 
     def tell(self, message: Message) -> list[tuple[Seat, Message]]:
         """Everyone who hears this type hears it; what they say, with who said it."""
+        if self.overhear is not None:
+            self.overhear(message)
         said: list[tuple[Seat, Message]] = []
         for seat in self._listeners.get(type(message), ()):
             if seat.elsewhere is not None:

@@ -17,6 +17,7 @@ import structlog
 from orchestrator.model.agent_words import (
     PROTOCOL,
     PROTOCOL_MIN,
+    QUESTIONS,
     Answered,
     AnsweredFrame,
     Ask,
@@ -46,8 +47,10 @@ from orchestrator.model.agent_words import (
 )
 from orchestrator.model.base import Message
 from orchestrator.model.events import StageAnswered
+from orchestrator.model.facts import SignalAccepted
 from orchestrator.model.links import AgentLink, LinkEnd, Peer
-from orchestrator.model.outcomes import RiskAdvice
+from orchestrator.model.market import History
+from orchestrator.model.outcomes import ChangeProposed, RiskAdvice, TradeOpened, TradeOutcome
 from orchestrator.model.ports import Clock
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Question, Role, Signal
@@ -77,6 +80,9 @@ _TEXT_MAX = 300
 _NAME_MAX = 40
 _WORDS_MAX = 100
 _INSTANCE_MAX = 64
+_RECENT_MAX = 3_000
+# These a late one is told out of the store; heard twice, they would be learned twice.
+_REMEMBERED = (History, TradeOutcome, TradeOpened, ChangeProposed, SignalAccepted)
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +163,9 @@ class RemoteAgents:
         self.said: Callable[[Seat, Message], None] = _unwired
         self.alert: Callable[[Alert], None] = _unwired
         self.bury: Callable[[Role, bytes, str], None] = lambda _role, _question, _why: None
+        self._recent: deque[Message] = deque(maxlen=_RECENT_MAX)
         manager.ask_elsewhere = self.ask
+        manager.overhear = self._overhear
 
     def mono_ns(self) -> int:
         return self._clock.mono_ns()
@@ -198,7 +206,7 @@ class RemoteAgents:
         if remote is not None and remote.link is not None:
             if remote.life == hello.life and remote.link is door.link:
                 return ""  # the same hello again: its welcome is on the way
-            if door.link.peer is None:
+            if door.link.peer is None and remote.link is not door.link:
                 return f"{remote.seat.agent_id} is registered already"
             if remote.link is not door.link:
                 remote.link.close()
@@ -227,6 +235,7 @@ class RemoteAgents:
         seat.about = About(
             role=hello.role, name=hello.name, version=hello.version,
             hears=classes_of(hello.hears), says=classes_of(hello.says),
+            learns_when_asked=QUESTIONS in hello.capabilities,
         )  # fmt: skip
         self._manager.index()
         remote.link, remote.life, remote.sent = door.link, hello.life, 0
@@ -252,9 +261,15 @@ class RemoteAgents:
             if remote.link is not None:
                 self._teach(remote, told)
 
+    def _overhear(self, message: Message) -> None:
+        if type(message) not in _REMEMBERED:
+            self._recent.append(message)
+
     def _teach(self, remote: Remote, memory: Iterable[Message]) -> None:
-        for message in memory:
-            if type(message) in remote.seat.about.hears:
+        """What the store remembers, and then what has happened lately."""
+        hears = remote.seat.about.hears
+        for message in (*memory, *self._recent):
+            if type(message) in hears and _concerns(message, remote.seat.about):
                 self._hear(remote, message, past=True)
         remote.synced = True
         if remote.link is not None:
@@ -352,6 +367,11 @@ class RemoteAgents:
             return
         self._open[ask_id] = pending
         self._ask(pending, seat)
+        self._recent.append(question)
+        for remote in self._remotes.values():
+            other = remote.seat.about
+            if other.role is pending.role and other.learns_when_asked and remote.seat is not seat:
+                self.hear(remote, question)
 
     def _ask(self, pending: Pending, seat: Seat) -> None:
         remote = cast("Remote", seat.elsewhere)
@@ -581,10 +601,12 @@ class RemoteAgents:
             self.ping(remote)
 
     def drain_all(self, reason: str) -> None:
-        """In reverse order of coming."""
+        """In reverse order of coming. Over a broker they wait for the next who leads."""
         for remote in reversed(tuple(self._remotes.values())):
-            if remote.link is not None:
-                self.drain(remote, reason)
+            link = remote.link
+            if link is not None:
+                over_broker = link.where == "remote" and link.peer is not None
+                self.drain(remote, reason, restart=over_broker)
 
     def warn(self, title: str, text: str) -> None:
         """Something about a link that a person should hear."""
@@ -600,6 +622,11 @@ class RemoteAgents:
             Alert(key=key, severity=Severity.WARNING, title=title, text=text[:_TEXT_MAX],
                   at_ns=self._clock.now())
         )  # fmt: skip
+
+
+def _concerns(message: Message, told: About) -> bool:
+    """Questions are for those who learn from them."""
+    return told.learns_when_asked or not isinstance(message, Question)
 
 
 def _oddity(hello: Hello) -> str:

@@ -28,14 +28,16 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     hears: tuple[type[Message], ...] = ()
     says: tuple[type[Message], ...] = ()
+    learns_when_asked: bool = False
 
 
 def about(agent: Agent) -> About:
     """What the class of an agent says of itself."""
     kind = type(agent)
     return About(
-        role=kind.role, name=kind.name, version=kind.version, hears=kind.heard(), says=kind.says
-    )
+        role=kind.role, name=kind.name, version=kind.version, hears=kind.heard(), says=kind.says,
+        learns_when_asked=kind.learns_when_asked,
+    )  # fmt: skip
 
 
 class Elsewhere(Protocol):

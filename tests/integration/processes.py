@@ -143,6 +143,7 @@ class Service:
         self.state = folder / "state"
         self.words = words
         self.lives = 0
+        self.program = ("-m", "orchestrator")
         self.process: subprocess.Popen[bytes] | None = None
         self.asked = 0
         settings = {
@@ -165,7 +166,7 @@ class Service:
         (self.state / "service.url").unlink(missing_ok=True)
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                (sys.executable, "-m", "orchestrator", "run", *self.words),
+                (sys.executable, *self.program, "run", *self.words),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder,
                 env=self.environment,
             )  # fmt: skip

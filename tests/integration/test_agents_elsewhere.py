@@ -24,11 +24,11 @@ def test_a_killed_instance_costs_no_signal_and_comes_back(tmp_path: Path):
     with Service(tmp_path, toml=TWO_EACH, **BUSY) as service:
         warm(service.start().wait_up())
         first = agents_of(service)
-        pids = _children(service)
+        pids = children_of(service)
         assert len(pids) == 4, "two roles with two instances each"
         for number in range(12):
             if number in {4, 8}:
-                os.kill(_children(service)[number % 3], signal.SIGKILL)
+                os.kill(children_of(service)[number % 3], signal.SIGKILL)
             ends = ends_of(service, f"two-{number:02d}", "")
             assert {end["outcome"] for end in ends.values()} == {"filled"}, ends
         told = service.command("explain", "two-00").stdout
@@ -36,7 +36,7 @@ def test_a_killed_instance_costs_no_signal_and_comes_back(tmp_path: Path):
 
         def all_back() -> bool:
             now = agents_of(service)
-            return len(_children(service)) == 4 and all(
+            return len(children_of(service)) == 4 and all(
                 a["state"] == "healthy" for a in now.values()
             )
 
@@ -97,7 +97,7 @@ def test_a_lone_instance_that_dies_rejects_its_signal_and_holds_trading_until_it
         answer = service.ask("POST", f"/agents/{agent_id}/restart", {"reason": "to see it"})
         assert answer.status == 200
         eventually("it is back", lambda: agents_of(service)[agent_id]["state"] == "healthy", 20)
-        pids = _children(service)
+        pids = children_of(service)
         service.signal("hang", "EUR_USD", "buy", note="loops")
         service.kill()
         eventually("no child is left", lambda: not any(map(alive, pids)), 10)
@@ -107,7 +107,7 @@ def agents_of(service: Service) -> dict[str, dict[str, Any]]:
     return {each["agent_id"]: each for each in service.get("/agents?limit=100")["items"]}
 
 
-def _children(service: Service) -> list[int]:
+def children_of(service: Service) -> list[int]:
     """Process ids of the service's agents."""
     found: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):

@@ -29,6 +29,7 @@ class Disagreement(Agent):
     role: ClassVar[Role] = Role.DISAGREEMENT
     name: ClassVar[str] = "disagreement"
     says: ClassVar[tuple[type[Message], ...]] = (Allocation,)
+    learns_when_asked: ClassVar[bool] = True  # of fairness, and of accounts' returns
 
     def __init__(
         self,

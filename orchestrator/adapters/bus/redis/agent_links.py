@@ -38,7 +38,7 @@ _PAIR = 2
 def _swallow(future: asyncio.Future[Reply]) -> None:
     """What became of it shows by its lack: a lease that ends, a number that is missing."""
     if not future.cancelled() and future.exception() is not None:
-        log.warning("agent.unsent", why=str(future.exception()))
+        log.debug("agent.unsent", why=str(future.exception()))
 
 
 class _PeerLink:
