@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +13,14 @@ from orchestrator.adapters.store.archive import digest_of, read_lines, write_lin
 from orchestrator.adapters.store.trail import Pruned, TrailSource
 from orchestrator.adapters.trail.book import CheckpointFile, objection_to, read_file
 from orchestrator.adapters.trail.key import PUBLIC, public_key_of
-from orchestrator.kernel.audit import AuditChain, Broken, Links, first_prev
+from orchestrator.kernel.audit import Broken, Links, first_prev
 from orchestrator.main.audit_venue import Applied, compare_with_venue
+from orchestrator.main.bars import Bar
 from orchestrator.main.places import current_folder
 from orchestrator.main.secrets import settings_in_force
-from orchestrator.main.trails import archive_folder, open_alone, open_trail, store_place
+from orchestrator.main.trails import archive_folder, open_alone, open_trail, store_place, write_down
 from orchestrator.model.checkpoint import Checkpoint
 from orchestrator.model.errors import OrchestratorError, StoreError
-from orchestrator.model.facts import OperatorActed, ServiceStopped
 from orchestrator.model.journal import Record
 from orchestrator.service.cli.trail import (
     BROKEN,
@@ -41,7 +40,6 @@ from orchestrator.settings import Settings
 
 # Signatures of so many of the newest checkpoints are checked; all are compared with the trail.
 _SIGNATURES_MAX = 1_000
-_TOLD_EVERY = 5_000
 
 
 class Trail:
@@ -81,7 +79,7 @@ class Trail:
             last = trail.last()
             upto = min(wishes.to_seq or 2**62, 0 if last is None else last.seq)
             start = max(wishes.from_seq, _start_of(trail)[0] + 1)
-            shown = _Progress("exporting", upto - start + 1, quiet=wishes.quiet)
+            shown = Bar("exporting", upto - start + 1, quiet=wishes.quiet)
             written = _Counted(
                 _holding(
                     _within(trail.records(start - 1, upto), wishes), start, _prev_of(trail, start)
@@ -213,7 +211,7 @@ def _walk_export(
     path: Path, checkpoints: Sequence[Checkpoint], notes: list[str], *, quiet: bool
 ) -> VerifyReport:
     size = path.stat().st_size
-    shown = _Progress("verifying", size, quiet=quiet)
+    shown = Bar("verifying", size, quiet=quiet)
     links: Links | None = None
     first, origin = 0, checkpoints[-1].origin if checkpoints else ""
     with shown:
@@ -257,7 +255,7 @@ def _walk_store(
             prev or first_prev(origin), pruned_to + 1, _known(checkpoints, since=pruned_to + 1)
         )
         applied = Applied() if wishes.venue else None
-        shown = _Progress("verifying", upto - pruned_to, quiet=wishes.quiet)
+        shown = Bar("verifying", upto - pruned_to, quiet=wishes.quiet)
         with shown:
             broken = _follow(links, shown.over(trail.records(pruned_to, upto)), applied)
     if broken is not None:
@@ -387,7 +385,7 @@ def _archived(
     folder = archive_folder(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / f"journal-{start:012d}-{bound.seq:012d}.jsonl.gz"
-    shown = _Progress("archiving", bound.seq - start + 1, quiet=wishes.quiet)
+    shown = Bar("archiving", bound.seq - start + 1, quiet=wishes.quiet)
     with shown:
         write_lines(
             file,
@@ -411,31 +409,13 @@ def _archived(
 
 def _delete(settings: Settings, pruned: Pruned, *, compact: bool) -> int:
     """StoreLocked while a service works on the folder."""
-    store = open_alone(settings)
-    try:
-        chain = AuditChain(store.installation_id(), store.last_record())
-        last = store.last_record()
+    with closing(open_alone(settings)) as store:
         count = store.prune(pruned)
-        facts = [
-            OperatorActed(
-                actor=pruned.actor, action="audit prune",
-                text=f"{count} records up to {pruned.upto} went into {pruned.file}, sha256 "
-                f"{pruned.digest}",
-            ),
-            # The life before had ended in order, and its record must stay the last word.
-            *([ServiceStopped(reason="audit prune")] if last and _ended(last) else []),
-        ]  # fmt: skip
-        epoch = 0 if last is None else last.epoch
-        store.append(chain.link(facts, wall_ns(), "local", epoch), facts)
+        text = f"{count} records up to {pruned.upto} went into {pruned.file}, sha256 "
+        write_down(store, pruned.actor, "audit prune", text + pruned.digest)
         if compact:
             store.compact()
-    finally:
-        store.close()
     return count
-
-
-def _ended(last: Record) -> bool:
-    return last.type == "service.stopped"
 
 
 class _Counted:
@@ -451,34 +431,3 @@ class _Counted:
             self.first = self.first or record.seq
             self.last = record.seq
             yield record
-
-
-class _Progress:  # the terminal's library is only loaded for a command
-    """A bar on standard error, where that is a terminal."""
-
-    def __init__(self, what: str, total: int, *, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(),
-            console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(),
-        )  # fmt: skip
-        self._task = self._bar.add_task(what, total=max(total, 1))
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def at(self, done: int) -> None:
-        self._bar.update(self._task, completed=done)
-
-    def over(self, records: Iterable[Record]) -> Iterator[Record]:
-        for count, record in enumerate(records, 1):
-            yield record
-            if count % _TOLD_EVERY == 0:
-                self.at(count)

@@ -107,6 +107,11 @@ class Backend:
 
         return run(arguments)
 
+    def db(self, arguments: list[str]) -> int:
+        from orchestrator.main.db import run
+
+        return run(arguments)
+
     def doctor(self) -> Sequence[Check]:
         from orchestrator.main.secrets import settings_in_force
 

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from orchestrator.adapters.store.archive import FOLDER
 from orchestrator.adapters.store.trail import Pruned, TrailReader, TrailSource
+from orchestrator.kernel.audit import AuditChain
+from orchestrator.model.facts import Fact, OperatorActed, ServiceStopped
 from orchestrator.model.ports import Store
+from orchestrator.service.seams import wall_ns
 from orchestrator.settings import Settings
 from orchestrator.settings.urls import is_postgres
 
@@ -47,6 +50,18 @@ def open_alone(settings: Settings) -> MendedStore:
     from orchestrator.adapters.store.sqlite import SqliteStore
 
     return SqliteStore(settings.database_path, sync="full")
+
+
+def write_down(store: Store, actor: str, action: str, text: str) -> None:
+    """In the trail itself: what a person did to it while no service was at work."""
+    last = store.last_record()
+    facts: list[Fact] = [OperatorActed(actor=actor, action=action, text=text)]
+    if last is not None and last.type == "service.stopped":
+        # The life before had ended in order, and its record must stay the last word.
+        facts.append(ServiceStopped(reason=action))
+    epoch = 0 if last is None else last.epoch
+    chain = AuditChain(store.installation_id(), last)
+    store.append(chain.link(facts, wall_ns(), "local", epoch), facts)
 
 
 def archive_folder(settings: Settings) -> Path:

@@ -21,7 +21,7 @@ Settle: TypeAlias = Callable[[Session], Awaitable[None]]
 
 # Two that migrate at once wait for each other. The number says nothing to anybody else.
 LOCK = 0x54_53_4F  # "TSO"
-_MIGRATING = 2
+MIGRATING = 2
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,9 +31,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     variable: str  # the setting that says where it is
     folder: str  # of its steps, within migrations/
     table: str
+    upto: int = 0  # only the steps up to this one; 0: all
 
     def steps(self) -> list[Migration]:
-        return migrations(self.folder)
+        found = migrations(self.folder)
+        return found[: self.upto] if self.upto else found
 
 
 JOURNAL = Schema(
@@ -66,14 +68,20 @@ async def ensure(session: Session, schema: Schema, settle: Settle | None = None)
     refuse_other(found, schema)
 
 
-def refuse_other(found: int, schema: Schema) -> None:
-    """StoreError unless `found` is this version's."""
+def refuse_newer(found: int, schema: Schema) -> None:
+    """StoreError for a schema that only a later version knows."""
     known = len(schema.steps())
     if found > known:
         raise StoreError(
             f"{schema.variable}: the {schema.name} has schema {found}, this version knows {known}:"
             " it was written by a newer version; run that one"
         )
+
+
+def refuse_other(found: int, schema: Schema) -> None:
+    """StoreError unless `found` is this version's."""
+    refuse_newer(found, schema)
+    known = len(schema.steps())
     if found < known:
         raise StoreError(
             f"{schema.variable}: the {schema.name} has schema {found}, this version needs {known}:"
@@ -110,7 +118,7 @@ async def _create(session: Session, schema: Schema, settle: Settle | None) -> No
 
 
 async def _fill(session: Session, schema: Schema, settle: Settle | None) -> None:
-    await session.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, _MIGRATING)
+    await session.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, MIGRATING)
     if await version(session, schema) > 0:
         return  # another node was quicker
     for _, _, text in schema.steps():

@@ -103,6 +103,10 @@ class Backend(Protocol):
         """The command line of the message broker; the exit code."""
         ...
 
+    def db(self, arguments: list[str]) -> int:
+        """The command line of the databases; the exit code."""
+        ...
+
     def doctor(self) -> Sequence[Check]: ...
 
     def trail(self) -> TrailDesk:

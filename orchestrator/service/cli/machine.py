@@ -228,6 +228,19 @@ def certs(ctx: typer.Context) -> None:
     _hand_over(backend.certs, ctx)
 
 
+def db(ctx: typer.Context) -> None:
+    """The databases: upgrade, check, backup, restore, move: db --help.
+
+    \b
+    Examples:
+      orchestrator db check
+      orchestrator db backup monday.backup
+      orchestrator db move --from sqlite:///state/orchestrator.db --to postgresql://...
+    """
+    backend: Backend = ctx.find_root().obj
+    _hand_over(backend.db, ctx)
+
+
 def bus(ctx: typer.Context) -> None:
     """Credentials on the message broker for agents elsewhere: bus --help.
 

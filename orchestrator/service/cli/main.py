@@ -62,6 +62,7 @@ _PROGRAMS = (
     ("simulate", machine.simulate), ("crash-sweep", machine.crash_sweep),
     ("chaos", machine.chaos),
     ("drill", machine.drill), ("certs", machine.certs), ("bus", machine.bus),
+    ("db", machine.db),
 )  # fmt: skip
 
 
