@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -253,7 +254,7 @@ async def _unpack(session: bulk.BulkSession, file: Path, *, quiet: bool) -> Kept
                 walk = await _walk(session, "verifying", manifest.last, quiet=quiet)
                 if (walk.last, walk.head) != (manifest.last, manifest.head):
                     raise StoreError(f"{file} does not hold what its own list says")
-    except (zipfile.BadZipFile, KeyError, EOFError, msgspec.MsgspecError) as exc:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, msgspec.MsgspecError) as exc:
         raise StoreError(f"{file} is no whole backup: {exc}") from exc
     await _upgrade(session, JOURNAL)
     return walk.kept("restored", str(file))

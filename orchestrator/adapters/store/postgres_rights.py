@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.adapters.store.postgres_connection import Session
 from orchestrator.adapters.store.postgres_sql import ask
 from orchestrator.adapters.store.statements import statements
+from orchestrator.model import failpoints
 
 _SQL = statements("postgres/rights")
 _GRANTS = ("reach", "read", "write", "change", "forget")
@@ -21,7 +22,9 @@ async def grant(session: Session, role: str) -> None:
     await session.execute("BEGIN")
     for name in _GRANTS:
         await session.execute(_SQL[name].format(**names))
+    failpoints.before("journal.migrate")
     await session.execute("COMMIT")
+    failpoints.after("journal.migrate")
 
 
 async def owns(session: Session) -> bool:

@@ -272,6 +272,7 @@ class PostgresWriter:
             return
         await ensure(session, JOURNAL, self._install)
         if not self._lease:
+            await self._refuse_leader(session)
             self._epochs = (await self._stored_epoch(session),)
         await self._look(session)
         await self._load_ids(session)
@@ -306,6 +307,15 @@ class PostgresWriter:
             if loop.time() > end + _CLAIM_S:
                 raise StoreError("an earlier session of this service does not end")
             await asyncio.sleep(_RETRY_S)
+
+    async def _refuse_leader(self, session: Session) -> None:
+        """Nodes that share the store take turns by a lease, not by this lock."""
+        leads = await session.fetchrow(self._sql["who_leads"])
+        if leads is not None:
+            raise StoreLocked(
+                f"the store {self.place} is in use: node {leads[0]} leads"
+                f" ({leads[1] or 'no address'}); stop the service on every node first"
+            )
 
     async def _look(self, session: Session) -> None:
         """The journal's end; and whether another node has led meanwhile, or a lost batch landed."""

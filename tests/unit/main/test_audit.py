@@ -416,7 +416,7 @@ def test_outside_pruning_the_triggers_refuse(folder: Folder, sql: str) -> None:
 KILLS: list[tuple[str, str]] = [
     ("orchestrator.main.audit.write_lines", "before the export"),
     ("orchestrator.main.audit.digest_of", "after the export"),
-    ("orchestrator.main.trails.AuditChain", "before the deletion"),
+    ("orchestrator.main.audit.open_alone", "before the deletion"),
 ]
 
 

@@ -378,6 +378,16 @@ def cut_sessions(url: str) -> None:
     )
 
 
+def test_a_tool_does_not_work_beside_a_leader(make: Make, fresh_database: str) -> None:
+    make(lease=True)
+    lead = "UPDATE leader_lease SET node = 'north', holder = 'x', expires_at = now() + '{}'"
+    execute(fresh_database, lead.format("1 hour"))
+    with pytest.raises(StoreLocked, match="node north leads"):
+        make()
+    execute(fresh_database, lead.format("-1 hour"))
+    make()
+
+
 def test_two_that_open_an_empty_database_at_once_make_one_store(make: Make) -> None:
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: make(lease=True), range(4)))

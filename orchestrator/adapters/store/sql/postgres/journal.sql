@@ -51,6 +51,10 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.classid = CAST(CAST(? AS BIGINT) AS OID) AND l.objid = CAST(CAST(? AS BIGINT) AS OID)
 
+-- name: who_leads
+-- The node whose lease has not run out, for tools that want the store for themselves.
+SELECT node, address FROM leader_lease WHERE holder <> '' AND expires_at > clock_timestamp()
+
 -- name: end_session
 -- Cuts off an earlier session of ours whose end the server has not noticed.
 SELECT pg_terminate_backend(?)
