@@ -20,6 +20,7 @@ BENCHMARKS = {
     "signals": ("benchmarks.signals", "run", 55),
     "ticks": ("benchmarks.ticks", "run", 75),
     "throughput": ("benchmarks.signals", "run_flat_out", 25),
+    "stores": ("benchmarks.stores", "run", 70),
     "stop": ("benchmarks.stop", "run", 30),
     "recovery": ("benchmarks.recovery", "run", 20),
     "memory": ("benchmarks.memory", "run", 18),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import uvloop
 
@@ -39,8 +41,18 @@ def bare(pipe: Connection, port: int, folder: str, sync: str, count: int, per_mi
     pipe.send(uvloop.run(_bare(port, Path(folder), sync, count, per_min)))
 
 
+async def _writer(path: Path, sync: str) -> Callable[[bytes], Awaitable[object] | None]:
+    """One row, durable when it returns; on PostgreSQL when what it gives back was awaited."""
+    if not sync.startswith("postgresql://"):
+        return journal(path, sync)
+    connection = await asyncpg.connect(sync)
+    await connection.execute("CREATE TABLE IF NOT EXISTS bare (n bigserial, body bytea)")
+    insert = await connection.prepare("INSERT INTO bare (body) VALUES ($1)")
+    return insert.fetch
+
+
 async def _bare(port: int, folder: Path, sync: str, count: int, per_min: int) -> Bare:
-    write = journal(folder / "bare.db", sync)
+    write = await _writer(folder / "bare.db", sync)
     loop = asyncio.get_running_loop()
     _, orders = await loop.create_connection(_Answered, "127.0.0.1", port)
     given: dict[str, int] = {}
@@ -49,7 +61,9 @@ async def _bare(port: int, folder: Path, sync: str, count: int, per_min: int) ->
         orders.answered.clear()
         given[name] = time.monotonic_ns()
         body = order_body(name)
-        write(body)
+        waits = write(body)
+        if waits is not None:
+            await waits
         orders.send(body)
         await orders.answered.wait()
 

@@ -18,6 +18,7 @@ import structlog
 from benchmarks.venue import EUR_USD, OURS, TOKEN, TRIGGER
 from orchestrator.adapters.oanda.client import ClientLimits, OandaVenue
 from orchestrator.adapters.store.market_sqlite import SqliteMarketStore
+from orchestrator.adapters.store.postgres import PostgresStore
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.agents.base import NOTHING, Agent, Message, Role, Says, hears
 from orchestrator.main.parts import Hosting, build_system
@@ -124,11 +125,18 @@ def signal_of(
     )  # fmt: skip
 
 
+def _store(path: Path, sync: str) -> SqliteStore | PostgresStore:
+    if sync.startswith("postgresql://"):
+        return PostgresStore(sync)
+    assert sync in {"full", "normal"}
+    return SqliteStore(path, sync="full" if sync == "full" else "normal")
+
+
 class House:
     """A running system on a state folder, connected to the venue's port; an async context."""
 
     def __init__(self, folder: Path, port: int, sync: str, *, trigger: bool = False) -> None:
-        assert sync in {"full", "normal"}
+        """`sync`: SQLite's "full" or "normal", or the URL of an empty database on PostgreSQL."""
         # Stops and trips are asked for here; a run prints its table and nothing else.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self.settings = settings_of(folder)
@@ -139,9 +147,7 @@ class House:
             mono=mono_ns, dice=dice(0).random,
             limits=ClientLimits(requests_per_s=1e6, request_burst=1e6),
         )  # fmt: skip
-        self._store = SqliteStore(
-            self.settings.database_path, sync="full" if sync == "full" else "normal"
-        )
+        self._store = _store(self.settings.database_path, sync)
         self._market = SqliteMarketStore(self.settings.market_data_path)
         self.gate = Gate(folder)
         self.system: System = build_system(

@@ -118,7 +118,7 @@ def to_first_byte(given: Mapping[str, int], stamps: Stamps) -> list[int]:
     return [at - began[order] for order, at in stamps.orders if order in began]
 
 
-def _measure(work: object, sync: str, amount: float) -> tuple[Told, Stamps]:
+def measure(work: object, sync: str, amount: float) -> tuple[Told, Stamps]:
     assert callable(work)
     with VenueProcess() as venue, tempfile.TemporaryDirectory(prefix="tso-bench-") as folder:
         venue.ask("calm", _TICKS_S)
@@ -128,7 +128,7 @@ def _measure(work: object, sync: str, amount: float) -> tuple[Told, Stamps]:
         return told, venue.take()
 
 
-def _floor(sync: str, count: int) -> tuple[Bare, list[int]]:
+def floor_of(sync: str, count: int) -> tuple[Bare, list[int]]:
     """The same pace and the same venue, with a durable record and an order only."""
     with VenueProcess() as venue, tempfile.TemporaryDirectory(prefix="tso-bench-") as folder:
         venue.ask("calm", _TICKS_S)
@@ -149,10 +149,10 @@ def run(quick: bool) -> Section:
     rows: list[Row] = []
     notes: list[str] = []
     for sync in ("full", "normal"):
-        lone, took = _floor(sync, count // 3)
+        lone, took = floor_of(sync, count // 3)
         floor = spread(took)
         rows.append(Row(name=f"floor: SQLite {sync} + POST", spread=floor))
-        told, stamps = _measure(paced, sync, count)
+        told, stamps = measure(paced, sync, count)
         found = spread(to_first_byte(told.given, stamps))
         p99 = found.p99 if found else float("inf")
         rows.append(
@@ -164,8 +164,8 @@ def run(quick: bool) -> Section:
             )
         )  # fmt: skip
         rows.append(_processor(told, lone, sync))
-        notes.append(f"{sync}: {len(told.given)} signals, {_parts(told)}")
-        notes += _missing(told, found.n if found else 0)
+        notes.append(f"{sync}: {len(told.given)} signals, {parts(told)}")
+        notes += missing(told, found.n if found else 0)
     title = f"Signals at {PER_MIN} a minute, two accounts, all shipped agents, real HTTP"
     return Section(title=title, rows=tuple(rows), notes=tuple(notes))
 
@@ -180,7 +180,7 @@ def _processor(told: Told, lone: Bare, sync: str) -> Row:
     )  # fmt: skip
 
 
-def _parts(told: Told) -> str:
+def parts(told: Told) -> str:
     wanted = ("disagreement", "strategy_analysis", "parameter_optimization", "learning_safety",
               "journal")  # fmt: skip
     words = (f"{name} {us(float(told.parts[name]['p50_us']))}" for name in wanted
@@ -188,7 +188,7 @@ def _parts(told: Told) -> str:
     return "p50 of parts: " + ", ".join(words)
 
 
-def _missing(told: Told, orders: int) -> Iterable[str]:
+def missing(told: Told, orders: int) -> Iterable[str]:
     if orders < len(told.given):
         yield f"only {orders} orders of {len(told.given)} signals: {'; '.join(told.reasons)}"
 
@@ -198,8 +198,8 @@ def run_flat_out(quick: bool) -> Section:
     rows: list[Row] = []
     notes: list[str] = []
     for sync in ("full", "normal"):
-        lone, _ = _floor(sync, 20)
-        told, stamps = _measure(flat_out, sync, 3 if quick else 5)
+        lone, _ = floor_of(sync, 20)
+        told, stamps = measure(flat_out, sync, 3 if quick else 5)
         found = spread(to_first_byte(told.given, stamps))
         per_min = len(told.given) / told.seconds * 60
         p99 = found.p99 if found else float("inf")
@@ -218,6 +218,6 @@ def run_flat_out(quick: bool) -> Section:
             f"{told.cpu_s / told.seconds:.0%} of a core used: a whole core would do "
             f"{60 * len(told.given) / told.cpu_s:,.0f} a minute, if the venue kept up"
         )
-        notes += _missing(told, found.n if found else 0)
+        notes += missing(told, found.n if found else 0)
     return Section(title=f"Flat out, {_WINDOW} signals in flight", rows=tuple(rows),
                    notes=tuple(notes))  # fmt: skip
