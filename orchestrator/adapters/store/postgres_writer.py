@@ -6,7 +6,6 @@ Its methods run in the driver's thread, one at a time.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import platform
 from collections.abc import AsyncGenerator, Sequence
@@ -26,7 +25,7 @@ from orchestrator.adapters.store.postgres_connection import (
 )
 from orchestrator.adapters.store.postgres_schema import JOURNAL, LOCK, ensure
 from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, row_of
-from orchestrator.adapters.store.projections import changes
+from orchestrator.adapters.store.projections import changes, grouped
 from orchestrator.adapters.store.signal_ids import IDS_MAX, SignalIds
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreConflict, StoreError, StoreFenced, StoreLocked
@@ -135,8 +134,8 @@ class PostgresWriter:
         text, _ = ask(self._sql["append"])
         if await session.execute(text, epoch, *_columns(records)) != f"INSERT 0 {len(records)}":
             raise StoreFenced(f"another node leads: epoch {epoch} of this one is over")
-        for name, group in itertools.groupby(changes(records, facts), key=lambda each: each[0]):
-            await self._change(session, name, [given for _, given in group])
+        for name, group in grouped(changes(records, facts)):
+            await self._change(session, name, group)
         failpoints.before("journal.append")
         await session.execute(self._sql["commit"])
         failpoints.after("journal.append")
