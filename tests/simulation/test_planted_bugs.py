@@ -384,6 +384,17 @@ def _ignore_what_was_tightened(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turn, "moved", lambda base, _: base)
 
 
+def _take_forgotten_orders_for_a_strangers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(accounts, "a8_nameless", lambda *_: None)
+
+
+def _begin_at_the_epoch_of_the_copy(patch: pytest.MonkeyPatch) -> None:
+    async def contented(*_):
+        return None
+
+    patch.setattr(System, "_outgrow", contented)
+
+
 _PLANTED = [
     # what was planted, the faults that bring it out, what says so
     (_send_before_it_is_durable, (), {"INV-03"}),
@@ -429,6 +440,8 @@ _PLANTED = [
     (_let_an_operator_loosen, ("op_overrides",), {"B5"}),
     (_forget_overrides_at_a_restart, ("op_overrides", "crash"), {"INV-07"}),
     (_let_every_peak_trail, ("profiles", "wild_market"), {"B4"}),
+    (_take_forgotten_orders_for_a_strangers, ("older_store",), {"R6"}),
+    (_begin_at_the_epoch_of_the_copy, ("older_store",), {"R6"}),
     (_ignore_what_was_tightened, ("op_overrides",), {"INV-04"}),
 ]
 

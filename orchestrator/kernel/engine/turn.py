@@ -94,8 +94,8 @@ class World:
     ) -> InForce:
         """Numbers as people have moved them. `loosened` false: only as they have tightened them.
 
-        `now` where an override may be over that no step has ended yet; `own`: an order that used
-        one already.
+        `now` where an override may be over that no step has ended yet; `own`: an order that was
+        decided before: of what loosens only those reach it that it has used.
         """
         plan, account = self.plan, self.plans.get(account_id)
         limits = plan.total if account is None else account.limits
@@ -104,7 +104,7 @@ class World:
         standing = [
             override
             for override in self.state.overrides.values()
-            if (loosened or not override.loosens)
+            if (not override.loosens or (loosened and (not own or own in override.used_by)))
             and (now is None or override.holds(now, own))
             and (not override.ended or (now is not None and own in override.used_by))
         ]

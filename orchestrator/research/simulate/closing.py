@@ -46,6 +46,11 @@ class ClosingJudge:
         self.late: set[str] = set()
         self.on_their_way: set[str] = set()  # they arrive when nobody waits any more
 
+    def forget(self) -> None:
+        """As before the first record; what the venue has done is done."""
+        self.written.clear()
+        self.states.clear()
+
     # -- the journal ------------------------------------------------------------------------------
 
     def hear(self, fact: Fact) -> None:

@@ -95,6 +95,7 @@ WIDE: dict[str, str] = {
     "op_reduce": "a person closes, cancels and tightens by hand: twice, too much, in a stop",
     "close_late": "a close by hand reaches the venue long after its sender gave up",
     "op_overrides": "a person moves limits: tighter, looser for a while, and where nobody may",
+    "older_store": "between two lives an older copy of the store is put back; kills, too",
     "profiles": "the accounts have profiles: static, end-of-day and trailing drawdown, targets",
 }
 EVERY = KINDS | SOON | WIDE
@@ -102,7 +103,7 @@ SWARMS = ("", "soon", "wide")
 
 CRASHES = frozenset((
     "crash", "crash_at_write", "crash_at_send", "crash_early", "crash_in_stop",
-    "crash_at_failpoint", "crash_in_commit",
+    "crash_at_failpoint", "crash_in_commit", "older_store",
 ))  # fmt: skip
 _WINDOWS = (
     "halted", "log_silent", "prices_gap", "venue_away", "store_fails", "latch_fails",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from orchestrator.kernel.orders.identity import is_ours
+from orchestrator.kernel.orders.identity import epoch_of, is_ours
 from orchestrator.model.facts import (
     AccountAdopted,
     BreakerTripped,
@@ -86,12 +86,20 @@ class Judge:
         self.losses = LossJudge(
             self.standing, self.known, market.exchange.accounts, self._applied, self.blame
         )
+        # An older copy of the store: intents that it has lost, and where their orders are.
+        self._lost: set[str] = set()
+        self._lost_at: set[AccountId] = set()
+        self._tags: dict[AccountId, int] = {}  # the highest epoch at the venue when it was put back
+        self._muted = False
+        self._heard: list[tuple[Record, Fact]] = []
         market.exchange.listeners.append(self._on_batch)
 
     # -- what is said -----------------------------------------------------------------------------
 
     def blame(self, invariant: str, text: str) -> None:
         """A violation; once each, and not without end."""
+        if self._muted:
+            return
         line = f"{invariant}: {text}"
         if line not in self.violations and len(self.violations) < _VIOLATIONS_MAX:
             self.violations.append(line)
@@ -143,6 +151,11 @@ class Judge:
             self.blame("INV-01", f"{name} leaves for {request.account_id}, which is stopped")
         if name not in self.intents:
             self.blame("INV-03", f"{name} leaves without a durable intent")
+        intent = self.intents.get(name)
+        if intent is not None and intent.epoch <= self._tags.get(request.account_id, -1):
+            self.blame("R6", f"{name} leaves in epoch {intent.epoch}, which orders there bear")
+        if request.account_id in self._lost_at:
+            self.blame("R6", f"{name} leaves, and nobody was told of orders that were forgotten")
         for invariant, text in self.sending.judge(request, self._market.time.now()):
             self.blame(invariant, text)
 
@@ -191,7 +204,8 @@ class Judge:
         self._named[name] = tx.id
         intent = self.intents.get(name)
         if intent is None:
-            self.blame("INV-03", f"order {tx.id} of {name} came without a durable intent")
+            if name not in self._lost:
+                self.blame("INV-03", f"order {tx.id} of {name} came without a durable intent")
         elif intent.watermark >= tx.number:
             self.blame("INV-03", f"{name}: watermark {intent.watermark}, order {tx.id}")
         if tx.stop_loss_on_fill is None:
@@ -222,14 +236,16 @@ class Judge:
             f"{account_id}/{trade.id}"
             for account_id, books in self._market.exchange.accounts.items()
             for trade in books.trades.values()
-            if trade.stop_loss_order_id is None and is_ours(_name_of(trade))
+            if trade.stop_loss_order_id is None
+            and is_ours(_name_of(trade))
+            and _name_of(trade) not in self._lost
         ]
 
     def unwanted(self) -> list[str]:
         """Trades of orders that were thought absent and came late: they must be closed (O7)."""
         return [
             f"{intent.account_id}/{self.filled[name]}"
-            for name in sorted(self._late & self.filled.keys())
+            for name in sorted((self._late & self.filled.keys()) - self._lost)
             if (intent := self.intents[name])
             and self.ended.get((intent.signal_id, intent.account_id)) is Outcome.FAILED
             and self.filled[name] in self._market.exchange.accounts[intent.account_id].trades
@@ -241,10 +257,43 @@ class Judge:
         """These are written down now, in this order."""
         for record, fact in zip(records, facts, strict=True):
             self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
-            self.standing.hear(record, fact)
-            self.closing.hear(fact)
-            self.overrides.hear(record, fact)
-            self._hear(fact)
+            self._heard.append((record, fact))
+            self._take(record, fact)
+
+    def _take(self, record: Record, fact: Fact) -> None:
+        self.standing.hear(record, fact)
+        self.closing.hear(fact)
+        self.overrides.hear(record, fact)
+        self._hear(fact)
+
+    def rewind(self, seq: int) -> None:
+        """An older copy of the store was put back: what comes after record `seq` was never heard.
+
+        The venue's side stays as it is: its books are still the judge (R6).
+        """
+        before = set(self.intents)
+        self._muted = True
+        self.standing.forget()
+        self.sending.forget()
+        self.closing.forget()
+        self.overrides.forget()
+        for each in (self.accepted, self.ended, self._deadlines):
+            each.clear()
+        self._heard = [(record, fact) for record, fact in self._heard if record.seq <= seq]
+        for record, fact in self._heard:
+            self._take(record, fact)
+        self._muted = False
+        self._lost |= before - set(self.intents)
+        self._lost_at = {
+            account_id
+            for (account_id, _), tx in self._orders.items()
+            if tx.client_extensions is not None and tx.client_extensions.id in self._lost
+            and tx.number > self._applied.get(account_id, 0)
+            and ("A8", account_id) not in self.standing.trips  # it stands already
+        }  # fmt: skip
+        for (account_id, _), tx in self._orders.items():
+            epoch = epoch_of(tx.client_extensions)
+            self._tags[account_id] = max(epoch, self._tags.get(account_id, 0))
 
     def _hear(self, fact: Fact) -> None:
         match fact:
@@ -290,6 +339,9 @@ class Judge:
 
     def _on_latched(self, fact: BreakerTripped) -> None:
         """S4 has no excuse; A8 has one in a fault that brought about just this."""
+        if fact.breaker == "A8" and self._lost:
+            self._lost_at.discard(AccountId(fact.subject))
+            return
         late = any(name in fact.evidence for name in self._late)
         naked = self.strangers and "had no stop" in fact.evidence
         if fact.breaker != "A8" or not (late or naked):

@@ -94,9 +94,10 @@ class Life:
 
     def _plan_death(self) -> None:
         fates, loop = self._world.fates, self._world.loop
-        if fates.has("crash"):
-            after_s = fates.dice("crash").expovariate(1 / _CRASH_AFTER_S)
-            loop.call_later(after_s, self._die, "crash")
+        for kind in ("crash", "older_store"):
+            if fates.has(kind):
+                after_s = fates.dice(kind).expovariate(1 / _CRASH_AFTER_S)
+                loop.call_later(after_s, self._die, kind)
         early = fates.dice("crash_early")
         if fates.has("crash_early") and self._world.lives > 1 and early.random() < 1 / 2:
             loop.call_later(early.uniform(*_EARLY_S), self._die, "crash_early")

@@ -233,7 +233,8 @@ class Trader:
         number = world.signals
         if number and rolls.random() < _REPEATED:
             number = rolls.randrange(number)
-        else:
+        if not world.forgotten <= number < world.signals:
+            number = world.signals  # a new one; what the store may not know is not said again
             world.signals += 1
         instrument = rolls.choice(INSTRUMENTS)
         stop = SPECS[instrument].pip * rolls.randint(*_STOP_PIPS)

@@ -30,6 +30,11 @@ class OverrideJudge:
         self._used: dict[str, list[str]] = {}
         self.standing: set[str] = set()
 
+    def forget(self) -> None:
+        """As before the first record."""
+        for each in (self._set, self._used, self.standing):
+            each.clear()
+
     def hear(self, record: Record, fact: Fact) -> None:
         match fact:
             case OverrideSet():

@@ -25,6 +25,7 @@ from orchestrator.research.simulate.feed import SimFeed
 from orchestrator.research.simulate.judge import Judge
 from orchestrator.research.simulate.life import Life, downtime_s
 from orchestrator.research.simulate.loop import SimLoop, seeded_seams
+from orchestrator.research.simulate.shelf import handle_copies
 from orchestrator.research.simulate.strangers import Bank, Stranger
 from orchestrator.research.simulate.verdict import Verdict
 from orchestrator.research.simulate.weather import hurt_snapshot, plan_weather, sleep_long
@@ -129,6 +130,7 @@ async def _storm(
             await asyncio.sleep(downtime_s(world))
             sleep_long(world)
             hurt_snapshot(world)
+            handle_copies(world)
             life = Life(world)
         trading.cancel()
         for each in strangers:

@@ -81,12 +81,20 @@ class SendingJudge:
         self._checked_at: dict[str, list[QuotesThen]] = {}
         self._written_ns: list[tuple[Instant, AccountId]] = []
 
+    def forget(self) -> None:
+        """As before the first record; what orders cost is kept, should they be heard again."""
+        for each in (self.intents, self.ends, self.applied):
+            each.clear()
+        self._written_ns.clear()
+
     # -- hearing ----------------------------------------------------------------------------------
 
     def on_intent(self, intent: Intent) -> None:
         """It is durable: from now on it costs what it may cost at its worst."""
         order, books = intent.proposal, self._books[intent.account_id]
         self.intents[intent.intent_id] = intent
+        if intent.intent_id in self._checked_at:
+            return  # heard again, from an older copy of the store
         self._written_ns.append((intent.checked_ns, intent.account_id))
         then = self._checked_at[intent.intent_id] = self._known.quotes_at(intent.checked_ns)
         cost = cost_of(books, then[0], order.instrument, order.units, order.stop_price)
@@ -189,7 +197,10 @@ class SendingJudge:
             yield "C12 what it costs, or what the account is worth, is not known"
             return
         slack = self._slack(order.account_id)
-        flying = self._flying(order.account_id, name)
+        # A limit that was moved for an instrument holds for orders there: later ones elsewhere
+        # have limits of their own, and count this one.
+        own_limit = limits is not self._base(order.account_id)
+        flying = self._flying(order.account_id, name, earlier=own_limit)
         spec, size = SPECS[order.instrument], abs(order.units)
         if size != spec.round_units_to_zero(size) or size > spec.maximum_order_units:
             yield f"C09 {order.units} units"
@@ -304,12 +315,20 @@ class SendingJudge:
             if other not in self.at_venue and self.ends.get(other) not in _OVER and other != name
         ]
 
-    def _flying(self, account_id: AccountId, name: str) -> list[Cost]:
-        """What those of one account may cost."""
+    def _base(self, account_id: AccountId) -> AccountLimits | None:
+        accounts = self.plan.accounts if self.plan is not None else ()
+        return next((a.limits for a in accounts if a.account_id == account_id), None)
+
+    def _flying(self, account_id: AccountId, name: str, *, earlier: bool = False) -> list[Cost]:
+        """What those of one account may cost; `earlier`: of those that were written before it."""
+        names = list(self.intents)
+        older = names[: names.index(name)] if earlier else names
         return [
             self._costs[other]
             for other in self._flying_names(name)
-            if self.intents[other].account_id == account_id and other in self._costs
+            if other in older
+            and self.intents[other].account_id == account_id
+            and other in self._costs
         ]
 
     def _unseen_acts(self, account_id: AccountId) -> bool:

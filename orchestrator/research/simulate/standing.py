@@ -66,6 +66,10 @@ class Standing:
 
     def __init__(self, blame: Blame) -> None:
         self._blame = blame
+        self.forget()
+
+    def forget(self) -> None:
+        """As before the first record."""
         self.trips: dict[tuple[str, str], Trip] = {}
         self.tripped_ns: dict[tuple[str, str], Instant] = {}  # when each last tripped
         self.disabled: set[AccountId] = set()

@@ -43,6 +43,8 @@ class World:
         self.storm_s = storm_s
         self.lives = 0
         self.signals = 0
+        self.forgotten = 0  # so many of them a restored store may never have heard of
+        self.copied_seq = 0
         self.stops = 0
         self.elsewhere = False  # whether it is another process that works just now
 

@@ -224,6 +224,16 @@ def test_a_tightening_of_an_instrument_leaves_the_others_alone(bench):
     assert order(bench, SMALL) == ()
 
 
+def test_a_loosening_helps_no_order_at_the_gate_that_was_decided_without_it(bench):
+    """Found by the simulator: a price moved, and a limit was loosened, while an order waited."""
+    assert order(bench, SMALL) == ()
+    written = bench.said(IntentWritten)[-1].intent.intent_id
+    bench.feed(wish(bench))
+    bench.tick("EUR_USD", "1.10100")  # further from the stop: 2,790 at risk
+    assert "C10" in bench.kernel.may_send(written, bench.now)
+    assert bench.said(OverrideUsed) == []
+
+
 def test_no_loosening_reaches_past_a_tightening(bench):
     bench.feed(tighten(bench))
     refused(bench)
