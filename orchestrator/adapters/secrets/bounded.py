@@ -19,7 +19,7 @@ class Bounded(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._running: threading.Thread | None = None
+        self._running = False
 
     def wait(self, call: Callable[[], T], limit_s: float) -> T:
         """The call's value or error; SecretsAway when it takes longer. Blocks the caller."""
@@ -49,19 +49,22 @@ class Bounded(Generic[T]):
     def _start(
         self, call: Callable[[], T], ended: Callable[[], None]
     ) -> "queue.SimpleQueue[tuple[list[T], BaseException | None]]":
-        if self._running is not None and self._running.is_alive():
+        if self._running:
             raise SecretsAway("the last question is still without an answer")
         box: queue.SimpleQueue[tuple[list[T], BaseException | None]] = queue.SimpleQueue()
 
         def work() -> None:
+            answer: tuple[list[T], BaseException | None]
             try:
-                box.put(([call()], None))
+                answer = ([call()], None)
             except BaseException as exc:  # noqa: BLE001 -- raised again where it is waited for
-                box.put(([], exc))
+                answer = ([], exc)
+            self._running = False  # before the answer is seen: the next question may follow at once
+            box.put(answer)
             ended()
 
-        self._running = threading.Thread(target=work, name="secrets", daemon=True)
-        self._running.start()
+        self._running = True
+        threading.Thread(target=work, name="secrets", daemon=True).start()
         return box
 
 
