@@ -73,7 +73,8 @@ class Service:
         self.system: System | None = None
         self.connection: Connection | None = None
         arm(os.environ.get(VARIABLE, ""), settings.oanda_environment)
-        self.token, self.token_is_new = api_token(settings.state_dir)
+        given = settings.api_token.get_secret_value() if settings.api_token else ""
+        self.token, self.token_is_new = api_token(settings.state_dir, given)
         REDACT.learn(self.token)
         self._lock: FolderLock | None = None
         self._node: Node | None = None
@@ -273,23 +274,26 @@ class Service:
             self._lock.release()
 
 
-def api_token(folder: Path) -> tuple[str, bool]:
-    """The bearer token kept in the state folder, readable by its owner only; whether it is new."""
+def api_token(folder: Path, given: str = "") -> tuple[str, bool]:
+    """The bearer token kept in the state folder, readable by its owner only; whether it is new.
+
+    A `given` one is kept there, too: the command line of this machine looks for it there.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / API_TOKEN
     try:
         found = path.read_text().strip()
     except FileNotFoundError:
         found = ""
-    if found:
+    if found and given in {"", found}:
         return found, False
-    token = new_token()
+    token = given or new_token()
     failpoints.before("token.write")
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(token + "\n")
     failpoints.after("token.write")
-    return token, True
+    return token, not given
 
 
 def banner(service: Service, url: str) -> str:

@@ -204,6 +204,7 @@ async def _meet(
         token={a: token_of(a) for a in _ids(settings.account_ids)},
         rest_url=base, stream_url=stream, now=now, mono=mono_ns,
         dice=dice(settings.seed).random,
+        ca_file=None if settings.oanda_cacert is None else str(settings.oanda_cacert),
     )  # fmt: skip
     told = await venue.clock() if settings.on_paper else None
     if told is not None:

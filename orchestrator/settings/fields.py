@@ -1,5 +1,6 @@
 """All that a user may set: the fixed names of SPEC 8 and ours, each with its default and range."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -64,6 +65,15 @@ def _two_days(days: int) -> int:
     return days
 
 
+def _long_token(secret: SecretStr | None) -> SecretStr | None:
+    """One that can be guessed would open everything."""
+    if secret is not None and not re.fullmatch(
+        r"[A-Za-z0-9_.~+/=-]{32,200}", secret.get_secret_value()
+    ):
+        raise ValueError("must be 32 to 200 letters and digits of chance")
+    return secret
+
+
 Password = Annotated[SecretStr | None, Field(examples=["the-password"])]
 URLS = ("database_url", "timescale_url", "message_broker_url")
 
@@ -83,6 +93,7 @@ class Fields(VaultSettings):
     oanda_stream_url: Annotated[
         VenueUrl | None, Field(examples=["https://stream-fxpractice.oanda.com"])
     ] = None
+    oanda_cacert: Annotated[ExistingFile | None, Field(examples=["venue-ca.pem"])] = None
     allow_live_trading: bool = False
     instruments: Instruments = (
         "EUR_USD",
@@ -109,6 +120,9 @@ class Fields(VaultSettings):
         str | None, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", examples=["node-a"])
     ] = None
     node_address: Annotated[NodeUrl | None, Field(examples=["http://127.0.0.1:8000"])] = None
+    api_token: Annotated[
+        SecretStr | None, AfterValidator(_long_token), Field(examples=["openssl rand -hex 32"])
+    ] = None
     agent_discovery_port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     agent_health_check_interval: Annotated[float, Field(ge=0.1, le=3600)] = 30
     agent_startup_timeout: Annotated[float, Field(ge=1, le=600)] = 60

@@ -19,7 +19,8 @@ from orchestrator.settings.urls import SecretUrl, is_loopback
 # Where a service runs and what it keeps where: not a part of what it decides.
 PLACES = frozenset(
     ("STATE_DIR", "NODE_NAME", "NODE_ADDRESS", "API_HOST", "API_TLS_CERT", "API_TLS_KEY",
-     "API_BEHIND_PROXY", "AGENT_DISCOVERY_PORT", "LOG_LEVEL", "PAPER_PORT", "ORCHESTRATOR_CONFIG",
+     "API_BEHIND_PROXY", "API_TOKEN", "OANDA_CACERT", "AGENT_DISCOVERY_PORT", "LOG_LEVEL",
+     "PAPER_PORT", "ORCHESTRATOR_CONFIG",
      "DATABASE_URL", "DATABASE_PASSWORD", "TIMESCALE_URL",
      "TIMESCALE_PASSWORD", "MESSAGE_BROKER_URL", "MESSAGE_BROKER_PASSWORD",
      "MESSAGE_BROKER_NAMESPACE", "VAULT_ADDR",

@@ -173,6 +173,8 @@ BAD = {
     "API_BEHIND_PROXY": ["nginx"],
     "NODE_NAME": ["a b", "a/b", "x" * 65],
     "NODE_ADDRESS": ["node-a:8000", "ftp://node-a", "http://user:secret@node-a", "http://"],
+    "API_TOKEN": ["short", "with a space in it and long enough to be one"],
+    "OANDA_CACERT": ["/no/such/file"],
     "AGENT_DISCOVERY_PORT": ["-1", "65536", "http"],
     "AGENT_HEALTH_CHECK_INTERVAL": ["0", "-5", "nan", "often"],
     "AGENT_STARTUP_TIMEOUT": ["0", "601"],
@@ -274,6 +276,7 @@ def test_every_variable_has_a_bad_value_in_these_tests():
     sorted(
         set(VARIABLES)
         - {"orchestrator_config", "vault_role_id", "vault_cacert", "api_tls_cert", "api_tls_key"}
+        - {"api_token", "oanda_cacert"}
         - {name.replace("_URL", "_PASSWORD").lower() for name in SERVERS}
     ),
 )

@@ -41,6 +41,15 @@ def test_a_token_is_made_once_and_read_by_its_owner_only(tmp_path):
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_a_given_token_is_kept_for_the_command_line_and_is_no_news(tmp_path):
+    old, _ = api_token(tmp_path)
+    assert api_token(tmp_path, "given") == ("given", False)
+    assert api_token(tmp_path, "given") == ("given", False)
+    assert api_token(tmp_path) == ("given", False)
+    assert old != "given"
+    assert (tmp_path / "api-token").stat().st_mode & 0o077 == 0
+
+
 def test_an_empty_token_file_is_not_a_token(tmp_path):
     (tmp_path / "api-token").write_text("\n")
     token, new = api_token(tmp_path)
