@@ -19,7 +19,7 @@ export PYTHON
 
 CORPUS := flash-crash broker-outage weekend-gap disk-full
 
-.PHONY: help setup run test quick format lint types layers coverage mutation bench corpus lock clean
+.PHONY: help setup run test quick format lint types layers coverage mutation bench corpus image sbom lock clean
 
 help:  ## this list
 	@echo "Trading System Orchestrator"
@@ -68,6 +68,12 @@ bench: $(STAMP)  ## print figures beside a floor measured in the same run
 corpus: $(STAMP)  ## record the runs anew that a new version must decide alike (docs/drills.md)
 	for drill in $(CORPUS); do INSTRUMENTS=EUR_USD,GBP_USD ORCHESTRATOR_CONFIG= STATE_DIR=/nonexistent \
 	  $(BIN)/python -m orchestrator drill $$drill --record tests/data/corpus/$$drill.jsonl.gz | tail -1; done
+
+image: $(STAMP)  ## do what deploy/Dockerfile says without a container engine, and run what comes of it
+	$(BIN)/python -m tests.image
+
+sbom: $(STAMP)  ## list what the service is made of, as CycloneDX (sbom.json)
+	$(BIN)/python -m tests.sbom requirements-runtime.txt sbom.json
 
 lock: $(STAMP)  ## write both requirements files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
