@@ -32,13 +32,12 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, each in SERVICES.items() if "orchestrator:" in each["image"]}
 NODES = ("orchestrator", "standby")
 # Of the image itself, and of no concern to the settings.
-LATER = {"NODE_NAME", "NODE_ADDRESS"}
 NO_SETTINGS = {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 
 
 def known(name: str) -> bool:
     """Whether the settings know the variable, or the file that holds a secret's."""
-    return name in LATER or name.lower() in VARIABLES or name.removesuffix("_FILE") in SECRETS
+    return name.lower() in VARIABLES or name.removesuffix("_FILE") in SECRETS
 
 
 def settings_of(variables: dict[str, str], tmp_path: Path):
