@@ -161,7 +161,9 @@ class Service:
             self.system = None if self._node is not None else self.system
 
     async def _live(self) -> None:
-        connection = self.connection = await connect(self.secrets.current, self.wishes.replay)
+        connection = self.connection = await connect(
+            self.secrets.newest(self.settings), self.wishes.replay
+        )
         connection.ask_again = self.secrets.ask_again
         try:
             hosting = Hosting(

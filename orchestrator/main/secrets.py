@@ -86,6 +86,11 @@ class Secrets:
         secret = self.current.token_of(account_id)
         return "" if secret is None else secret.get_secret_value()
 
+    def newest(self, settings: Settings) -> Settings:
+        """These settings (a replay has a folder of its own) with the newest tokens."""
+        fields = ("oanda_api_key", "account_tokens")
+        return settings.model_copy(update={each: getattr(self.current, each) for each in fields})
+
     def ask_again(self) -> None:
         """The venue refuses a token: read anew now, not in five minutes (A10)."""
         self._asked.set()

@@ -251,6 +251,21 @@ async def test_a_secret_in_a_file_is_rotated_by_writing_the_file(tmp_path: Path)
     assert told.tokens == [(ACCOUNT, "new-token")]
 
 
+async def test_a_node_that_takes_over_connects_with_the_newest_token_and_its_own_folder(
+    vault: VaultServer, tmp_path: Path
+):
+    secrets = open_secrets({**LIVE, **vault.environment})
+    own = secrets.settings.model_copy(update={"state_dir": tmp_path / "replay"})
+    async with living(secrets) as told:
+        vault.values["OANDA_API_KEY"] = "rotated-token"
+        secrets.ask_again()
+        await until(lambda: told.tokens)
+    token = secrets.newest(own).token_of(ACCOUNT)
+    assert token is not None
+    assert token.get_secret_value() == "rotated-token"
+    assert secrets.newest(own).state_dir == tmp_path / "replay"
+
+
 async def test_settings_that_became_wrong_meanwhile_change_nothing(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(module, "_AGAIN_S", 0.05)
     (tmp_path / ".env").write_text("OANDA_API_KEY=old-token\n")
