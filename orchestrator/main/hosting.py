@@ -105,7 +105,8 @@ class Service:
         lease = PostgresLease(
             self._database, node=asked.node, holder=new_id(asked.name), address=address
         )
-        keep = Keep(lambda: open_shared(settings, self._database), lease, self._gate)
+        store = lambda: open_shared(settings, self._database)  # noqa: E731
+        keep = Keep(store, lease, self._gate, self._market)
         return Node(settings, asked, keep, self._lead)
 
     def _database(self) -> str:

@@ -22,7 +22,7 @@ from orchestrator.model.errors import LeaseError, OrchestratorError, StoreError,
 from orchestrator.model.facts import Resumed, Stopped
 from orchestrator.model.journal import RecordFilter
 from orchestrator.model.leading import LeaseView
-from orchestrator.model.ports import Lease, StopBoard, Store
+from orchestrator.model.ports import Lease, MarketReader, StopBoard, Store
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.service.front_desk import About
 from orchestrator.service.gate import Gate
@@ -51,6 +51,7 @@ class Keep(NamedTuple):
     open_store: Callable[[], SharedStore]
     lease: SharedLease
     gate: Gate
+    market: MarketReader
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class Node:
         self, settings: Settings, asked: Asked, keep: Keep, lead: Callable[[], Awaitable[None]]
     ) -> None:
         """Opens the store: StoreError in plain words."""
-        self._open_store, self._lease, self._gate = keep
+        self._open_store, self._lease, self._gate, self._market = keep
         self.store = self._open_store()
         self._settings = settings
         self._asked = asked
@@ -200,7 +201,8 @@ class Node:
             environment=self._settings.oanda_environment, version=__version__,
             node=self._asked.name, calendar=self._calendar,
         )  # fmt: skip
-        return StandbyDesk(follower, stops, self._gate, bus, self.store.queries, self._clock, about)
+        reads = self.store.queries, self._market
+        return StandbyDesk(follower, stops, self._gate, bus, *reads, self._clock, about)
 
     # -- leading ---------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 from orchestrator.model.leading import LeaseView
 from orchestrator.model.money import AccountId
-from orchestrator.model.ports import Bus, Clock, Store
+from orchestrator.model.ports import Bus, Clock, MarketReader, Store
 from orchestrator.model.queries import Queries
 from orchestrator.model.safety import StopReceipt
 from orchestrator.model.time import fx_session
@@ -120,13 +120,14 @@ class StandbyDesk:
 
     def __init__(
         self, follower: Follower, stops: NodeStops, gate: Gate, bus: Bus, queries: Queries,
-        clock: Clock, about: About,
+        market: MarketReader, clock: Clock, about: About,
     ) -> None:  # fmt: skip
         self._follower = follower
         self._stops = stops
         self._gate = gate
         self._bus = bus
         self._queries = queries
+        self._market = market
         self._clock = clock
         self._about = about
         self._began = clock.mono_ns()
@@ -215,6 +216,9 @@ class StandbyDesk:
 
     def queries(self) -> Queries:
         return self._queries
+
+    def market(self) -> MarketReader:
+        return self._market
 
     def listen(self) -> AsyncIterator[tuple[Record, Fact]]:
         return self._bus.listen()
