@@ -25,6 +25,7 @@ BENCHMARKS = {
     "recovery": ("benchmarks.recovery", "run", 20),
     "memory": ("benchmarks.memory", "run", 18),
     "audit": ("benchmarks.audit", "run", 12),
+    "market_data": ("benchmarks.market_data", "run", 150),
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
     "bus": ("benchmarks.bus", "run", 15),
 }

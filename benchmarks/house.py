@@ -26,6 +26,7 @@ from orchestrator.model.events import SignalSeen
 from orchestrator.model.facts import SignalEnded
 from orchestrator.model.market import Tick
 from orchestrator.model.money import AccountId, Price, Side
+from orchestrator.model.ports import MarketData
 from orchestrator.model.safety import SystemMode
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
@@ -135,7 +136,10 @@ def _store(path: Path, sync: str) -> SqliteStore | PostgresStore:
 class House:
     """A running system on a state folder, connected to the venue's port; an async context."""
 
-    def __init__(self, folder: Path, port: int, sync: str, *, trigger: bool = False) -> None:
+    def __init__(
+        self, folder: Path, port: int, sync: str, *, trigger: bool = False,
+        market: MarketData | None = None,
+    ) -> None:  # fmt: skip
         """`sync`: SQLite's "full" or "normal", or the URL of an empty database on PostgreSQL."""
         # Stops and trips are asked for here; a run prints its table and nothing else.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -148,7 +152,7 @@ class House:
             limits=ClientLimits(requests_per_s=1e6, request_burst=1e6),
         )  # fmt: skip
         self._store = _store(self.settings.database_path, sync)
-        self._market = SqliteMarketStore(self.settings.market_data_path)
+        self._market = market or SqliteMarketStore(self.settings.market_data_path)
         self.gate = Gate(folder)
         self.system: System = build_system(
             self.settings, self.venue, self.clock, self._store, self.gate, self._market,

@@ -45,6 +45,22 @@ class Health(Answer, frozen=True, kw_only=True):
     rss_mb: float = 0.0
 
 
+class MarketSpan(Answer, frozen=True, kw_only=True):
+    instrument: str
+    minutes: int
+    ticks: int
+    first_at: str | None = None
+    last_at: str | None = None
+
+
+class Exported(Answer, frozen=True, kw_only=True):
+    """What an export came to: rows in the file, and what no market can have quoted."""
+
+    file: str
+    rows: int
+    left_out: int
+
+
 class Agent(Answer, frozen=True, kw_only=True):
     agent_id: str
     role: str = ""

@@ -16,6 +16,7 @@ from orchestrator.service.cli import (
     emergency,
     limiting,
     machine,
+    market,
     reading,
     status,
     watching,
@@ -104,7 +105,7 @@ def _add_commands(app: typer.Typer) -> None:
             )(command)  # fmt: skip
     for name, group in (
         ("breakers", acting.breakers_app), ("override", limiting.override_app),
-        ("audit", auditing.audit_app),
+        ("audit", auditing.audit_app), ("data", market.data_app),
     ):  # fmt: skip
         app.add_typer(group, name=name, rich_help_panel=_ACT, epilog=EXIT_CODES)
     # Every word, --help too, is the other program's.

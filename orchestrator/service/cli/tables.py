@@ -11,7 +11,9 @@ from orchestrator.service.cli.answers import (
     Agent,
     Breaker,
     EndedRow,
+    Exported,
     Listed,
+    MarketSpan,
     Order,
     Override,
     Performance,
@@ -348,6 +350,28 @@ def performance(screen: Screen, found: Listed[Performance]) -> None:
         for p in found.items
     ]  # fmt: skip
     screen.table(_PERFORMANCE, rows, "no trades of ours were closed yet")
+
+
+# --- Market data ---------------------------------------------------------------------------------
+
+_MARKET_DATA = (
+    Column("instrument"), Column("minutes", right=True), Column("ticks", right=True),
+    Column("first (UTC)"), Column("last (UTC)"),
+)  # fmt: skip
+_EXPORTED = (Column("file", fold=True), Column("rows", right=True), Column("left out", right=True))
+
+
+def market_data(screen: Screen, found: Listed[MarketSpan]) -> None:
+    rows: list[Row] = [
+        (s.instrument, f"{s.minutes:,}", f"{s.ticks:,}", moment(s.first_at), moment(s.last_at))
+        for s in found.items
+    ]
+    screen.table(_MARKET_DATA, rows, "no prices are stored yet")
+
+
+def exported(screen: Screen, found: Listed[Exported]) -> None:
+    rows: list[Row] = [(e.file, f"{e.rows:,}", f"{e.left_out:,}") for e in found.items]
+    screen.table(_EXPORTED, rows, "nothing was written")
 
 
 # --- Breakers ------------------------------------------------------------------------------------
