@@ -116,6 +116,16 @@ def aligned(granularity: str, at_ns: Instant) -> Instant:
     return start if start == at_ns else end_of(granularity, start)
 
 
+def day_starts(since_ns: Instant, until_ns: Instant) -> list[Instant]:
+    """Of every trading day from that of `since_ns` to that of `until_ns`; at least one."""
+    _, start, end = trading_day(since_ns)
+    found = [start]
+    while end <= until_ns:
+        found.append(end)
+        end = trading_day(end)[2]
+    return found
+
+
 def rolled(minutes: Iterable[Bar], granularity: str, limit: int) -> Iterator[Bar]:
     """Minutes in order of time, rolled up; at most `limit` periods."""
     start = start_of(granularity)

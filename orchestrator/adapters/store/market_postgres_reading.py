@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,6 +16,7 @@ from orchestrator.adapters.store.market_bars import (
     Bar,
     aligned,
     can_roll,
+    day_starts,
     joined,
 )
 from orchestrator.adapters.store.market_sqlite import span_of
@@ -31,6 +33,8 @@ from orchestrator.model.errors import StoreError
 from orchestrator.model.market import Candle, MarketSpan, Tick
 from orchestrator.model.outcomes import TradeOutcome
 from orchestrator.model.time import Instant
+
+Asked: TypeAlias = str | int | list[int]
 
 _READ_S = 30.0
 _NS_MAX = 2**63 - 1
@@ -81,7 +85,7 @@ class MarketReads:
     ) -> list[Candle]:
         span = (instrument, aligned(granularity, since_ns), aligned(granularity, until_ns), limit)
         if granularity == DAY:
-            rows = self._read("rolled_days", *span)
+            rows = self._days(*span)
         elif granularity == "M1":
             rows = self._read("minutes", *span)
         else:
@@ -90,6 +94,16 @@ class MarketReads:
         newest_ns = newest[0][0] if newest else 0
         return [_bar_of(row).candle(granularity, newest_ns) for row in rows]
 
+    def _days(
+        self, instrument: str, since_ns: Instant, until_ns: Instant, limit: int
+    ) -> list[DbRow]:
+        first, last = self._read("edges", instrument)[0]
+        if first is None:
+            return []
+        starts = day_starts(max(first, since_ns), min(last, until_ns))
+        rows = self._read("rolled_days", instrument, since_ns, until_ns, limit, starts)
+        return [(row[0], starts[row[1] - 1], *tuple(row)[2:]) for row in rows]
+
     def outcomes(self, since_ns: Instant, limit: int) -> list[TradeOutcome]:
         rows = self._read("outcomes", _bound(since_ns), limit)
         return [msgspec.json.decode(row[0], type=TradeOutcome) for row in rows]
@@ -97,10 +111,10 @@ class MarketReads:
     def spans(self) -> list[MarketSpan]:
         return [span_of(row) for row in self._read("spans")]
 
-    def _read(self, name: str, *asked: str | int) -> list[DbRow]:
+    def _read(self, name: str, *asked: Asked) -> list[DbRow]:
         return self._loop.call(lambda: self._fetch(self._sql[name], asked), _READ_S)
 
-    async def _fetch(self, sql: str, asked: tuple[str | int, ...]) -> list[DbRow]:
+    async def _fetch(self, sql: str, asked: tuple[Asked, ...]) -> list[DbRow]:
         async with self._turn:
             db = self._connection
             try:

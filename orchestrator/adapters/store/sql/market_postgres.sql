@@ -95,32 +95,43 @@ FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
 ORDER BY start_ns LIMIT $4
 
 -- name: rolled
--- Minutes rolled up further, into periods of $5 nanoseconds, oldest first.
-SELECT $1::text AS instrument, start_ns - start_ns % $5::bigint AS period_ns, sum(volume)::bigint,
-       min(first_ns), max(last_ns),
-       (array_agg(bid_o ORDER BY start_ns))[1], max(bid_h), min(bid_l),
-       (array_agg(bid_c ORDER BY start_ns DESC))[1],
-       (array_agg(ask_o ORDER BY start_ns))[1], max(ask_h), min(ask_l),
-       (array_agg(ask_c ORDER BY start_ns DESC))[1]
-FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
-GROUP BY period_ns ORDER BY period_ns LIMIT $4
+-- Minutes rolled up further, into periods of $5 nanoseconds, oldest first. First and last price are
+-- looked up by key, so that nothing needs sorting.
+WITH period AS (
+    SELECT start_ns - start_ns % $5::bigint AS period_ns, sum(volume)::bigint AS volume,
+           min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(start_ns) AS opens,
+           max(start_ns) AS closes, max(bid_h) AS bid_h, min(bid_l) AS bid_l,
+           max(ask_h) AS ask_h, min(ask_l) AS ask_l
+    FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
+    GROUP BY period_ns ORDER BY period_ns LIMIT $4
+)
+SELECT a.instrument, period_ns, period.volume, period.first_ns, period.last_ns,
+       a.bid_o, period.bid_h, period.bid_l, z.bid_c, a.ask_o, period.ask_h, period.ask_l, z.ask_c
+FROM period
+JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = opens
+JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = closes
+ORDER BY period_ns
 
 -- name: rolled_days
--- Minutes rolled up into trading days, 17:00 to 17:00 New York, oldest first.
-SELECT $1::text AS instrument,
-       (extract(epoch FROM (day - interval '7 hours') AT TIME ZONE 'America/New_York') * 1e9)::bigint,
-       sum(volume)::bigint, min(first_ns), max(last_ns),
-       (array_agg(bid_o ORDER BY start_ns))[1], max(bid_h), min(bid_l),
-       (array_agg(bid_c ORDER BY start_ns DESC))[1],
-       (array_agg(ask_o ORDER BY start_ns))[1], max(ask_h), min(ask_l),
-       (array_agg(ask_c ORDER BY start_ns DESC))[1]
-FROM (
-    SELECT *, date_trunc(
-        'day', to_timestamp(start_ns / 1000000000) AT TIME ZONE 'America/New_York' + interval '7 hours'
-    ) AS day
+-- As `rolled`, into the periods that begin at the instants of $5; a period's number, from 1.
+WITH period AS (
+    SELECT width_bucket(start_ns, $5::bigint[]) AS period_ns, sum(volume)::bigint AS volume,
+           min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(start_ns) AS opens,
+           max(start_ns) AS closes, max(bid_h) AS bid_h, min(bid_l) AS bid_l,
+           max(ask_h) AS ask_h, min(ask_l) AS ask_l
     FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
-) AS minute
-GROUP BY day ORDER BY day LIMIT $4
+    GROUP BY period_ns ORDER BY period_ns LIMIT $4
+)
+SELECT a.instrument, period_ns, period.volume, period.first_ns, period.last_ns,
+       a.bid_o, period.bid_h, period.bid_l, z.bid_c, a.ask_o, period.ask_h, period.ask_l, z.ask_c
+FROM period
+JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = opens
+JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = closes
+ORDER BY period_ns
+
+-- name: edges
+-- The first and the last minute of an instrument.
+SELECT min(start_ns), max(start_ns) FROM candles_m1 WHERE instrument = $1
 
 -- name: newest_ns
 -- The newest stamp of an instrument's last minute: what is older than it has ended.
