@@ -28,6 +28,7 @@ BENCHMARKS = {
     "market_data": ("benchmarks.market_data", "run", 150),
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
     "bus": ("benchmarks.bus", "run", 15),
+    "agents": ("benchmarks.agents", "run", 150),
 }
 
 

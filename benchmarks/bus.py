@@ -49,7 +49,7 @@ def run(quick: bool) -> Section:
     with tempfile.TemporaryDirectory(prefix="orchestrator-bench-") as name:
         folder = Path(name)
         with RedisServer(folder / "redis") as server:
-            raw = _hops_by_hand(server, _HOPS // part)
+            raw = hops_by_hand(server, _HOPS // part)
             tail = _hops(server, _HOPS // part, grouped=False)
             group = _hops(server, _HOPS // part, grouped=True)
             floor_rate = _rate_by_hand(server, _RECORDS // part)
@@ -131,7 +131,7 @@ def answer_by_hand(pipe: Connection, port: int, count: int) -> None:
         link.ask(*_add("b:back", number))
 
 
-def _hops_by_hand(server: RedisServer, count: int) -> Spread | None:
+def hops_by_hand(server: RedisServer, count: int) -> Spread | None:
     link, after = _Socket(server.port), b"0-0"
     took: list[int] = []
     with Child(answer_by_hand, server.port, count + _WARM) as child:

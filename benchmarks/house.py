@@ -28,7 +28,7 @@ from orchestrator.model.market import Tick
 from orchestrator.model.money import AccountId, Price, Side
 from orchestrator.model.ports import MarketData
 from orchestrator.model.safety import SystemMode
-from orchestrator.model.signals import Signal
+from orchestrator.model.signals import STAGES, Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.gate import Gate
 from orchestrator.service.seams import SystemClock, dice, mono_ns
@@ -39,7 +39,7 @@ STOP = Price(Decimal("0.00200"))
 TARGET = Price(Decimal("0.00600"))
 _STEP = Decimal("0.00001")
 _STRATEGY = "benchmark"
-_UP_S = 15.0
+_UP_S = 60.0
 _BALANCE = 10_000_000
 # Every rule works; only its number is beyond what the benchmark sends.
 _TABLES = """
@@ -67,15 +67,19 @@ duplicate_s = 0.000001, losses = 1000000, herd_accounts = 1000000 }
 """
 
 
-def settings_of(folder: Path) -> Settings:
-    """One instrument, two accounts, and limits far above the benchmark's rates."""
+def settings_of(folder: Path, more: str = "", **more_environment: str) -> Settings:
+    """One instrument, two accounts, and limits far above the benchmark's rates.
+
+    `more`: tables, and variables, beside them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = folder / "benchmark.toml"
-    tables.write_text(_TABLES)
+    tables.write_text(_TABLES + more)
     environment = {
         "STATE_DIR": str(folder), "INSTRUMENTS": EUR_USD, "MAX_CONCURRENT_TRADES": "10000",
         "RISK_PER_TRADE": "0.0001", "MAX_ORDER_NOTIONAL": "1000000000",
         "PAPER_ACCOUNTS": f"{OURS[0]}:USD:{_BALANCE},{OURS[1]}:EUR:{_BALANCE}",
+        **more_environment,
     }  # fmt: skip
     return load_settings(env=environment, env_file=None, config=tables)
 
@@ -138,12 +142,12 @@ class House:
 
     def __init__(
         self, folder: Path, port: int, sync: str, *, trigger: bool = False,
-        market: MarketData | None = None,
+        market: MarketData | None = None, more: str = "", **environment: str,
     ) -> None:  # fmt: skip
         """`sync`: SQLite's "full" or "normal", or the URL of an empty database on PostgreSQL."""
         # Stops and trips are asked for here; a run prints its table and nothing else.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        self.settings = settings_of(folder)
+        self.settings = settings_of(folder, more, **environment)
         self.clock = SystemClock()
         url = f"http://127.0.0.1:{port}"
         self.venue = OandaVenue(
@@ -186,7 +190,8 @@ class House:
     def _warm(self) -> bool:
         kernel = self.system.kernel
         reconciled = all(kernel.reconciled(account) for account in OURS)
-        return reconciled and kernel.quotes.tick(EUR_USD) is not None
+        staffed = all(self.system.agents.healthy(role) for role in STAGES)
+        return reconciled and staffed and kernel.quotes.tick(EUR_USD) is not None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None,

@@ -46,7 +46,7 @@ def paced(pipe: Connection, port: int, folder: str, sync: str, count: int) -> No
 
 async def _paced(port: int, folder: str, sync: str, count: int) -> Told:
     async with House(Path(folder), port, sync) as house:
-        await _warm_up(house)
+        await warm_up(house)
         idle = await _idle(1.0)
         given: dict[str, int] = {}
         began, cpu = time.monotonic_ns(), time.process_time()
@@ -67,7 +67,7 @@ def flat_out(pipe: Connection, port: int, folder: str, sync: str, seconds: float
 
 async def _flat_out(port: int, folder: str, sync: str, seconds: float) -> Told:
     async with House(Path(folder), port, sync) as house:
-        await _warm_up(house)
+        await warm_up(house)
         free = asyncio.Semaphore(_WINDOW)
         left: dict[str, int] = {}
 
@@ -92,7 +92,7 @@ async def _flat_out(port: int, folder: str, sync: str, seconds: float) -> Told:
         return _told(house, given, took, used, 0.0)
 
 
-async def _warm_up(house: House) -> None:
+async def warm_up(house: House) -> None:
     """First calls import, compile and connect; they are not the ones that are counted."""
     for number in range(_WARM_UP):
         house.give(f"warm-{number}")

@@ -69,6 +69,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str
 
 
+_AT_WORK = ("healthy", "degraded")
+
+
 class FrontDesk:
     """Meets `service.desk.Desk`. `drain` stops new signals and waits for what is in flight."""
 
@@ -125,7 +128,6 @@ class FrontDesk:
     def _components(self, now: int) -> tuple[ComponentHealth, ...]:
         blocking = [b for b in self._kernel.breakers(now) if b.state in BLOCKING]
         system = [b for b in blocking if b.subject == "system"]
-        unwell = [a for a in self._agents.views() if a.state not in ("healthy", "degraded")]
         lagging = [s.value for s in STAGES if not self._agents.healthy(s)]
         unknown = [b.subject for b in blocking if b.breaker == "A7"]
         market = self._market.condition()
@@ -143,9 +145,7 @@ class FrontDesk:
                 text="durable" if not self._kernel.storage_blocked else "writes fail (S5)",
             ),
             ComponentHealth(
-                name="agents", ok=not lagging,
-                text="all roles served" if not unwell
-                else f"not working: {', '.join(a.agent_id for a in unwell)}",
+                name="agents", ok=not lagging, text=self._agents_text(lagging),
             ),
             ComponentHealth(
                 name="breakers", ok=not system,
@@ -157,6 +157,13 @@ class FrontDesk:
                 if market.problem else "stored",
             ),
         )  # fmt: skip
+
+    def _agents_text(self, lagging: list[str]) -> str:
+        """Roles that nobody serves come first: they keep every signal from being traded."""
+        unwell = [a.agent_id for a in self._agents.views() if a.state not in _AT_WORK]
+        told = [f"no healthy agent of role {', '.join(lagging)}"] if lagging else []
+        told += [f"not working: {', '.join(unwell)}"] if unwell else []
+        return "; ".join(told) or "all roles served"
 
     async def start(self, actor: str, reason: str = "") -> Done | Refused:
         return await self._command(StartTrading(actor=actor, reason=reason), "trading is on")

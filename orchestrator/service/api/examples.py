@@ -209,7 +209,8 @@ _ANSWERS: tuple[msgspec.Struct, ...] = (
     AgentView(
         agent_id="learning_safety-1", role=Role.LEARNING_SAFETY, name="learning_safety",
         version="1", state="healthy", where="in-process", since_ns=_AT, reason="started",
-        handled=5120, p50_us=31.0, p99_us=88.5, last_check_ns=_AT, hears=("AskVerdict", "Tick"),
+        handled=5120, p50_us=31.0, p99_us=88.5, last_check_ns=_AT, round_trip_us=40.5,
+        availability=1.0, hears=("AskVerdict", "Tick"),
         says=("Verdict",),
     ),
     AccountStatus(

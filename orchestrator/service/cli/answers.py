@@ -78,6 +78,10 @@ class Agent(Answer, frozen=True, kw_only=True):
     last_error: str = ""
     last_check_at: str | None = None
     restarts: int = 0
+    instance: int = 1
+    lease_ms: int | None = None
+    round_trip_us: float = 0.0
+    availability: float = 0.0
     hears: tuple[str, ...] = ()
     says: tuple[str, ...] = ()
 

@@ -102,8 +102,11 @@ def agent(screen: Screen, a: Agent) -> None:
         ("errors", f"{a.errors:,} ({a.error_rate:.2%})"),
         ("last error", Cell(a.last_error, "warn")),
         ("response", f"p50 {latency(a.p50_us)}, p99 {latency(a.p99_us)}"),
+        ("round trip", latency(a.round_trip_us)),
+        ("available", f"{a.availability:.2%}"),
         ("restarts", f"{a.restarts:,}"),
-        ("runs", f"{a.where}, version {a.version}"),
+        ("runs", f"{a.where}, instance {a.instance}, version {a.version}"),
+        ("lease", "" if a.lease_ms is None else f"{a.lease_ms / 1000:.1f} s left"),
         ("hears", ", ".join(a.hears)),
         ("says", ", ".join(a.says)),
     ]
