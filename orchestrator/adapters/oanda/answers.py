@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import assert_never
+
 import msgspec
 
 from orchestrator.adapters.oanda.http import Answer, Lost, plain_body
@@ -190,6 +193,37 @@ def read_error(end: Answer | Lost | Unsent) -> VenueError | None:
     body = _error_body(end)
     code = _short(body.error_code or body.reject_reason or "")
     return VenueRefused(end.status, code, _short(body.error_message or ""))
+
+
+# -- what is told on -------------------------------------------------------------------------------
+
+
+def without(outcome: WriteOutcome, secrets: Iterable[str]) -> WriteOutcome:
+    """As it may be written down: a proxy that echoes our own header tells nobody the token."""
+    match outcome:
+        case Answered():
+            return outcome
+        case Rejected(code=code, message=message):
+            code, message = _hidden(code, secrets), _hidden(message, secrets)
+            return msgspec.structs.replace(outcome, code=code, message=message)
+        case Unknown(reason=reason) | NotSent(reason=reason):
+            return msgspec.structs.replace(outcome, reason=_hidden(reason, secrets))
+        case _:
+            assert_never(outcome)
+
+
+def error_without(error: VenueError, secrets: Iterable[str]) -> VenueError:
+    """As `without`, for a read."""
+    if isinstance(error, VenueRefused):
+        code, message = _hidden(error.code, secrets), _hidden(error.message, secrets)
+        return VenueRefused(error.status, code, message)
+    return type(error)(_hidden(str(error), secrets))
+
+
+def _hidden(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def worth_asking_again(error: VenueError) -> bool:

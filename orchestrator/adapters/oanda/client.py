@@ -14,8 +14,10 @@ from orchestrator.adapters.oanda.answers import (
     READ_BODY_MAX,
     TOO_MANY,
     WRITE_BODY_MAX,
+    error_without,
     read_error,
     retry_after_s,
+    without,
     worth_asking_again,
     write_outcome,
 )
@@ -165,7 +167,8 @@ class OandaVenue:
 
         def finished(end: End | Unsent, first_byte_ns: Instant) -> None:
             self._note(request.kind.value, end, first_byte_ns)
-            loop.call_soon(done, write_outcome(request, end), first_byte_ns)
+            outcome = without(write_outcome(request, end), self._requests.secrets)
+            loop.call_soon(done, outcome, first_byte_ns)
 
         try:
             data = self._requests.write(request)
@@ -367,7 +370,7 @@ class OandaVenue:
                     return plain_body(end, READ_BODY_MAX)
             assert error is not None
             if attempt == self._limits.read_attempts or not worth_asking_again(error):
-                raise error
+                raise error_without(error, self._requests.secrets)
             await asyncio.sleep(backoff.next_s())
         raise VenueError("no attempt is allowed: read_attempts is 0")
 

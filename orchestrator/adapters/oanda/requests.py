@@ -27,6 +27,9 @@ _WRITES: dict[WriteKind, tuple[str, str]] = {
 }
 
 
+_SECRETS_MAX = 100  # rotation never ends
+
+
 class Requests:
     """Makes requests of one host. ValueError for what must never stand in a request's head."""
 
@@ -37,6 +40,8 @@ class Requests:
             if not _TOKEN.fullmatch(token):  # the token itself is never shown
                 raise ValueError(f"the token of account {account_id} is empty or has odd letters")
         self._authority = authority
+        # The longest first: one may be a part of another. Old ones may still be echoed.
+        self.secrets: tuple[str, ...] = tuple(sorted(set(tokens.values()), key=len, reverse=True))
         self._heads = {name: self._head_of(token) for name, token in tokens.items()}
 
     def _head_of(self, token: str) -> bytes:
@@ -50,6 +55,8 @@ class Requests:
         if account_id not in self._heads or not _TOKEN.fullmatch(token):
             raise ValueError(f"the new token of account {account_id[:70]!r} is empty or odd")
         self._heads[account_id] = self._head_of(token)
+        known = {*self.secrets[:_SECRETS_MAX], token}
+        self.secrets = tuple(sorted(known, key=len, reverse=True))
 
     def write(self, request: WriteRequest) -> bytes:
         """One write, its body exactly as given."""

@@ -16,7 +16,7 @@ from orchestrator.adapters.oanda.client import ClientLimits
 from orchestrator.adapters.oanda.wire import read, transaction_of
 from orchestrator.kernel.ledger.adopt import adopt
 from orchestrator.kernel.ledger.apply import apply_transaction
-from orchestrator.model.errors import VenueNonsense
+from orchestrator.model.errors import VenueNonsense, VenueRefused
 from orchestrator.model.market import Tick
 from orchestrator.model.money import InstrumentName
 from orchestrator.model.orders import Answered
@@ -24,6 +24,7 @@ from orchestrator.model.venue import Account
 from orchestrator.paper.instruments import SPECS
 from tests.unit.adapters.oanda_server import (
     ACCOUNT,
+    TOKEN,
     Request,
     Script,
     answer,
@@ -208,3 +209,23 @@ async def test_rest_and_streams_may_live_on_hosts_of_their_own():
                 await venue.stream_prices(ACCOUNT, [EUR_USD], lambda _: None)
     assert [one.path.rpartition("/")[2][:6] for one in stream.requests] == ["stream"]
     assert len(rest.requests) == 1
+
+
+# -- a token that is told back ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 502])
+async def test_a_token_that_is_echoed_is_told_on_to_nobody(status):
+    """Some proxies put the request's own headers into their errors (INV-18)."""
+    echo = {"errorCode": f"X-{TOKEN}", "errorMessage": f"Authorization: Bearer {TOKEN} refused"}
+    script = Script()
+    script.answer = saying(answer(status, echo))
+    async with serving(script), venue_at(script.url) as venue:
+        outcome = await send(venue)
+        assert TOKEN not in str(outcome)
+        assert "refused" in str(outcome)
+        with pytest.raises(VenueRefused) as caught:
+            await venue.account(ACCOUNT)
+        assert TOKEN not in f"{caught.value} {caught.value.code} {caught.value.message}"
+        venue.use_token(ACCOUNT, "another-token")
+        assert TOKEN not in str(await send(venue))
