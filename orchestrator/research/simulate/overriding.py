@@ -83,6 +83,11 @@ class OverrideJudge:
                 found[fact.limit] = min(own, fact.value)
         return msgspec.structs.replace(base, **found) if found else base
 
+    @property
+    def any_set(self) -> bool:
+        """Whether limits were ever moved."""
+        return bool(self._set)
+
     def look(self, shown: set[str]) -> None:
         """INV-07: what a person has set stands until it ends, over all lives."""
         lost = {each for each in self.standing if not self._set[each].loosens} - shown

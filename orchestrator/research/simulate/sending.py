@@ -197,10 +197,10 @@ class SendingJudge:
             yield "C12 what it costs, or what the account is worth, is not known"
             return
         slack = self._slack(order.account_id)
-        # A limit that was moved for an instrument holds for orders there: later ones elsewhere
-        # have limits of their own, and count this one.
-        own_limit = limits is not self._base(order.account_id)
-        flying = self._flying(order.account_id, name, earlier=own_limit)
+        # Where limits have been moved, a later order may have limits of its own: it counts this
+        # one, and not this one it.
+        moved = self.overrides is not None and self.overrides.any_set
+        flying = self._flying(order.account_id, name, earlier=moved)
         spec, size = SPECS[order.instrument], abs(order.units)
         if size != spec.round_units_to_zero(size) or size > spec.maximum_order_units:
             yield f"C09 {order.units} units"
@@ -314,10 +314,6 @@ class SendingJudge:
             for other in self.intents
             if other not in self.at_venue and self.ends.get(other) not in _OVER and other != name
         ]
-
-    def _base(self, account_id: AccountId) -> AccountLimits | None:
-        accounts = self.plan.accounts if self.plan is not None else ()
-        return next((a.limits for a in accounts if a.account_id == account_id), None)
 
     def _flying(self, account_id: AccountId, name: str, *, earlier: bool = False) -> list[Cost]:
         """What those of one account may cost; `earlier`: of those that were written before it."""
