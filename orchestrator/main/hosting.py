@@ -82,10 +82,11 @@ class Service:
         self._gate = Gate(settings.state_dir)
         if is_postgres(settings.database_url):
             self._lock = FolderLock(settings.state_dir)
-            self._node = self._as_node(wishes)
         else:
             self._store = open_file(settings)
         self._market = open_market(settings, replay=wishes.replay is not None)
+        if self._lock is not None:
+            self._node = self._as_node(wishes)
         self._folder = settings.state_dir.resolve()
         self._guard = GuardProcess(self._folder, self._rescue(), self.secrets.for_rescue)
         self._ended = asyncio.Event()
