@@ -27,6 +27,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 
+from tests.servers.tls import Certificate
+
 T = TypeVar("T")
 
 GIVEN = "DATABASE_URL_TEST"
@@ -72,7 +74,9 @@ class PostgresServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, *settings: str, bin_folder: Path | None = None) -> None:
+    def __init__(
+        self, *settings: str, bin_folder: Path | None = None, tls: Certificate | None = None
+    ) -> None:
         """`settings`: NAME=VALUE of postgresql.conf, in place of ours."""
         self._settings = settings
         self._bin = bin_folder or binaries()
@@ -83,6 +87,8 @@ class PostgresServer:
         self.socket_dir = self._folder
         self.port = 0
         self._make()
+        if tls is not None:
+            self.wear(tls)
 
     def __enter__(self) -> PostgresServer:
         self.start()
@@ -111,6 +117,17 @@ class PostgresServer:
     def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """As the superuser; the rows of the last statement."""
         return execute(self.url(database), *statements)
+
+    def wear(self, tls: Certificate) -> None:
+        """Speak TLS with this certificate, from the next start on."""
+        for source, name in ((tls.cert, "server.crt"), (tls.key, "server.key")):
+            copy = self._folder / "data" / name
+            shutil.copyfile(source, copy)
+            copy.chmod(0o600)
+            if self._user:
+                os.chown(copy, *self._user)
+        if "ssl=on" not in self._settings:
+            self._settings = (*self._settings, "ssl=on")
 
     def read_only(self, database: str, *, on: bool = True) -> None:
         """For sessions that begin from now on."""

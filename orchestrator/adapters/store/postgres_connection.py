@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
@@ -17,11 +18,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from orchestrator.model.errors import StoreError
+from orchestrator.model.tls import tls_trouble
 
 # Asked for each new connection, so that a changed password is used without a restart (X7).
 UrlSource: TypeAlias = Callable[[], str]
 
-CONNECT_S = 4.0  # so that a bad address is told within 5 s of the start
+CONNECT_S = 3.0  # so that a bad address is told within 5 s of the start, imports included
 VERSION_MIN = 14
 _PORT = 5432
 _PLAIN_MODES = {"disable", "allow", "prefer"}
@@ -289,14 +291,10 @@ def in_words(exc: BaseException, address: Address) -> str:
 
 
 def _of_network(exc: BaseException, place: str) -> str:
+    tls = tls_trouble(exc)
+    if tls is not None:
+        return f"{place}: {tls}; sslrootcert=FILE names a CA of your own"
     match exc:
-        case ssl.SSLCertVerificationError():
-            return (
-                f"{place} is not trusted: {exc.verify_message}; sslrootcert=FILE names your own CA,"
-                " and the certificate must be for that host's name"
-            )
-        case ssl.SSLError():
-            return f"no TLS with {place}: {exc.reason or exc}"
         case ConnectionError() if "rejected SSL" in str(exc):
             return (
                 f"the server of {place} speaks no TLS, which an address beyond this machine needs"
@@ -304,7 +302,9 @@ def _of_network(exc: BaseException, place: str) -> str:
         case TimeoutError():
             return f"{place} does not answer in time; is the server up, and the address right?"
         case OSError():
-            why = exc.strerror or str(exc)
+            why = (
+                os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or str(exc)
+            )
             return f"nobody answers for {place} ({why}); is the server up, and the address right?"
         case _:
             return ""
@@ -312,6 +312,6 @@ def _of_network(exc: BaseException, place: str) -> str:
 
 def plain(exc: BaseException) -> str:
     """A driver's error in one line, with what the server adds."""
-    text = str(exc) or type(exc).__name__
+    text = str(exc.args[0]) if exc.args else ""
     detail = getattr(exc, "detail", None)
-    return f"{text} ({detail})" if detail else text
+    return f"{text or type(exc).__name__} ({detail})" if detail else text or type(exc).__name__

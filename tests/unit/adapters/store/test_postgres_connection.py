@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from orchestrator.adapters.store import postgres_connection
 from orchestrator.adapters.store.postgres_connection import connect, parse, tls_of
 from orchestrator.model.errors import StoreError
 from tests.servers.postgres import PostgresServer, execute
+from tests.servers.tls import certificate
 
 SECRET = "hunter2"
 
@@ -141,10 +143,31 @@ def test_a_server_that_wants_tls_of_a_plain_one_is_told(own_postgres: PostgresSe
         try_to_connect(own_postgres.url() + "?sslmode=verify-full")
 
 
+def test_a_server_is_believed_by_its_certificate_alone(tmp_path: Path) -> None:
+    good = certificate(tmp_path / "good")
+    with PostgresServer(tls=good) as server:
+        url = server.url() + "?sslmode=verify-full"
+        assert try_to_connect(f"{url}&sslrootcert={good.ca}")
+        with pytest.raises(StoreError, match="authority that is not trusted here"):
+            try_to_connect(url)
+        other = certificate(tmp_path / "other")
+        with pytest.raises(StoreError, match="authority that is not trusted here"):
+            try_to_connect(f"{url}&sslrootcert={other.ca}")
+        for bad, text in (
+            (certificate(tmp_path / "good", "db.example", name="b"), "for another"),
+            (certificate(tmp_path / "good", name="c", expired=True), "has expired"),
+        ):
+            server.stop()
+            server.wear(bad)
+            server.start()
+            with pytest.raises(StoreError, match=text):
+                try_to_connect(f"{url}&sslrootcert={good.ca}")
+
+
 def test_nobody_there_is_told(own_postgres: PostgresServer) -> None:
     url = own_postgres.url()
     own_postgres.kill()
-    with pytest.raises(StoreError, match="DATABASE_URL: nobody answers for postgres at 127"):
+    with pytest.raises(StoreError, match=r"nobody answers for postgres at 127.*Connection refused"):
         try_to_connect(url)
 
 
