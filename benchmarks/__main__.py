@@ -29,6 +29,7 @@ BENCHMARKS = {
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
     "bus": ("benchmarks.bus", "run", 15),
     "agents": ("benchmarks.agents", "run", 150),
+    "database": ("benchmarks.database", "run", 20),
 }
 
 
