@@ -163,7 +163,7 @@ def _backup(settings: Settings, words: argparse.Namespace) -> int:
 def _restore(settings: Settings, words: argparse.Namespace) -> int:
     from orchestrator.main import keeping
 
-    kept = keeping.restore(settings, words.file, f"local:{os.getuid()}", quiet=words.json)
+    kept = keeping.restore(settings, words.file, _actor(), quiet=words.json)
     return _told(kept, words)
 
 
@@ -175,11 +175,15 @@ def _move(settings: Settings, words: argparse.Namespace) -> int:
         raise ValueError("a store moves --from sqlite:///FILE --to postgresql://...")
     same = settings.address_of("database_url")
     variable = "DATABASE_URL" if words.target == same else "--to"
-    kept = keeping.move(path_of_store(source), words.target, variable, quiet=words.json)
+    kept = keeping.move(path_of_store(source), words.target, variable, _actor(), quiet=words.json)
     code = _told(kept, words)
     if not words.json:
         print("The file stays as it is. Set DATABASE_URL, keep the state folder, then start.")
     return code
+
+
+def _actor() -> str:
+    return f"local:{os.getuid()}"
 
 
 def _told(kept: Kept, words: argparse.Namespace) -> int:

@@ -284,11 +284,12 @@ def _read(pack: zipfile.ZipFile, table: str, heard: Callable[[bytes], None]) -> 
 # -- move ------------------------------------------------------------------------------------------
 
 
-def move(source: Path, url: str, variable: str, *, quiet: bool) -> Kept:
+def move(source: Path, url: str, variable: str, actor: str, *, quiet: bool) -> Kept:
     """A SQLite store into an empty PostgreSQL database: all of it, verified there, or nothing.
 
     The file is locked meanwhile, and stays as it is. StoreLocked while a service works on it.
     """
+    from orchestrator.adapters.store.postgres import PostgresStore
     from orchestrator.adapters.store.sqlite import SqliteStore
 
     if not source.exists():
@@ -308,6 +309,8 @@ def move(source: Path, url: str, variable: str, *, quiet: bool) -> Kept:
             tables.close()
     finally:
         store.close()
+    with closing(PostgresStore(url, variable=variable)) as moved:
+        write_down(moved, actor, "db move", f"{kept.records} records up to {kept.last} of a file")
     return msgspec.structs.replace(kept, place=parse(url, variable).place)
 
 
