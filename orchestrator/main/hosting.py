@@ -27,7 +27,7 @@ from orchestrator.main.node import Keep, Node, asked_of
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.secrets import Secrets
-from orchestrator.main.stores import KeptStore, open_file, open_shared
+from orchestrator.main.stores import KeptStore, SharedStore, open_file, open_shared
 from orchestrator.main.summary import Summary, summarise
 from orchestrator.main.venue import Connection, Replay, connect
 from orchestrator.model import failpoints
@@ -106,9 +106,11 @@ class Service:
         lease = PostgresLease(
             self._database, node=asked.node, holder=new_id(asked.name), address=address
         )
-        store = lambda: open_shared(settings, self._database)  # noqa: E731
-        keep = Keep(store, lease, self._gate, self._market)
+        keep = Keep(self._open_shared, lease, self._gate, self._market)
         return Node(settings, asked, keep, self._lead)
+
+    def _open_shared(self) -> SharedStore:
+        return open_shared(self.settings, self._database)
 
     def _database(self) -> str:
         """Asked for each new connection: the password may have been changed."""

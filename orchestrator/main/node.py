@@ -38,6 +38,7 @@ log = structlog.get_logger()
 _LOOK_S = 0.5
 _LOOK_S_MIN = 0.05
 _STOPS_KEPT = 200
+_WELL_S = 5.0
 _ID_FILE = "node-id"
 
 
@@ -78,6 +79,7 @@ class Node:
         self._calendar = settings.paper_market_hours if settings.on_paper else "fx"
         self._ended = asyncio.Event()
         self._leadership: Leadership | None = None
+        self._system: System | None = None
         self._took_from = ""
         self.standby: StandbyDesk | None = None
 
@@ -211,7 +213,7 @@ class Node:
         self._gate.lead_by(
             lambda: term.objection(lease_ns()), lambda: term.reducing_objection(lease_ns())
         )
-        self._leadership = Leadership(self._lease, term, lease_ns, _lost)
+        self._leadership = Leadership(self._lease, term, lease_ns, self._lost)
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(self._leadership.keep(), name="lease")
             leading = tasks.create_task(self._lead_in_step(stops, term), name="lead")
@@ -220,6 +222,7 @@ class Node:
             finally:
                 leading.cancel()
                 keeping.cancel()
+        self._system = None
         if not term.lost:
             term.lose("it has ended in order")
             await self._release()
@@ -233,10 +236,19 @@ class Node:
                 log.warning("stops.not_in_step", reason=str(exc))
                 await asyncio.sleep(_LOOK_S)
             else:
+                self._let_go_of_hold(stops)
                 self.standby = None
                 await self._lead()
                 return
         await asyncio.sleep(_LOOK_S)  # not begun; and not at once anew
+
+    def _let_go_of_hold(self, stops: NodeStops) -> None:
+        """What the guard of an earlier leadership held: this one begins with all accounts read
+        afresh, after a loop that has turned well for as long as the guard would ask (G5).
+        """
+        if self._gate.held and stops.well_s >= _WELL_S:
+            log.info("guard.hold_ended")
+            self._gate.release()
 
     async def _release(self) -> None:
         try:
@@ -244,8 +256,14 @@ class Node:
         except LeaseError as exc:
             log.warning("lease.not_released", reason=str(exc))
 
+    def _lost(self, reason: str) -> None:
+        log.error("lease.lost", reason=reason)
+        if self._system is not None:
+            self._system.engine.abandon(reason)
+
     def accompany(self, system: System) -> None:
         """What a system of ours has beside it: the board of stops, and the end by a fence."""
+        self._system = system
         leadership = self._leadership
         assert leadership is not None, "a system is built within a leadership"
         system.engine.hooks.fenced = lambda exc: leadership.end(f"the store refused: {exc}")
@@ -265,10 +283,6 @@ class Node:
                 " by the venue's log",
             )
         )  # fmt: skip
-
-
-def _lost(reason: str) -> None:
-    log.error("lease.lost", reason=reason)
 
 
 def _until_due_s(view: LeaseView | None) -> float:

@@ -137,6 +137,7 @@ class ExecutionEngine:
         self._held: deque[_Held] = deque()
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._retired = ""  # why no order leaves any more
+        self._abandoned = False
         self._store = store
         self._threads = threads
         self._bus = bus
@@ -169,6 +170,8 @@ class ExecutionEngine:
 
         Called from within itself (by an agent's say, a callback) it only queues.
         """
+        if self._abandoned:
+            return
         self._inbox.extend(events)
         if self._busy:
             return
@@ -290,6 +293,8 @@ class ExecutionEngine:
 
     def _returned(self) -> None:
         """The store has come back with what it was given, in a turn of the loop's own."""
+        if self._abandoned:
+            return
         assert not self._busy, "a store answers from the loop, never inside a call"
         self._busy = True
         self._now = self._clock.now()
@@ -349,6 +354,16 @@ class ExecutionEngine:
         """
         self._retired = reason
 
+    def abandon(self, reason: str) -> None:
+        """Another node leads, and hears all of it: this one hears, says and sends nothing more.
+
+        What its neighbours still bring while they end must not close the gate's word, either: that
+        would be a stop, and stop every node.
+        """
+        self.retire(reason)
+        self._abandoned = True
+        self.close()
+
     async def settled(self, bound_s: float) -> bool:
         """Whether everything said until now is durable, as soon as that is known; false, when the
         store fails, or has not answered by then. Without a pause where nothing is to be waited for.
@@ -393,7 +408,7 @@ class ExecutionEngine:
 
     def retry_commit(self) -> None:
         """On each beat: saves what waits, and probes a store that has failed by a real write."""
-        if self._busy or not self._journal.wants_retry():
+        if self._busy or self._abandoned or not self._journal.wants_retry():
             return
         self._busy = True
         self._now = self._clock.now()
@@ -492,7 +507,7 @@ class ExecutionEngine:
 
     def note(self, fact: Fact) -> None:
         """Write down a fact that changes no state of the kernel, and tell those who hear it."""
-        if self._busy:
+        if self._busy or self._abandoned:
             self._loose(fact)
             return
         self._busy = True
@@ -610,7 +625,7 @@ class ExecutionEngine:
     @property
     def storing(self) -> bool:
         """Whether the store writes, as far as is known: no failure stands, and none is near."""
-        return not (self._journal.failing or self.stuck)
+        return not (self._journal.failing or self.stuck or self._abandoned)
 
     @property
     def waiting(self) -> bool:

@@ -124,6 +124,7 @@ class Leadership:
         self._clock_ns = clock_ns
         self._tell_lost = lost
         self._away = False
+        self._over = asyncio.Event()
 
     async def keep(self) -> None:
         """Returns when the lease is another's; else runs until cancelled."""
@@ -131,9 +132,15 @@ class Leadership:
             began_ns = self._clock_ns()
             await self._renew(began_ns)
             took_s = (self._clock_ns() - began_ns) / NS_PER_S
-            if not self._term.lost:
-                await asyncio.sleep(max(0.05, RENEW_S - took_s))
+            await self._pause(max(0.05, RENEW_S - took_s))
         self._tell_lost(self._term.lost)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(0 if self._term.lost else seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return
 
     async def _renew(self, began_ns: Instant) -> None:
         try:
@@ -156,3 +163,4 @@ class Leadership:
     def end(self, reason: str) -> None:
         """As told from elsewhere: the store has refused a write under our epoch."""
         self._term.lose(reason)
+        self._over.set()

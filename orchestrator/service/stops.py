@@ -8,6 +8,7 @@ What cannot be read changes nothing: a stop that is not known to have ended stan
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ _LOOK_S = 0.05  # at the gate's word, which another process may close
 _STEP_S = 0.5  # at the board, when nobody calls
 _ANSWER_S = 0.06
 _LATCH_NEXT_S = 0.2
+_GAP_NS = 1_000_000_000
 
 
 class NodeStops:
@@ -44,8 +46,10 @@ class NodeStops:
         self._latch = gate.read_latch()
         self._on_disk: Latch | None = self._latch
         self._shared = False
+        self._writing = threading.Lock()
         self._told_receipt = ""
         self._took_us = 0
+        self._turned_ns = self._well_ns = mono_ns()
         self._call = asyncio.Event()
         self._stepped = asyncio.Event()
         board.on_told(self._call.set)
@@ -90,12 +94,16 @@ class NodeStops:
             log.warning("stop.not_shared_yet")
 
     def _write(self, latch: Latch) -> None:
-        try:
-            self._gate.latch(latch)
-        except OSError as exc:
-            log.warning("latch.failed", reason=str(exc))
-        else:
-            self._on_disk = latch
+        """In a thread; one at a time, since all write through one temporary file."""
+        with self._writing:
+            if self._on_disk == latch:
+                return
+            try:
+                self._gate.latch(latch)
+            except OSError as exc:
+                log.warning("latch.failed", reason=str(exc))
+            else:
+                self._on_disk = latch
 
     def receipt(self) -> StopReceipt | None:
         """Of the stop in force; None when there is none."""
@@ -127,8 +135,21 @@ class NodeStops:
             await self._wait()
             self._call.clear()
 
+    @property
+    def well_s(self) -> float:
+        """For how long this loop has turned without a gap; as the guard counts beats (G5)."""
+        now = mono_ns()
+        self._turn(now)
+        return (now - self._well_ns) / 1e9
+
+    def _turn(self, now: int) -> None:
+        if now - self._turned_ns > _GAP_NS:
+            self._well_ns = now
+        self._turned_ns = now
+
     async def _wait(self) -> None:
         for _ in range(round(_STEP_S / _LOOK_S)):
+            self._turn(mono_ns())
             if self._call.is_set() or (self._gate.stopped and self._latch is None):
                 return
             await asyncio.sleep(_LOOK_S)

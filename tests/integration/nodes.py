@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -90,6 +91,12 @@ class NodeService(Service):
     def venue_record(self) -> dict[str, Any]:
         return {"port": self.nodes_venue.port, "token": TOKEN, "pid": self.nodes_venue.process.pid}
 
+    def writes_heard(self) -> list[dict[str, Any]]:
+        if not self.nodes_venue.log.exists():
+            return []
+        lines = self.nodes_venue.log.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
     def health(self) -> dict[str, Any]:
         """{} while nobody answers."""
         if not (self.state / "service.url").exists():
@@ -147,6 +154,10 @@ class Nodes:
             eventually("another node stands by", lambda each=each: each.role() == "standby", 60)
         return first, second
 
+    def orders_heard(self) -> list[dict[str, Any]]:
+        """As the venue heard them, in order."""
+        return self.nodes[0].orders_heard()
+
     # -- the judge --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -177,7 +188,7 @@ class Nodes:
             nodes = {record.node for record, _ in facts if record.epoch == epoch}
             if len(nodes) > 1:
                 found.append(f"epoch {epoch} was written by {sorted(nodes)}")
-        return found + self._orders_wrong(facts) + self._books_wrong(books)
+        return found + self._orders_wrong(facts) + self._late(facts) + self._books_wrong(books)
 
     def _orders_wrong(self, facts: list[tuple[Record, Fact]]) -> list[str]:
         """Each order at the venue has its intent, older than itself, none has two (INV-02, 03)."""
@@ -197,6 +208,18 @@ class Nodes:
                     found.append(
                         f"order {each['id']} bears {each['tag']}, its intent epoch {epoch}"
                     )
+        return found
+
+    def _late(self, facts: list[tuple[Record, Fact]]) -> list[str]:
+        """Orders of an older epoch that reached the venue after one of a newer (INV-13)."""
+        epochs = {fact.intent.intent_id: record.epoch for record, fact in facts
+                  if isinstance(fact, IntentWritten)}  # fmt: skip
+        highest, found = 0, list[str]()
+        for order in self.orders_heard():
+            epoch = epochs.get(order["client_request_id"], 0)
+            if epoch < highest:
+                found.append(f"{order} of epoch {epoch} came after one of epoch {highest}")
+            highest = max(highest, epoch)
         return found
 
     def _books_wrong(self, books: Mapping[AccountId, Book]) -> list[str]:

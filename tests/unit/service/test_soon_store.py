@@ -326,6 +326,27 @@ def test_unwired_a_fenced_node_ends_its_life(bench):
     assert bench.fallen == [told]
 
 
+def test_an_abandoned_engine_hears_nothing_and_leaves_the_gates_word_alone(bench):
+    """Another node leads: what its neighbours bring while they end must not become a stop."""
+
+    def breaks(_: object) -> Step:
+        raise AssertionError("bug")
+
+    bench.say(StartTrading, fact("a"), acts=(CloseGate(actor="S4", reason="r"),))
+    bench.noted("b")
+    bench.engine.abandon("another node leads")
+    bench.script(StopTrading, breaks)
+    bench.engine.handle(START, STOP)
+    bench.engine.note(fact("c"))
+    bench.engine.retry_commit()
+    bench.store.answer()
+    assert bench.store.out == []
+    assert not bench.gate.closed
+    assert bench.fallen == []
+    assert not bench.engine.storing
+    assert bench.engine.may_reduce() == "another node leads"
+
+
 def test_an_answer_that_comes_twice_moves_nothing(bench):
     bench.noted("a", "b")
     _, _, done = bench.store.out[0]

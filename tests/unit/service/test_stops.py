@@ -12,6 +12,7 @@ from orchestrator.model.errors import LeaseError
 from orchestrator.model.leading import StopNotice
 from orchestrator.model.money import AccountId
 from orchestrator.model.safety import StopState
+from orchestrator.service import stops
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.stops import LeaderStops, NodeStops
 from tests.house import USD_ACCOUNT, House, in_virtual_time, new_market
@@ -219,6 +220,17 @@ def test_the_leaders_receipt_is_every_nodes(node):
         assert told.state is StopState.LIQUIDATING
 
     asyncio.run(story())
+
+
+def test_how_long_its_loop_has_turned_well_is_known_and_begins_anew_after_a_gap(node, monkeypatch):
+    now = [10_000_000_000]
+    monkeypatch.setattr(stops, "mono_ns", lambda: now[0])
+    one = NodeStops(node.gate, node.board, "a", lambda: True)
+    for _ in range(6):
+        now[0] += 900_000_000
+        assert one.well_s == pytest.approx((now[0] - 10_000_000_000) / 1e9)
+    now[0] += 1_100_000_000
+    assert one.well_s == 0
 
 
 # -- leading --------------------------------------------------------------------------------------
