@@ -117,12 +117,11 @@ def aligned(granularity: str, at_ns: Instant) -> Instant:
 
 
 def day_starts(since_ns: Instant, until_ns: Instant) -> list[Instant]:
-    """Of every trading day from that of `since_ns` to that of `until_ns`; at least one."""
-    _, start, end = trading_day(since_ns)
-    found = [start]
-    while end <= until_ns:
-        found.append(end)
-        end = trading_day(end)[2]
+    """Of every trading day that begins from `since_ns` on and before `until_ns`."""
+    start, found = aligned(DAY, since_ns), list[Instant]()
+    while start < until_ns:
+        found.append(start)
+        start = trading_day(start)[2]
     return found
 
 

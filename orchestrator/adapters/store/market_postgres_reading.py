@@ -17,7 +17,9 @@ from orchestrator.adapters.store.market_bars import (
     aligned,
     can_roll,
     day_starts,
+    end_of,
     joined,
+    start_of,
 )
 from orchestrator.adapters.store.market_sqlite import span_of
 from orchestrator.adapters.store.postgres_connection import (
@@ -83,26 +85,29 @@ class MarketReads:
     def _rolled(
         self, instrument: str, granularity: str, since_ns: Instant, until_ns: Instant, limit: int
     ) -> list[Candle]:
-        span = (instrument, aligned(granularity, since_ns), aligned(granularity, until_ns), limit)
-        if granularity == DAY:
-            rows = self._days(*span)
-        elif granularity == "M1":
-            rows = self._read("minutes", *span)
+        if granularity == "M1":
+            rows = self._read("minutes", instrument, since_ns, until_ns, limit)
         else:
-            rows = self._read("rolled", *span, PERIODS[granularity])
+            rows = self._periods(instrument, granularity, since_ns, until_ns, limit)
         newest = self._read("newest_ns", instrument)
         newest_ns = newest[0][0] if newest else 0
         return [_bar_of(row).candle(granularity, newest_ns) for row in rows]
 
-    def _days(
-        self, instrument: str, since_ns: Instant, until_ns: Instant, limit: int
+    def _periods(
+        self, instrument: str, granularity: str, since_ns: Instant, until_ns: Instant, limit: int
     ) -> list[DbRow]:
+        """Only where there are minutes at all: nobody counts the periods since 1970."""
         first, last = self._read("edges", instrument)[0]
         if first is None:
             return []
-        starts = day_starts(max(first, since_ns), min(last, until_ns))
-        rows = self._read("rolled_days", instrument, since_ns, until_ns, limit, starts)
-        return [(row[0], starts[row[1] - 1], *tuple(row)[2:]) for row in rows]
+        since_ns = aligned(granularity, max(since_ns, start_of(granularity)(first)))
+        until_ns = min(aligned(granularity, until_ns), last + 1)
+        if granularity != DAY:
+            width = PERIODS[granularity]
+            return self._read("rolled", instrument, since_ns, until_ns, limit, width)
+        starts = day_starts(since_ns, until_ns)
+        ends = [end_of(DAY, start) for start in starts]
+        return self._read("rolled_days", instrument, starts, ends, limit)
 
     def outcomes(self, since_ns: Instant, limit: int) -> list[TradeOutcome]:
         rows = self._read("outcomes", _bound(since_ns), limit)

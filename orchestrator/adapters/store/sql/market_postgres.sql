@@ -95,39 +95,37 @@ FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
 ORDER BY start_ns LIMIT $4
 
 -- name: rolled
--- Minutes rolled up further, into periods of $5 nanoseconds, oldest first. First and last price are
--- looked up by key, so that nothing needs sorting.
-WITH period AS (
-    SELECT start_ns - start_ns % $5::bigint AS period_ns, sum(volume)::bigint AS volume,
-           min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(start_ns) AS opens,
-           max(start_ns) AS closes, max(bid_h) AS bid_h, min(bid_l) AS bid_l,
-           max(ask_h) AS ask_h, min(ask_l) AS ask_l
-    FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
-    GROUP BY period_ns ORDER BY period_ns LIMIT $4
-)
-SELECT a.instrument, period_ns, period.volume, period.first_ns, period.last_ns,
-       a.bid_o, period.bid_h, period.bid_l, z.bid_c, a.ask_o, period.ask_h, period.ask_l, z.ask_c
-FROM period
-JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = opens
-JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = closes
-ORDER BY period_ns
+-- Minutes rolled up further, into periods of $5 nanoseconds that begin from $2 on and before $3,
+-- oldest first. Period by period along the index, so that a page costs what it shows.
+SELECT a.instrument, period.start_ns, sums.volume, sums.first_ns, sums.last_ns,
+       a.bid_o, sums.bid_h, sums.bid_l, z.bid_c, a.ask_o, sums.ask_h, sums.ask_l, z.ask_c
+FROM (SELECT n AS start_ns FROM generate_series($2::bigint, $3::bigint - 1, $5::bigint) AS n ORDER BY n) AS period
+CROSS JOIN LATERAL (
+    SELECT sum(volume)::bigint AS volume, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+           min(start_ns) AS opens, max(start_ns) AS closes, max(bid_h) AS bid_h,
+           min(bid_l) AS bid_l, max(ask_h) AS ask_h, min(ask_l) AS ask_l
+    FROM candles_m1
+    WHERE instrument = $1 AND start_ns >= period.start_ns AND start_ns < period.start_ns + $5::bigint
+) AS sums
+JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = sums.opens
+JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = sums.closes
+ORDER BY period.start_ns LIMIT $4
 
 -- name: rolled_days
--- As `rolled`, into the periods that begin at the instants of $5; a period's number, from 1.
-WITH period AS (
-    SELECT width_bucket(start_ns, $5::bigint[]) AS period_ns, sum(volume)::bigint AS volume,
-           min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(start_ns) AS opens,
-           max(start_ns) AS closes, max(bid_h) AS bid_h, min(bid_l) AS bid_l,
-           max(ask_h) AS ask_h, min(ask_l) AS ask_l
-    FROM candles_m1 WHERE instrument = $1 AND start_ns >= $2 AND start_ns < $3
-    GROUP BY period_ns ORDER BY period_ns LIMIT $4
-)
-SELECT a.instrument, period_ns, period.volume, period.first_ns, period.last_ns,
-       a.bid_o, period.bid_h, period.bid_l, z.bid_c, a.ask_o, period.ask_h, period.ask_l, z.ask_c
-FROM period
-JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = opens
-JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = closes
-ORDER BY period_ns
+-- As `rolled`, into periods from each instant of $2 to the same one of $3.
+SELECT a.instrument, period.start_ns, sums.volume, sums.first_ns, sums.last_ns,
+       a.bid_o, sums.bid_h, sums.bid_l, z.bid_c, a.ask_o, sums.ask_h, sums.ask_l, z.ask_c
+FROM (SELECT since AS start_ns, until FROM unnest($2::bigint[], $3::bigint[]) AS p (since, until) ORDER BY since) AS period
+CROSS JOIN LATERAL (
+    SELECT sum(volume)::bigint AS volume, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+           min(start_ns) AS opens, max(start_ns) AS closes, max(bid_h) AS bid_h,
+           min(bid_l) AS bid_l, max(ask_h) AS ask_h, min(ask_l) AS ask_l
+    FROM candles_m1
+    WHERE instrument = $1 AND start_ns >= period.start_ns AND start_ns < period.until
+) AS sums
+JOIN candles_m1 a ON a.instrument = $1 AND a.start_ns = sums.opens
+JOIN candles_m1 z ON z.instrument = $1 AND z.start_ns = sums.closes
+ORDER BY period.start_ns LIMIT $4
 
 -- name: edges
 -- The first and the last minute of an instrument.
