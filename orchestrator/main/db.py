@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from orchestrator.main.market import look
 from orchestrator.main.places import current_folder
 from orchestrator.main.secrets import settings_in_force
 from orchestrator.main.trails import store_place, url_of
@@ -113,6 +114,12 @@ def _check(settings: Settings, words: argparse.Namespace) -> int:
 
 
 def _checks(settings: Settings) -> Sequence[Check]:
+    """The journal's, and the market data's where it is on a server of its own."""
+    found = _check_journal(settings)
+    return [*found, look(settings)] if is_postgres(settings.timescale_url) else found
+
+
+def _check_journal(settings: Settings) -> Sequence[Check]:
     from orchestrator.adapters.store.trail import NoStoreYet
     from orchestrator.main.audit import Trail
     from orchestrator.main.trails import open_trail

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.main.broker import meet_broker
+from orchestrator.main.market import look
 from orchestrator.main.places import API_TOKEN, STOP_LATCH
 from orchestrator.model.errors import BusError, StoreError, StoreLocked, VenueError
 from orchestrator.model.time import NS_PER_S
@@ -34,6 +35,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _stop(settings.state_dir)
     yield _port(settings)
     yield _clock()
+    yield look(settings)
     yield _broker(settings)
     yield _venue(settings)
 

@@ -4,8 +4,16 @@ and continuous aggregates, or plain partitions.
 
 from __future__ import annotations
 
-from orchestrator.adapters.store.postgres_connection import Session, driver
-from orchestrator.adapters.store.postgres_schema import Schema, ensure
+from orchestrator.adapters.store.postgres_connection import (
+    Session,
+    UrlSource,
+    connect,
+    driver,
+    in_words,
+    parse,
+    troubles,
+)
+from orchestrator.adapters.store.postgres_schema import Schema, ensure, refuse_other, version
 from orchestrator.adapters.store.statements import statements
 from orchestrator.model.errors import StoreError
 
@@ -49,6 +57,22 @@ async def layout_of(session: Session) -> str:
     if await session.fetchval("SELECT to_regclass('market_layout')") is None:
         return ""
     return str(await session.fetchval(_SQL["layout"]))
+
+
+async def told(url: UrlSource) -> str:
+    """What is there, for a person. StoreError for what a service could not work with."""
+    session = await connect(url, VARIABLE, name="orchestrator doctor")
+    try:
+        layout = await layout_of(session)
+        if not layout:
+            return "an empty database; the first start makes its schema"
+        schema = SCHEMAS.get(layout, SCHEMAS[PARTITIONS])
+        refuse_other(await version(session, schema), schema)
+        return NOTES.get(layout, layout)
+    except troubles() as exc:
+        raise StoreError(f"{VARIABLE}: {in_words(exc, parse(url(), VARIABLE))}") from exc
+    finally:
+        session.terminate()
 
 
 async def choose(session: Session) -> str:
