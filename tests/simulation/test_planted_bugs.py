@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import pytest
 
+from orchestrator.adapters.oanda import answers
 from orchestrator.kernel.engine import (
     accounts,
     losses,
@@ -395,6 +396,10 @@ def _begin_at_the_epoch_of_the_copy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(System, "_outgrow", contented)
 
 
+def _tell_what_a_proxy_echoes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(answers, "_hidden", lambda text, _: text)
+
+
 _PLANTED = [
     # what was planted, the faults that bring it out, what says so
     (_send_before_it_is_durable, (), {"INV-03"}),
@@ -440,6 +445,7 @@ _PLANTED = [
     (_let_an_operator_loosen, ("op_overrides",), {"B5"}),
     (_forget_overrides_at_a_restart, ("op_overrides", "crash"), {"INV-07"}),
     (_let_every_peak_trail, ("profiles", "wild_market"), {"B4"}),
+    (_tell_what_a_proxy_echoes, ("echoes", "http_5xx", "reads_fail"), {"INV-18"}),
     (_take_forgotten_orders_for_a_strangers, ("older_store",), {"R6"}),
     (_begin_at_the_epoch_of_the_copy, ("older_store",), {"R6"}),
     (_ignore_what_was_tightened, ("op_overrides",), {"INV-04"}),

@@ -96,6 +96,7 @@ WIDE: dict[str, str] = {
     "close_late": "a close by hand reaches the venue long after its sender gave up",
     "op_overrides": "a person moves limits: tighter, looser for a while, and where nobody may",
     "older_store": "between two lives an older copy of the store is put back; kills, too",
+    "echoes": "a proxy puts our own token into its errors; every log line is read",
     "profiles": "the accounts have profiles: static, end-of-day and trailing drawdown, targets",
 }
 EVERY = KINDS | SOON | WIDE
@@ -127,6 +128,7 @@ _WRITES = (
     "http_429",
     "rejects",
     "close_late",
+    "echoes",
 )
 _WRITE_RATES = (0.05, 0.2, 0.5)
 _RARER = {

@@ -33,6 +33,7 @@ from orchestrator.research.simulate.knowledge import Knowledge, QuotesThen
 from orchestrator.research.simulate.losses import LossJudge, Views
 from orchestrator.research.simulate.naked import NakedJudge
 from orchestrator.research.simulate.overriding import OverrideJudge
+from orchestrator.research.simulate.secret import told_in
 from orchestrator.research.simulate.sending import SendingJudge
 from orchestrator.research.simulate.standing import Standing
 from orchestrator.research.simulate.worth import worth_of
@@ -255,6 +256,8 @@ class Judge:
 
     def durable(self, records: Sequence[Record], facts: Sequence[Fact]) -> None:
         """These are written down now, in this order."""
+        for text in told_in(records):
+            self.blame("INV-18", f"{text} tells a secret")
         for record, fact in zip(records, facts, strict=True):
             self.tell(f"journal {record.seq} {record.type} {record.subject} {_short(fact)}")
             self._heard.append((record, fact))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Generator, MutableMapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import msgspec
 import structlog
 
 from orchestrator.model.money import Currency
@@ -25,6 +26,7 @@ from orchestrator.research.simulate.feed import SimFeed
 from orchestrator.research.simulate.judge import Judge
 from orchestrator.research.simulate.life import Life, downtime_s
 from orchestrator.research.simulate.loop import SimLoop, seeded_seams
+from orchestrator.research.simulate.secret import LogReader
 from orchestrator.research.simulate.shelf import handle_copies
 from orchestrator.research.simulate.strangers import Bank, Stranger
 from orchestrator.research.simulate.verdict import Verdict
@@ -39,7 +41,7 @@ from orchestrator.research.simulate.world import (
 
 _STORMS_S = (40.0, 80.0, 160.0)
 _CURRENCIES = (("USD", 100_000), ("EUR", 50_000))
-_CRITICAL = 50  # alerts are as loud as that: they are built, and dropped
+_DEBUG, _CRITICAL = 10, 50  # alerts are as loud as that: they are built, and dropped
 
 
 def simulate(
@@ -57,16 +59,18 @@ def simulate(
     storm = storm_s or dice_of(seed, "storm").choice(_STORMS_S)
     with (
         tempfile.TemporaryDirectory(prefix="orchestrator-sim-", dir=_memory()) as folder,
-        _silent_logs(),
+        _read_logs("echoes" in allowed) as reader,
         asyncio.Runner(loop_factory=SimLoop) as runner,
     ):
         loop = runner.get_loop()
         assert isinstance(loop, SimLoop)
         start_ns = _start_of(seed, allowed)
         with seeded_seams(loop, start_ns, seed):
-            return runner.run(
+            verdict = runner.run(
                 _storm(seed, allowed, storm, start_ns, Path(folder), loop, tracing=tracing)
             )
+    told = tuple(dict.fromkeys(reader.found))
+    return msgspec.structs.replace(verdict, violations=(*verdict.violations, *told))
 
 
 def _start_of(seed: int, kinds: Sequence[str]) -> Instant:
@@ -82,17 +86,14 @@ def _memory() -> str | None:
     return shm if os.access(shm, os.W_OK) else None
 
 
-def _drop(_logger: object, _name: str, _event: MutableMapping[str, Any]) -> NoReturn:
-    raise structlog.DropEvent
-
-
 @contextmanager
-def _silent_logs() -> Generator[None]:
-    before = structlog.get_config()
-    quiet = structlog.make_filtering_bound_logger(_CRITICAL)
-    structlog.configure(wrapper_class=quiet, processors=[_drop])
+def _read_logs(every: bool) -> Generator[LogReader]:
+    """Nothing is written; `every` line is made and read, else the critical ones only."""
+    before, reader = structlog.get_config(), LogReader()
+    loud = structlog.make_filtering_bound_logger(_DEBUG if every else _CRITICAL)
+    structlog.configure(wrapper_class=loud, processors=[reader])
     try:
-        yield
+        yield reader
     finally:
         structlog.configure(**before)
 

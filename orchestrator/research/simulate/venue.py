@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from orchestrator.model.errors import (
+    VenueError,
     VenueNonsense,
     VenueRefused,
     VenueSilent,
@@ -34,6 +35,7 @@ from orchestrator.research.simulate.closing import is_by_hand
 from orchestrator.research.simulate.death import Death
 from orchestrator.research.simulate.fates import dice_of
 from orchestrator.research.simulate.refusals import as_answer, refusal, reject
+from orchestrator.research.simulate.secret import echoed, error_echoed
 from orchestrator.research.simulate.world import World
 from orchestrator.research.standin import ReadingStandIn, no_gate
 
@@ -173,11 +175,21 @@ class FaultyVenue(ReadingStandIn):
     def _answer(self, done: WriteDone, outcome: WriteOutcome, first_byte_ns: Instant) -> None:
         if not self._death.dead:
             self._world.tell(f"answer {type(outcome).__name__} {getattr(outcome, 'reason', '')}")
+            if self._fates.strikes("echoes"):
+                outcome = echoed(outcome)
             done(outcome, first_byte_ns)
 
     # -- reading ----------------------------------------------------------------------------------
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._read_through(read)
+        except VenueError as exc:
+            if self._fates.strikes("echoes"):
+                raise error_echoed(exc) from None
+            raise
+
+    async def _read_through(self, read: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(self._hop_s())
         await self._maybe_fail()
         found = await read()
