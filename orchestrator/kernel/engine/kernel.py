@@ -292,6 +292,7 @@ class Kernel:
         """The answer's transactions go through the door first: they may settle the intent."""
         reduction = reducing.record_of(self._world, event.intent_id)
         if reduction is not None:
+            reducing.note_sent(turn, event)
             transactions, last_id = _told_by(event.outcome)
             if transactions:
                 accounts.take(turn, reduction.reduction.account_id, transactions, last_id, "answer")

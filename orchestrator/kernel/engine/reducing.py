@@ -8,6 +8,7 @@ import msgspec
 
 from orchestrator.kernel.engine import house, scene, sending
 from orchestrator.kernel.engine.integrity import broken
+from orchestrator.kernel.engine.live import Sent
 from orchestrator.kernel.engine.state import AccountRecord, ReductionRecord
 from orchestrator.kernel.engine.turn import Turn, World
 from orchestrator.kernel.ledger.book import Book, OpenTrade
@@ -259,6 +260,12 @@ def record_of(world: World, name: str) -> ReductionRecord | None:
     return world.state.reductions.get(name) or world.state.reduced.get(name)
 
 
+def note_sent(turn: Turn, event: SendFinished) -> None:
+    """Keep when the first byte left, before the answer's transactions settle it."""
+    if event.intent_id in turn.state.reductions:
+        turn.live.sent[event.intent_id] = Sent(event.first_byte_ns, event.latency_us)
+
+
 def on_sent(turn: Turn, event: SendFinished) -> None:
     """After the answer's transactions went through the door: what they did not settle."""
     record = turn.state.reductions.get(event.intent_id)
@@ -271,16 +278,18 @@ def on_sent(turn: Turn, event: SendFinished) -> None:
         )
         house.on_credentials(turn, refused)
     if told.state is not record.state:
-        move(turn, record, told, event)
+        move(turn, record, told)
     look_for(turn, event.intent_id)
 
 
-def move(turn: Turn, record: ReductionRecord, told: Told, sent: SendFinished | None = None) -> None:
+def move(turn: Turn, record: ReductionRecord, told: Told) -> None:
+    """One step of its life; what came late, or never, is told to people."""
     wish = record.reduction
     if told.state not in MOVES[record.state]:
         broken(turn, f"reduction {wish.reduction_id}: {record.state} -> {told.state}")
         return
     late = record.state is S.ABSENT
+    sent = turn.live.sent.pop(wish.reduction_id, None)
     turn.say(ReductionMoved(
         reduction_id=wish.reduction_id, account_id=wish.account_id, state=told.state,
         reason=f"{sending.LATE}{told.reason}" if late else told.reason,
