@@ -25,6 +25,7 @@ from orchestrator.adapters.bus.redis.entries import Entry
 from orchestrator.adapters.bus.redis.group import GroupReader
 from orchestrator.adapters.bus.redis.link import Link
 from orchestrator.adapters.bus.redis.owner import Owner
+from orchestrator.adapters.bus.redis.stops import StopLine
 from orchestrator.adapters.bus.redis.tail import TailReader
 from orchestrator.kernel.audit import AuditChain
 from orchestrator.main.logs import set_up_logs
@@ -285,42 +286,46 @@ def close_when_told(pipe: Connection, url: str, folder: str) -> None:
 
 async def _close_when_told(pipe: Connection, url: str, folder: Path) -> None:
     gate = Gate(folder)
-    bus = RedisBus(lambda: parse(url), node="n2", mark="m2", alarm=lambda *_: None, hours=1)
+    line = StopLine(lambda: parse(url), node="n2", namespace="tso", alarm=lambda *_: None)
 
     def heard(_: bytes) -> None:
         gate.close()
         pipe.send(time.monotonic_ns())
         gate.reopen("")
 
-    bus.on_stop(heard)
+    line.on_stop(heard)
 
     async def stand_by() -> None:
-        await bus.link.up.wait()
-        await bus._subscriber.ready.wait()  # noqa: SLF001 -- a stop before that is not heard
+        await _ready(line)
         pipe.send("ready")
         await asyncio.Event().wait()
 
-    await _while((bus.run,), stand_by())
+    await _while((line.run,), stand_by())
+
+
+async def _ready(line: StopLine) -> None:
+    while not line.ready:  # noqa: ASYNC110 -- before anything is measured
+        await asyncio.sleep(0.01)
 
 
 def _stops(server: RedisServer, folder: Path, count: int) -> Spread | None:
     async def call_out() -> Spread | None:
-        bus = RedisBus(
-            lambda: parse(server.url), node="n1", mark="m1", alarm=lambda *_: None, hours=1
+        line = StopLine(
+            lambda: parse(server.url), node="n1", namespace="tso", alarm=lambda *_: None
         )
         took: list[int] = []
 
         async def work() -> None:
-            await bus.link.up.wait()
+            await _ready(line)
             with Child(close_when_told, server.url, str(folder / "node")) as child:
                 await asyncio.to_thread(child.hear)
                 for _ in range(count):
                     began = time.monotonic_ns()
-                    bus.broadcast_stop(b"{}")
+                    line.broadcast(b"{}")
                     took.append(await asyncio.to_thread(child.hear) - began)
                     await asyncio.sleep(0.002)
 
-        await _while((bus.run,), work())
+        await _while((line.run,), work())
         return spread(took)
 
     return uvloop.run(call_out())

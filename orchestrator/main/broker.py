@@ -12,6 +12,7 @@ from orchestrator.settings import Settings
 if TYPE_CHECKING:
     from orchestrator.adapters.bus.redis.address import Address
     from orchestrator.adapters.bus.redis.bus import RedisBus
+    from orchestrator.adapters.bus.redis.stops import StopLine
 
 VARIABLE = "MESSAGE_BROKER_URL"
 
@@ -34,6 +35,19 @@ def redis_bus(settings: Settings, alarm: Callable[[str, str], None]) -> RedisBus
         where(settings), node=new_id("node"), mark=mark, alarm=alarm,
         hours=settings.event_retention_hours, namespace=settings.message_broker_namespace,
         seed=int(mark[-8:], 16),
+    )  # fmt: skip
+
+
+def stop_line(settings: Settings, alarm: Callable[[str, str], None]) -> StopLine | None:
+    """Stops called out between nodes; None where MESSAGE_BROKER_URL is not set."""
+    if settings.message_broker_url is None:
+        return None
+    from orchestrator.adapters.bus.redis.stops import StopLine
+
+    node = new_id("node")
+    return StopLine(
+        where(settings), node=node, namespace=settings.message_broker_namespace, alarm=alarm,
+        seed=int(node[-8:], 16),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from orchestrator import __version__
 from orchestrator.adapters.store.lock import FolderLock
-from orchestrator.main.broker import meet_broker
+from orchestrator.main.broker import meet_broker, stop_line
 from orchestrator.main.logs import REDACT, set_up_logs
 from orchestrator.main.market import open_market
 from orchestrator.main.node import Keep, Node, asked_of
@@ -40,6 +40,7 @@ from orchestrator.service.gate import Gate
 from orchestrator.service.guarded import Guarded, GuardProcess
 from orchestrator.service.pulse import Pulse
 from orchestrator.service.seams import mono_ns, new_id, new_token, wall_ns
+from orchestrator.service.stop_calls import StopCalls
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
 from orchestrator.settings.urls import is_postgres
@@ -84,6 +85,10 @@ class Service:
             self._lock = FolderLock(settings.state_dir)
         else:
             self._store = open_file(settings)
+        self._line = None if wishes.until_flat else stop_line(settings, self._warn)
+        self._calls = None if self._line is None else StopCalls(self._line, self._gate)
+        if self._node is not None:
+            self._node.calls = self._calls
         self._market = open_market(settings, replay=wishes.replay is not None)
         if self._lock is not None:
             self._node = self._as_node(wishes)
@@ -143,6 +148,8 @@ class Service:
             reading = self.secrets.live(self._use_token, self._tell)
             beside = [tasks.create_task(reading, name="secrets")]
             beside += [tasks.create_task(each(), name="beside") for each in self.beside]
+            if self._line is not None:
+                beside.append(tasks.create_task(self._line.run(), name="stops"))
             try:
                 await (self._lead() if self._node is None else self._node.live())
             finally:
@@ -178,6 +185,9 @@ class Service:
                 self.settings, connection.venue, connection.clock, self.store, self._gate,
                 self._market, hosting, connection.renew,
             )  # fmt: skip
+            if self._calls is not None:
+                self._calls.hear_by(self.system.safety.hear)
+                self.system.safety.call_out = self._calls.call_out
             if self._ended.is_set():
                 self.system.shutdown()
             self.system.accompany(
@@ -203,6 +213,15 @@ class Service:
                 title="Secrets", text=text, at_ns=wall_ns(),
             )  # fmt: skip
             self.system.engine.hooks.alert(alert)
+
+    def _warn(self, title: str, text: str) -> None:
+        """Of the line that stops come by; a standby has its log only."""
+        log.warning("stops.line", title=title, text=text)
+        if self.system is not None:
+            self.system.safety.raise_alert(
+                Alert(key=f"bus:{title}", severity=Severity.WARNING, title=title, text=text,
+                      at_ns=wall_ns())
+            )  # fmt: skip
 
     def _sum_up(self, system: System) -> None:
         """What a replay came to; a service without one has no end to sum up."""

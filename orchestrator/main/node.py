@@ -29,6 +29,7 @@ from orchestrator.service.gate import Gate
 from orchestrator.service.leader import Leadership, Term, Watch
 from orchestrator.service.seams import SystemClock, lease_ns, new_id
 from orchestrator.service.standby import Follower, StandbyDesk
+from orchestrator.service.stop_calls import StopCalls
 from orchestrator.service.stops import LeaderStops, NodeStops
 from orchestrator.service.supervisor import System
 from orchestrator.settings import Settings
@@ -82,6 +83,7 @@ class Node:
         self._system: System | None = None
         self._took_from = ""
         self.standby: StandbyDesk | None = None
+        self.calls: StopCalls | None = None  # the quickest way to the other nodes, if there is one
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -94,6 +96,9 @@ class Node:
         try:
             while not self._ended.is_set():
                 stops = NodeStops(self._gate, self._lease, self._asked.name, self._someone_leads)
+                if self.calls is not None:
+                    self.calls.hear_by(stops.hear)
+                    stops.call_out = self.calls.call_out
                 term = await self._stand_by(stops)
                 if term is not None:
                     await self._lead_on(term, stops)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.liquidation import Liquidator
 from orchestrator.service.nest import Nest, NestClosed
 from orchestrator.service.seams import mono_ns, new_id, wall_ns
+from orchestrator.service.stop_calls import to_nobody
 
 log = structlog.get_logger()
 
@@ -61,6 +63,8 @@ class SafetyMonitor:
         self._next: dict[AccountId, dict[str, Liquidate]] = {}
         self._took_us = 0
         self.resumed: deque[str] = deque(maxlen=_RESUMED_KEPT)  # stops that a person has ended
+        # To the other nodes, beside the board of stops; quick, and never fails.
+        self.call_out: Callable[[Latch], None] = to_nobody
         self.raised = 0  # how often somebody has asked for a stop: a resume under way gives way
         self._liquidator = Liquidator(
             engine, reader, writer, clock, self._account_changed, self._takes_long, seed=seed
@@ -99,6 +103,7 @@ class SafetyMonitor:
             actor, reason, closed_ns, accounts, liquidate=liquidate, stop_id=stop_id
         )
         self._took_us = self._took_us or took_us
+        self.call_out(latch)
         writing = self._start_writing(latch)
         self._engine.handle(_event_of(latch))
         if writing is not None:
@@ -204,7 +209,27 @@ class SafetyMonitor:
             return
         self.raised += 1
         self._latch, self._persisted = found, True
+        self.call_out(found)
         self._engine.handle(_event_of(found))
+
+    def hear(self, latch: Latch) -> None:
+        """A stop that another node called out; this node's gate first, then all the rest of it."""
+        if latch.stop_id in self.resumed:
+            return  # a person has ended it here meanwhile
+        if not latch.accounts:
+            self._gate.close()
+        if self._tasks is None:
+            return  # the word is found closed as soon as somebody looks
+        try:
+            self._tasks.create_task(self._raise_heard(latch), name="stop")
+        except NestClosed:
+            log.warning("stop.left_to_the_next_life", stop=latch.stop_id)
+
+    async def _raise_heard(self, latch: Latch) -> None:
+        await self.emergency_stop(
+            latch.actor, latch.reason, liquidate=latch.liquidate, stop_id=latch.stop_id,
+            accounts=tuple(map(AccountId, latch.accounts)),
+        )  # fmt: skip
 
     def found_at_start(self, latch: Latch, *, persisted: bool = True) -> None:
         """A stop of an earlier life: still stopped, and the liquidation goes on (E1)."""

@@ -23,6 +23,7 @@ from orchestrator.model.safety import StopReceipt, StopState
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import mono_ns, new_id, wall_ns
+from orchestrator.service.stop_calls import to_nobody
 
 log = structlog.get_logger()
 
@@ -52,6 +53,8 @@ class NodeStops:
         self._turned_ns = self._well_ns = mono_ns()
         self._call = asyncio.Event()
         self._stepped = asyncio.Event()
+        # To the other nodes, beside the board; quick, and never fails.
+        self.call_out: Callable[[Latch], None] = to_nobody
         board.on_told(self._call.set)
 
     @property
@@ -75,6 +78,7 @@ class NodeStops:
             closed_ns=wall_ns(), accounts=accounts,
         )  # fmt: skip
         self._latch = raised if self._latch is None else _joined(self._latch, raised)
+        self.call_out(self._latch)
         self._shared = False
         self._stepped.clear()
         self._call.set()
@@ -85,6 +89,12 @@ class NodeStops:
             await self._once_stepped(_ANSWER_S - took_s)
         receipt = self._receipt(self._latch)
         return msgspec.structs.replace(receipt, already_stopped=already)
+
+    def hear(self, latch: Latch) -> None:
+        """A stop that another node called out; the board is looked at next, and decides."""
+        self._take_up(notice_of(latch, ""))
+        self._shared = False
+        self._call.set()
 
     async def _once_stepped(self, within_s: float) -> None:
         try:
@@ -186,6 +196,7 @@ class NodeStops:
     def _join(self, latch: Latch) -> None:
         log.warning("stop.raised", actor=latch.actor, reason=latch.reason, stop=latch.stop_id)
         self._latch = latch if self._latch is None else _joined(self._latch, latch)
+        self.call_out(self._latch)
         self._shared = False
 
     def _take_up(self, notice: StopNotice) -> None:

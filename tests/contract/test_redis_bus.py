@@ -11,8 +11,11 @@ import pytest
 from orchestrator.adapters.bus.redis.address import parse
 from orchestrator.adapters.bus.redis.bus import RedisBus
 from orchestrator.adapters.bus.redis.dialer import meet
+from orchestrator.adapters.bus.redis.stops import StopLine
 from orchestrator.model.errors import BusError
 from orchestrator.model.journal import from_line
+from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.stop_calls import StopCalls
 from tests.servers.redis import RedisServer, free_port
 from tests.servers.tls import certificate
 from tests.servers.waiting import at_work, until
@@ -35,7 +38,8 @@ class Told:
         )  # fmt: skip
 
     async def up(self) -> None:
-        await until(lambda: self.bus.link.connected and self.bus._subscriber.ready.is_set())
+        heard = self.bus._subscriber
+        await until(lambda: self.bus.link.connected and (heard is None or heard.ready.is_set()))
 
 
 @pytest.fixture
@@ -132,41 +136,85 @@ async def test_other_nodes_see_the_records_live(server):
     assert (standby.bus.foreign, leader.bus.foreign) == (0, 0)
 
 
+def line(url: str, node: str, told: list[Any]) -> StopLine:
+    return StopLine(
+        lambda: parse(url), node=node, namespace="tso", alarm=lambda *words: told.append(words)
+    )
+
+
 async def test_a_stop_is_heard_by_every_other_node_and_not_by_its_own(server):
-    one, two = Told(server.url), Told(server.url, node="n2")
     heard: list[tuple[str, bytes]] = []
-    one.bus.on_stop(lambda data: heard.append(("one", data)))
-    two.bus.on_stop(lambda data: heard.append(("two", data)))
-    async with at_work(one.bus.run, two.bus.run):
-        await one.up()
-        await two.up()
-        one.bus.broadcast_stop(b"stop!")
+    one, two = line(server.url, "n1", []), line(server.url, "n2", [])
+    one.on_stop(lambda data: heard.append(("one", data)))
+    two.on_stop(lambda data: heard.append(("two", data)))
+    async with at_work(one.run, two.run):
+        await until(lambda: one.ready and two.ready)
+        one.broadcast(b"stop!")
         await until(lambda: heard)
-        two.bus.broadcast_stop(b"mine")
+        two.broadcast(b"mine")
         await until(lambda: len(heard) == 2)
     assert heard == [("two", b"stop!"), ("one", b"mine")]
 
 
 async def test_a_stop_without_a_broker_is_no_trouble():
-    told = Told(f"redis://127.0.0.1:{free_port()}")
-    async with at_work(told.bus.run):
-        told.bus.broadcast_stop(b"stop!")
+    away = line(f"redis://127.0.0.1:{free_port()}", "n1", [])
+    async with at_work(away.run):
+        away.broadcast(b"stop!")
+
+
+async def test_stops_go_round_once_and_close_every_gate(server, tmp_path):
+    """Goal: calls come to rest. Method: three nodes, two of which stop at the same time."""
+    gates = [Gate(tmp_path / name) for name in "abc"]
+    lines = [line(server.url, f"n{number}", []) for number in range(3)]
+    calls = [StopCalls(each, gate) for each, gate in zip(lines, gates, strict=True)]
+    taken: list[str] = []
+    for each in calls:
+        each.hear_by(lambda latch, each=each: (taken.append(latch.stop_id), each.call_out(latch)))
+    stops = [
+        Latch(stop_id=f"stop-{n}", actor="a", reason="r", liquidate=True, closed_ns=1)
+        for n in range(2)
+    ]
+    async with at_work(*(each.run for each in lines)):
+        await until(lambda: all(each.ready for each in lines))
+        calls[0].call_out(stops[0])
+        calls[1].call_out(stops[1])
+        await until(lambda: len(taken) == 4)
+        await until(lambda: all(gate.stopped for gate in gates[2:]))
+        await asyncio.sleep(0.1)
+    assert sorted(taken) == ["stop-0", "stop-0", "stop-1", "stop-1"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"no node", b"", OTHER, OTHER + b"\xff", OTHER + b"{}", OTHER + b"[]", OTHER + b'"resume"',
+     OTHER + b'{"stop_id":"","actor":"a","reason":"r","liquidate":true,"closed_ns":1}',
+     OTHER + b'{"stop_id":"s","actor":"a","reason":"r","liquidate":true,"closed_ns":0}',
+     OTHER + b'{"stop_id":"s","actor":1,"reason":"r","liquidate":true,"closed_ns":1}',
+     OTHER + b'{"type":"c.resume","stop_id":"s","actor":"a","reason":"r"}'],
+)  # fmt: skip
+async def test_what_is_no_stop_stops_nothing_is_counted_and_told(server, tmp_path, data):
+    gate, told = Gate(tmp_path), []
+    hears = line(server.url, "n1", told)
+    StopCalls(hears, gate)
+    async with at_work(hears.run):
+        await until(lambda: hears.ready)
+        for _ in range(20):
+            server.ask("PUBLISH", "tso:stop", data.decode("latin-1"))
+        await until(lambda: hears.foreign == 20)
+    assert not gate.stopped
+    assert [title for title, _ in told] == ["A message on tso:stop is not ours"]
 
 
 @pytest.mark.parametrize(
     ("channel", "data"),
     [
-        ("tso:stop", b"no node"), ("tso:stop", OTHER + b"\xff nonsense"), ("tso:live", OTHER),
-        ("tso:live", OTHER + b'{"a":1}'), ("tso:live", b"\n" * 1000), ("tso:stop", b""),
+        ("tso:live", b"no node"), ("tso:live", OTHER), ("tso:live", b""),
+        ("tso:live", OTHER + b'{"a":1}'), ("tso:live", b"\n" * 1000),
     ],
 )  # fmt: skip
 async def test_a_foreign_message_is_dropped_counted_and_told(server, channel, data):
     told = Told(server.url, views=True)
 
-    def read(message: bytes) -> None:
-        message.decode("ascii")
-
-    told.bus.on_stop(read)
     async with at_work(told.bus.run):
         await told.up()
         for _ in range(50):

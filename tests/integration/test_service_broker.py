@@ -45,6 +45,33 @@ def test_records_are_in_the_history_and_a_broker_that_dies_and_is_flushed_costs_
         assert service.mode() == "running"
 
 
+def test_a_stop_that_another_node_calls_out_stops_this_one_and_its_own_is_called_out(
+    tmp_path: Path,
+):
+    """Goal: SAFETY 5.2 over the broker. Method: another node's call by hand, a forged one first."""
+    stop = {
+        "stop_id": "stop-elsewhere",
+        "actor": "someone",
+        "reason": "a drill",
+        "closed_ns": 1,
+        "liquidate": True,
+        "accounts": [],
+    }
+    with (
+        RedisServer(tmp_path / "redis") as server,
+        Service(tmp_path / "s", MESSAGE_BROKER_URL=server.url) as service,
+    ):
+        service.start().wait_up()
+        eventually("it hears", lambda: server.ask("PUBSUB", "NUMSUB", "tso:stop")[1], 20)
+        server.ask("PUBLISH", "tso:stop", "other\n" + json.dumps({"resume": "stop-elsewhere"}))
+        server.ask("PUBLISH", "tso:stop", "other\n" + json.dumps(stop))
+        eventually("it is stopped", lambda: service.mode() == "stopped", 20, 0.01)
+        assert service.get("/health")["stop_id"] == "stop-elsewhere"
+        with service.store() as store:
+            titles = [f.alert.title for _, f in store.facts() if isinstance(f, AlertRaised)]
+        assert "A message on tso:stop is not ours" in titles
+
+
 def test_a_broker_that_is_away_at_the_start_is_named_with_its_variable(tmp_path: Path):
     port = free_port()
     with Service(tmp_path, MESSAGE_BROKER_URL=f"redis://:pass-w0rd@127.0.0.1:{port}") as service:

@@ -244,7 +244,8 @@ class House:
 
     def last_words(self) -> Iterator[str]:
         for program in self.programs:
-            yield f"--- {program.name}, life {program.lives}\n{program.last_words()}"
+            yield f"=== {program.name}, {program.lives} lives\n{program.troubles()}"
+            yield f"=== {program.name}, the last words\n{program.last_words()}"
 
     # -- for the judge ------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator.research.crash_sweep.process import Late, eventually
 
 _UP_S = 60.0
+_TROUBLE = re.compile(r'--- life|ended by|"level": ?"error"|Traceback|Error|stop.raised')
 _POSTGRES = (
     "listen_addresses=127.0.0.1", "max_connections=60", "shared_buffers=16MB", "timezone=UTC",
     "log_min_messages=warning", "max_wal_size=256MB",
@@ -91,6 +92,14 @@ class Program:
         except OSError:
             return ""
         return "\n".join(said.rpartition("--- life")[2].splitlines()[-15:])
+
+    def troubles(self) -> str:
+        """What earlier lives have said of their ends, and of stops."""
+        try:
+            said = (self.folder / "out.txt").read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join([line for line in said if _TROUBLE.search(line)][-40:])
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:

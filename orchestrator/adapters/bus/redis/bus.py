@@ -16,8 +16,6 @@ from orchestrator.adapters.bus.redis.history import History
 from orchestrator.adapters.bus.redis.link import Link
 from orchestrator.adapters.bus.redis.names import Names
 from orchestrator.adapters.bus.redis.owner import Owner
-from orchestrator.adapters.bus.redis.words import Reply
-from orchestrator.model.errors import BusError
 from orchestrator.model.events import BusSeen
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record, from_line
@@ -26,8 +24,6 @@ log = structlog.get_logger()
 
 _FLUSH_S = 1.0
 
-# What another node called out; ValueError for what cannot be read.
-StopHeard = Callable[[bytes], None]
 Needed = Callable[[], bool]
 _fact_of = msgspec.json.Decoder(Fact).decode
 
@@ -62,11 +58,12 @@ class RedisBus:
         self.owner = Owner(
             self.link, namespace, mark, lost=self._data_lost, alarm=self._alarm,
         )  # fmt: skip
-        channels = (self.names.stop, *((self.names.live,) if views else ()))
-        self._subscriber = Subscriber(
-            where, self._heard, channels=channels, name=f"{namespace}.{node}.heard", seed=seed + 1
-        )
-        self._stops: list[StopHeard] = []
+        self._subscriber: Subscriber | None = None
+        if views:
+            self._subscriber = Subscriber(
+                where, self._heard, channels=(self.names.live,),
+                name=f"{namespace}.{node}.heard", seed=seed + 1,
+            )  # fmt: skip
         self.foreign = 0
 
     # -- life -----------------------------------------------------------------------------------
@@ -77,7 +74,8 @@ class RedisBus:
             tasks.create_task(self.link.run(), name="broker")
             tasks.create_task(self.owner.run(), name="broker's data")
             tasks.create_task(self.history.run(), name="history")
-            tasks.create_task(self._subscriber.run(), name="heard")
+            if self._subscriber is not None:
+                tasks.create_task(self._subscriber.run(), name="heard")
             try:
                 await asyncio.Event().wait()
             finally:
@@ -108,22 +106,6 @@ class RedisBus:
         seen = self.link.condition()
         return BusSeen(silent_ms=seen.silent_ms, lag_ms=round(lag_s * 1000))
 
-    # -- stops ----------------------------------------------------------------------------------
-
-    def on_stop(self, heard: StopHeard) -> None:
-        """Called with each stop that another node calls out. It can stop, and nothing else (E2)."""
-        self._stops.append(heard)
-
-    def broadcast_stop(self, data: bytes) -> None:
-        """To every other node, now; where the broker is away the store's row tells them."""
-        try:
-            self.link.publish(self.names.stop, self._signed(data)).add_done_callback(_sent)
-        except BusError as exc:
-            log.warning("stop.not_broadcast", reason=str(exc))
-
-    def _signed(self, data: bytes) -> bytes:
-        return self._node.encode() + b"\n" + data
-
     # -- what comes in --------------------------------------------------------------------------
 
     def _heard(self, channel: str, data: bytes) -> None:
@@ -133,11 +115,7 @@ class RedisBus:
         try:
             if not line_end:
                 raise ValueError("it names no node")  # noqa: TRY301 -- as any other nonsense
-            if channel == self.names.stop:
-                for heard in self._stops:
-                    heard(rest)
-            else:
-                self._show(rest)
+            self._show(rest)
         except (ValueError, msgspec.MsgspecError) as exc:
             self._drop(channel, str(exc))
 
@@ -155,8 +133,3 @@ class RedisBus:
         self._alarm("The broker has lost its data", "what was under way there is asked anew")
         for tell in self.lost_data:
             tell(reason)
-
-
-def _sent(future: asyncio.Future[Reply]) -> None:
-    if not future.cancelled() and future.exception() is not None:
-        log.warning("stop.not_broadcast", reason=str(future.exception()))
