@@ -183,7 +183,7 @@ class ExecutionEngine:
             self._drain()
         except Exception:
             # The kernel has taken over facts that the journal lacks: no order may follow (S4).
-            self._gate.close()
+            self._close_for_good()
             raise
         finally:
             self._busy = False
@@ -300,11 +300,13 @@ class ExecutionEngine:
         self._now = self._clock.now()
         try:
             self._hear_troubles()
+            if isinstance(self._journal.broken, StoreFenced):
+                self._end_if_broken()  # before what follows
             self._release()
             self._announce()
             self._end_if_broken()
         except Exception as exc:  # noqa: BLE001 -- nobody but the hook would hear of it
-            self._gate.close()
+            self._close_for_good()
             self.hooks.broken(exc)
         finally:
             self._busy = False
@@ -346,6 +348,15 @@ class ExecutionEngine:
         else:
             self._gate.close()
             self.hooks.broken(cause)
+
+    def _close_for_good(self) -> None:
+        """By the word, which outlives this process and means a stop, for every node.
+
+        Not where this engine is retired: its own parts end around it, which is no bug's trace, and
+        whoever leads now must not be stopped by it.
+        """
+        if not self._retired:
+            self._gate.close()
 
     def retire(self, reason: str) -> None:
         """Nothing leaves this engine any more: another node leads, or this life is at its end.

@@ -286,7 +286,8 @@ async def test_a_replica_is_refused(tmp_path, server):
 
 
 async def test_a_cluster_is_refused_with_a_clear_word(tmp_path):
-    with RedisServer(tmp_path / "cluster", words=["--cluster-enabled", "yes"]) as cluster:
+    words = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with RedisServer(tmp_path / "cluster", words=words) as cluster:
         assert "is a cluster, which this bus does not use" in await why(cluster.url)
 
 

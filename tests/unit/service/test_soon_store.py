@@ -26,6 +26,7 @@ from orchestrator.model.orders import NotSent, WriteKind, WriteRequest
 from orchestrator.model.outcomes import PatternSeen
 from orchestrator.model.safety import Severity
 from orchestrator.service import journal as journal_module
+from orchestrator.service.nest import NestClosed
 from tests.unit.service.engine_parts import Bench, HandStore, fact, send
 from tests.unit.service.parts import A, signal, tick
 
@@ -317,6 +318,21 @@ def test_a_fenced_node_sends_nothing_any_more_and_its_gates_word_stays_as_it_is(
     bench.engine.retry_commit()
     assert bench.store.out == []
     assert fenced == [told]
+
+
+def test_what_a_fenced_engine_stumbles_over_while_it_ends_is_no_stop_for_every_node(bench):
+    """The word outlives the process, and a closed one is taken for an emergency stop."""
+
+    def breaks(_: object) -> Step:
+        raise NestClosed("read")
+
+    bench.engine.hooks.fenced = lambda _: None
+    bench.noted("a")
+    bench.script(StartTrading, breaks)
+    bench.store.answer(StoreFenced("another leads"))
+    with pytest.raises(NestClosed):
+        bench.engine.handle(START)
+    assert not bench.gate.stopped
 
 
 def test_unwired_a_fenced_node_ends_its_life(bench):
