@@ -34,7 +34,7 @@ def open_store(url: str, tmp_path: Path) -> Iterator[Open]:
     opened: list[PostgresMarketStore] = []
 
     def make(**options: Any) -> PostgresMarketStore:
-        told = {"writer": f"life-{len(opened)}", "flush_s": 0.05} | options
+        told = {"writer": f"life-{len(opened)}", "flush_s": 0.05, "rows_a_commit": 1_000} | options
         at = told.pop("url", url)
         opened.append(PostgresMarketStore(lambda: at, tmp_path / "spool", **told))
         return opened[-1]

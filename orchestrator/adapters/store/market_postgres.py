@@ -17,7 +17,7 @@ import msgspec
 
 from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.market_postgres_reading import MarketReads
-from orchestrator.adapters.store.market_queue import ROWS_A_COMMIT, MarketQueue
+from orchestrator.adapters.store.market_queue import MarketQueue
 from orchestrator.adapters.store.market_schema import NOTES, VARIABLE
 from orchestrator.adapters.store.market_server import MarketServer
 from orchestrator.adapters.store.market_spool import Batch, Spool
@@ -71,9 +71,10 @@ class PostgresMarketStore(MarketQueue):
         retention_days: int = 30,
         rows_max: int = 20_000,
         flush_s: float = 0.5,
+        rows_a_commit: int = 4_000,
         spool_bytes_max: int = 256 * 1024 * 1024,
     ) -> None:
-        super().__init__(rows_max=rows_max, flush_s=flush_s)
+        super().__init__(rows_max=rows_max, flush_s=flush_s, rows_a_commit=rows_a_commit)
         self._url = url
         self._folder = folder
         self._writer = writer
@@ -220,7 +221,9 @@ class PostgresMarketStore(MarketQueue):
 
     def _worth_a_file(self) -> bool:
         waiting = len(self._queue)
-        return waiting >= ROWS_A_COMMIT or (waiting > 0 and (self._closing or self._aside.passed))
+        return waiting >= self._rows_a_commit or (
+            waiting > 0 and (self._closing or self._aside.passed)
+        )
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, None]], timeout_s: float) -> None:
         try:

@@ -15,7 +15,6 @@ from orchestrator.model.outcomes import TradeOutcome
 
 Item: TypeAlias = Tick | Candle | TradeOutcome
 
-ROWS_A_COMMIT = 1_000
 _CLOSE_S = 10.0
 _NS_MAX = 2**63
 _DIGITS_MAX = 18  # of a price, before and behind the point
@@ -40,8 +39,9 @@ class MarketQueue:
     gives the thread its work by `_begin`, `_write_waiting` and `_end`.
     """
 
-    def __init__(self, *, rows_max: int, flush_s: float) -> None:
+    def __init__(self, *, rows_max: int, flush_s: float, rows_a_commit: int) -> None:
         self._rows_max = rows_max
+        self._rows_a_commit = rows_a_commit
         self._flush_s = flush_s
         self._queue: deque[Item] = deque()
         self._wake = threading.Condition()
@@ -81,7 +81,7 @@ class MarketQueue:
             for _ in range(over):
                 self._queue.popleft()
             self.stats.dropped += max(0, over)
-            if len(self._queue) >= ROWS_A_COMMIT:
+            if len(self._queue) >= self._rows_a_commit:
                 self._wake.notify()
 
     # -- the thread ------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class MarketQueue:
         closing = False
         while not closing:
             with self._wake:
-                if not self._closing and len(self._queue) < ROWS_A_COMMIT:
+                if not self._closing and len(self._queue) < self._rows_a_commit:
                     self._wake.wait(self._flush_s)
                 closing = self._closing
             try:
@@ -105,7 +105,7 @@ class MarketQueue:
         """The oldest rows that can be stored at all, at most a commit's worth."""
         while True:
             with self._wake:
-                count = min(len(self._queue), ROWS_A_COMMIT)
+                count = min(len(self._queue), self._rows_a_commit)
                 taken = [self._queue.popleft() for _ in range(count)]
             fit = [item for item in taken if storable(item)]
             self.stats.refused += len(taken) - len(fit)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.adapters.store.codec import DbRow
     from orchestrator.model.time import Instant
 
+_ROWS_A_COMMIT = 1_000
 _ROUNDS_A_CLEANING = 50
 # SQLite moves its log into the file by itself here: nobody waits for this thread.
 _AUTOCHECKPOINT_PAGES = 1_000
@@ -61,7 +62,7 @@ class SqliteMarketStore(MarketQueue):
         rows_max: int = 200_000,
         flush_s: float = 0.5,
     ) -> None:
-        super().__init__(rows_max=rows_max, flush_s=flush_s)
+        super().__init__(rows_max=rows_max, flush_s=flush_s, rows_a_commit=_ROWS_A_COMMIT)
         self._path = Path(path)
         self._sql = statements("market")
         self._retention_ns = retention_days * DAY_NS
