@@ -18,6 +18,10 @@ _END_S = 2.0  # for what runs at the end to hear of it
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 
+class NotWaitedFor(StoreError):
+    """It took too long; what it had asked of the server may still happen."""
+
+
 class LoopThread:
     """Starts with its first work. Ends with `close`, or with the process."""
 
@@ -29,17 +33,14 @@ class LoopThread:
         self._closed = False
 
     def call(self, work: Work[T], timeout_s: float) -> T:
-        """The outcome of `work()`, run in the thread. StoreError when it takes too long.
-
-        It is cancelled then; what it had asked of the server may still happen.
-        """
+        """The outcome of `work()`, run in the thread. It is cancelled when it takes too long."""
         assert threading.current_thread() is not self._thread, "would wait for itself"
         future = self.start(work)
         try:
             return future.result(timeout_s)
         except concurrent.futures.TimeoutError as exc:
             if future.cancel() or not future.done():
-                raise StoreError(f"the database did not answer within {timeout_s:g} s") from exc
+                raise NotWaitedFor(f"the database did not answer within {timeout_s:g} s") from exc
             return future.result()
 
     def start(self, work: Work[T]) -> concurrent.futures.Future[T]:

@@ -12,7 +12,7 @@ import msgspec
 
 from orchestrator.adapters.store.archive import pruned_records
 from orchestrator.adapters.store.codec import fact_of, record_of
-from orchestrator.adapters.store.loop_thread import LoopThread
+from orchestrator.adapters.store.loop_thread import LoopThread, NotWaitedFor
 from orchestrator.adapters.store.postgres_connection import UrlSource
 from orchestrator.adapters.store.postgres_reading import PostgresSource
 from orchestrator.adapters.store.postgres_sql import postgres_statements
@@ -74,8 +74,13 @@ class PostgresStore:
         """As SqliteStore's. After a StoreError the same records may be appended again, with or
         without more behind them: those that stand after all are found and not written twice.
         """
-        if records:
+        if not records:
+            return
+        try:
             self._call(lambda: self._writer.append(records, facts))
+        except NotWaitedFor:
+            self._writer.abandoned = records[-1].hash
+            raise
 
     def append_soon(self, records: Sequence[Record], facts: Sequence[Fact], done: Done) -> None:
         """Never waits. `done` is called once, later, in the loop that this is called from."""

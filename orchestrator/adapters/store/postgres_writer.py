@@ -34,16 +34,18 @@ from orchestrator.model.journal import Record
 
 T = TypeVar("T")
 
-# The caller's bound is 10 s: a write that hangs, and then finding out whether it stands.
-WRITE_S = 4.0
-_REOPEN_S = 5.0
-_READ_S = 30.0
+# The caller's bound is 10 s: who waits for their turn, a write that hangs, and then finding out
+# whether it stands.
+TURN_S = 2.0
+WRITE_S = 3.0
+REOPEN_S = 4.0
+_LONG_S = 3_600.0
 _CLAIM_S = 1.0
 _RETRY_S = 0.02
 _SINGLE = 1
 _SESSION = {
     "synchronous_commit": "on",
-    "statement_timeout": "4s",
+    "statement_timeout": "3s",
     "idle_in_transaction_session_timeout": "2s",  # a frozen leader must not hold up the next one
 }
 # By their classes (PostgreSQL, appendix A): what will be refused again however often it is tried.
@@ -75,6 +77,8 @@ class PostgresWriter:
         self._epochs: tuple[str, ...] = ()
         self._doubt: Record | None = None  # of a batch whose fate the server did not tell
         self._unclaimed: Record | None = None  # it stands, and its writer was told of a failure
+        self.abandoned = b""  # the last hash of a batch that its caller no longer waited for
+        self._closed = False
         self.ids = SignalIds()
 
     @property
@@ -88,10 +92,10 @@ class PostgresWriter:
         """As `ports.Store.append`. What a lost answer left behind is found first: records of the
         same numbers and hashes that stand already are not written again.
         """
-        async with self._turn:
+        async with self._taking_turns():
             session = await self._ready()
             epoch = self._epoch()
-            stands = self._standing(records)
+            stands, self.abandoned = self._standing(records), b""
             if stands < len(records):
                 rest, said = records[stands:], facts[stands:]
                 refuse_break(self._head, rest, said)
@@ -102,6 +106,8 @@ class PostgresWriter:
     def _standing(self, records: Sequence[Record]) -> int:
         """How many of them were written by an append whose answer was lost."""
         last = self._unclaimed
+        if self._head is not None and self._head.hash == self.abandoned:
+            last = self._head
         if last is None or not records[0].seq <= last.seq <= records[-1].seq:
             return 0
         count = last.seq - records[0].seq + 1
@@ -154,7 +160,7 @@ class PostgresWriter:
         A server that answers with an error has rolled back. One that did not answer is asked again,
         after its old session is known to be dead: nothing of it can come later.
         """
-        if getattr(exc, "sqlstate", None) and not session.is_closed():
+        if _answered_no(exc):
             await self._roll_back(session)
             return False
         self._lose(session, record)
@@ -166,12 +172,12 @@ class PostgresWriter:
         return False
 
     async def save_snapshot(self, seq: int, digest: str, state: bytes) -> None:
-        async with self._turn, self._transaction() as session:
+        async with self._taking_turns(), self._transaction() as session:
             await session.execute(*_with(self._sql["save_snapshot"], seq, digest, state))
             await session.execute(self._sql["drop_old_snapshots"])
 
     async def next_epoch(self, above: int) -> int:
-        async with self._turn:
+        async with self._taking_turns():
             session = await self._ready()
             mine = self._epoch()
             # Known before it is asked for: the answer may be lost.
@@ -190,13 +196,13 @@ class PostgresWriter:
         async with self._turn:
             self._epochs = (str(epoch),)
             session = await self._ready()
-            async with self._guarded(session):
+            async with self._guarded(session, _LONG_S):
                 await self._look(session)
                 await self._load_ids(session)
 
     async def prune(self, pruned: Sequence[object], upto: int) -> int:
         """How many rows went."""
-        async with self._turn, self._transaction() as session:
+        async with self._turn, self._transaction(_LONG_S) as session:
             await session.execute(self._sql["no_time_limit"])
             await session.execute(*_with(self._sql["add_pruning"], *pruned))
             done = await session.execute(*_with(self._sql["delete_pruned"], upto))
@@ -205,7 +211,7 @@ class PostgresWriter:
     async def compact(self) -> None:
         async with self._turn:
             session = await self._ready()
-            async with self._guarded(session, limit_s=3600):
+            async with self._guarded(session, _LONG_S):
                 await session.execute("SET statement_timeout = 0")
                 await session.execute(self._sql["compact"])
 
@@ -213,7 +219,7 @@ class PostgresWriter:
 
     async def rows(self, sql: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """In SQLite's spelling; read by the session that writes."""
-        async with self._turn:
+        async with self._taking_turns():
             session = await self._ready()
             text, values = ask(sql, given)
             async with self._guarded(session):
@@ -230,7 +236,11 @@ class PostgresWriter:
             await self._ready()
 
     async def close(self) -> None:
-        """At once: what was promised is written, what was not needs nobody."""
+        """What is being written is waited for, with the bound of a write."""
+        with suppress(StoreError):
+            async with self._taking_turns():
+                self._closed = True
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             with suppress(Exception):
@@ -238,12 +248,27 @@ class PostgresWriter:
                     await session.close()
             session.terminate()
 
+    @asynccontextmanager
+    async def _taking_turns(self) -> AsyncGenerator[None]:
+        """StoreError when another's work takes too long: nothing was begun then."""
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError as exc:
+            raise StoreError(f"{self._variable}: {self.place} is slow; not begun") from exc
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     async def _ready(self) -> Session:
+        if self._closed:
+            raise StoreError("the store is closed")
         if self._session is not None and not self._session.is_closed():
             return self._session
         self._session = None
         try:
-            async with asyncio.timeout(_REOPEN_S if self._opened else None):
+            async with asyncio.timeout(REOPEN_S if self._opened else None):
                 self._session = await self._open()
         except TimeoutError as exc:
             raise StoreError(f"{self._variable}: {self.place} does not answer in time") from exc
@@ -373,11 +398,11 @@ class PostgresWriter:
                 raise
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[Session]:
+    async def _transaction(self, limit_s: float | None = None) -> AsyncGenerator[Session]:
         """Fenced, and durable at its end; StoreError for a trouble of the server's."""
         session = await self._ready()
         epoch = self._epoch()
-        async with self._guarded(session, limit_s=3600):
+        async with self._guarded(session, limit_s):
             await session.execute(self._sql["begin"])
             if await session.fetchval(*_with(self._sql["fence"], epoch)) is None:
                 raise StoreFenced(f"another node leads: epoch {epoch} of this one is over")
@@ -387,12 +412,14 @@ class PostgresWriter:
             failpoints.after("journal.snapshot")
 
     @asynccontextmanager
-    async def _guarded(self, session: Session, limit_s: float = _READ_S) -> AsyncGenerator[None]:
+    async def _guarded(
+        self, session: Session, limit_s: float | None = None
+    ) -> AsyncGenerator[None]:
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s or WRITE_S):
                 yield
         except BaseException as exc:
-            if isinstance(exc, StoreError) or getattr(exc, "sqlstate", None):
+            if isinstance(exc, StoreError) or _answered_no(exc):
                 await self._roll_back(session)
             else:
                 self._lose(session)
@@ -409,10 +436,19 @@ def _with(sql: str, *given: object) -> tuple[Any, ...]:
     return (text, *values)
 
 
+def _answered_no(exc: BaseException) -> bool:
+    """The server said that it has rolled back. Its last words before it ends a session (FATAL) say
+    nothing of a commit that was under way.
+    """
+    return getattr(exc, "severity_en", None) == "ERROR"
+
+
 def _refused(exc: Exception) -> bool:
     """By the server's rules or by the driver's: nothing that time could mend."""
     state = getattr(exc, "sqlstate", None) or ""
-    return state[:2] in _REFUSED or isinstance(exc, driver().DataError | UnicodeError)
+    return (state[:2] in _REFUSED and _answered_no(exc)) or isinstance(
+        exc, driver().DataError | UnicodeError
+    )
 
 
 def _columns(records: Sequence[Record]) -> tuple[list[Any], ...]:

@@ -20,8 +20,8 @@ class SignalIds:
     """
 
     def __init__(self, digests: bytes = b"", total: int = 0) -> None:
-        """`digests`: big-endian, in order. `total`: how many ids the store has."""
-        self._old = np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+        """`digests`: big-endian, in any order. `total`: how many ids the store has."""
+        self._old = np.sort(np.frombuffer(digests, dtype=">u8").astype(np.uint64))
         self._fresh: set[int] = set()
         self.complete = total <= len(self._old)
 

@@ -37,8 +37,8 @@ def make(fresh_database: str) -> Iterator[Make]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of tenths of a second."""
-    monkeypatch.setattr(postgres_writer, "WRITE_S", 0.4)
-    monkeypatch.setattr(postgres_writer, "_REOPEN_S", 0.4)
+    for name in ("TURN_S", "WRITE_S", "REOPEN_S"):
+        monkeypatch.setattr(postgres_writer, name, 0.4)
 
 
 def notes(*texts: str) -> list[Any]:
@@ -88,6 +88,47 @@ def test_a_commit_whose_answer_was_lost_counts_as_done(make: Make, fresh_databas
     fail_at(store, "COMMIT", committed_and_cut)
     samples.append(store, samples.note("once"))
     samples.append(store, samples.note("twice"))
+    assert [seq for seq, _ in told(fresh_database)] == [1, 2]
+
+
+def test_a_server_that_ends_the_session_within_a_commit_has_not_said_no(
+    make: Make, fresh_database: str
+) -> None:
+    from asyncpg import AdminShutdownError
+
+    async def committed_and_ended(session: Any) -> None:
+        await session.execute("COMMIT")
+        last_words = AdminShutdownError("terminating connection")
+        last_words.severity_en = "FATAL"
+        raise last_words
+
+    store = make()
+    fail_at(store, "COMMIT", committed_and_ended)
+    samples.append(store, samples.note("once"))
+    assert [seq for seq, _ in told(fresh_database)] == [1]
+
+
+def test_a_write_that_nobody_waited_for_is_not_written_twice(
+    make: Make, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make()
+    facts = notes("a")
+    records = samples.chained(facts)
+
+    async def slow(session: Any) -> str:
+        await asyncio.sleep(0.3)
+        return str(await session.execute("COMMIT"))
+
+    fail_at(store, "COMMIT", slow)
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.adapters.store.postgres._CALL_S", 0.1)
+        patched.setattr(store, "_call", lambda work: store._thread.call(work, 0.1))
+        # Cancelled too late: as if its answer had come in this moment.
+        patched.setattr("concurrent.futures.Future.cancel", lambda _: True)
+        with pytest.raises(StoreError, match="did not answer"):
+            store.append(records, facts)
+    more = notes("a", "b")
+    store.append(samples.chained(more), more)
     assert [seq for seq, _ in told(fresh_database)] == [1, 2]
 
 
@@ -221,6 +262,54 @@ def test_who_must_not_wait_is_called_back_once_whatever_the_server_does(
     assert isinstance(told_back[0], StoreError)
     assert told_back[-2:] == [None, None]
     assert store.load_snapshot() == (1, b"state")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_waits_behind_a_hanging_write_is_told_as_well(
+    own_postgres: PostgresServer, make: Make
+) -> None:
+    store = make(own_postgres.create())
+    told_back: list[StoreError | None] = []
+
+    async def live() -> None:
+        facts = notes("a")
+        all_told = asyncio.Event()
+
+        def done(error: StoreError | None) -> None:
+            told_back.append(error)
+            if len(told_back) == 4:
+                all_told.set()
+
+        own_postgres.freeze()
+        try:
+            for _ in range(2):
+                store.save_snapshot_soon(0, b"state", done)
+                store.append_soon(samples.chained(facts), facts, done)
+            await all_told.wait()
+        finally:
+            own_postgres.thaw()
+
+    asyncio.run(live())
+    assert all(isinstance(error, StoreError) for error in told_back)
+
+
+def test_a_close_waits_for_what_is_being_written(make: Make, fresh_database: str) -> None:
+    store = make()
+    facts = notes("a")
+
+    async def slow(session: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await session.execute("COMMIT")
+
+    async def live() -> StoreError | None:
+        answered: asyncio.Future[StoreError | None] = asyncio.get_running_loop().create_future()
+        fail_at(store, "COMMIT", slow)
+        store.append_soon(samples.chained(facts), facts, answered.set_result)
+        await asyncio.to_thread(store.close)
+        return await answered
+
+    assert asyncio.run(live()) is None
+    assert [seq for seq, _ in told(fresh_database)] == [1]
 
 
 def test_a_full_disk_is_told_and_got_over(make: Make, fresh_database: str) -> None:

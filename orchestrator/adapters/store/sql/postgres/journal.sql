@@ -29,11 +29,9 @@ WHERE key = 'epoch' AND value = ? RETURNING value
 UPDATE meta SET value = ? WHERE key = 'installation_id'
 
 -- name: signal_digests
--- Eight bytes of each of the newest signals' ids, in order: what a node keeps in memory (C04).
-SELECT string_agg(digest, CAST('' AS BYTEA) ORDER BY digest), count(*) FROM (
-    SELECT substring(sha256(convert_to(signal_id, 'UTF8')) FROM 1 FOR 8) AS digest
-    FROM signals ORDER BY seq DESC LIMIT ?
-) AS newest
+-- Eight bytes of each of the newest signals' ids: what a node keeps in memory (C04).
+SELECT string_agg(substring(sha256(convert_to(signal_id, 'UTF8')) FROM 1 FOR 8), CAST('' AS BYTEA))
+FROM (SELECT signal_id FROM signals ORDER BY seq DESC LIMIT ?) AS newest
 
 -- name: count_signals
 -- How many there are in all.
