@@ -138,6 +138,14 @@ async def test_the_node_s_user_has_its_installation_and_not_the_server(server):
         assert all(str(reply).startswith("NOPERM") for reply in replies)
 
 
+async def test_the_node_hears_its_agents_come_up(server):
+    """By the pattern that it subscribes to: Redis allows one only where it stands word for word."""
+    pipe = await dial(lambda: as_node(server), "node")
+    with contextlib.closing(pipe):
+        (reply,) = await pipe.batch([("PSUBSCRIBE", f"{NAMES.namespace}:hello:*")])
+        assert reply[0] == b"psubscribe"
+
+
 def test_the_command_prints_a_line_that_the_server_takes(tmp_path, capsys):
     assert run(["acl", "--role", ROLE, "--instance", "3"]) == 0
     told = capsys.readouterr()
