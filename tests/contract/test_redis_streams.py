@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
 from orchestrator.adapters.bus.redis.address import parse
 from orchestrator.adapters.bus.redis.broadcast import Subscriber
+from orchestrator.adapters.bus.redis.dialer import dial
 from orchestrator.adapters.bus.redis.entries import Entry
 from orchestrator.adapters.bus.redis.group import GroupReader
 from orchestrator.adapters.bus.redis.link import Link
@@ -271,3 +273,14 @@ async def test_a_frozen_broker_is_noticed_by_whoever_waits_for_it(server):
         await until(lambda: house.link.connected)
         await house.add("after")
         await until(lambda: heard == ["after"])
+
+
+async def test_a_burst_that_no_socket_holds_is_sent_all_the_same(server):
+    """A unix socket takes some hundred kilobytes; an agent's memory of the market is more."""
+    pipe = await dial(lambda: parse(server.unix_url), "burst")
+    with contextlib.closing(pipe):
+        sent = [pipe.call("XADD", STREAM, "*", "d", b"x" * 2_000) for _ in range(1_500)]
+        async with asyncio.timeout(60):
+            for future in sent:
+                await future
+        assert await pipe.call("XLEN", STREAM) == 1_500

@@ -17,6 +17,7 @@ from orchestrator.adapters.bus.redis.words import Reply, Word, packed, text
 from orchestrator.model.errors import BrokerAway, BrokerRefused, BrokerSilent, BusError
 
 WAITING_MAX = 10_000
+UNSENT_BYTES_MAX = 16_000_000
 # Of one reply: the largest that is asked for is a page of messages of at most a megabyte each.
 REPLY_BYTES_MAX = 64_000_000
 
@@ -149,6 +150,8 @@ class Pipe(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of no class of asyncio's.
         self._transport = cast("asyncio.WriteTransport", transport)
+        # What one turn of the loop says (all that an agent must know) is more than a socket holds.
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
         self.heard_at = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
