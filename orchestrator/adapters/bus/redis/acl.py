@@ -47,7 +47,8 @@ def line_of_node(namespace: str, password: str) -> str:
     """
     return (
         f"user {user_of_node(namespace)} reset on {_hashed(password)} ~{namespace}:*"
-        f" &{namespace}:* &{namespace}:hello:* +@all -@admin -@dangerous -@scripting +role +info +client|setname"
+        f" &{namespace}:* &{namespace}:hello:*"
+        " +@all -@admin -@dangerous -@scripting +role +info +client|setname"
     )
 
 
