@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.adapters.store import market_schema
+from orchestrator.adapters.store import market_postgres, market_schema
 from orchestrator.adapters.store.market_postgres import PostgresMarketStore
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError
@@ -124,8 +124,9 @@ def test_what_comes_while_the_server_is_dead_waits_on_the_disk_over_lives_of_the
 
 
 def test_a_frozen_server_holds_up_nobody_and_nothing_is_lost_or_doubled(
-    own_postgres: PostgresServer, url: str, open_store: Open
+    own_postgres: PostgresServer, url: str, open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(market_postgres, "_WRITE_S", 1.5)
     store = open_store()
     store.write_ticks(ticks(0, 5))
     until(store, lambda told: told.written == 5)
@@ -140,6 +141,26 @@ def test_a_frozen_server_holds_up_nobody_and_nothing_is_lost_or_doubled(
     until(store, lambda told: told.written == 4_000)
     assert stored(url) == list(range(4_000))
     assert volume(url) == 4_000
+
+
+def test_a_close_while_the_server_is_frozen_leaves_all_on_the_disk_for_the_next_life(
+    own_postgres: PostgresServer, url: str, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_postgres, "_WRITE_S", 1.5)
+    store = open_store()
+    store.write_ticks(ticks(0, 5))
+    until(store, lambda told: told.written == 5)
+    own_postgres.freeze()
+    try:
+        store.write_ticks(ticks(5, 1_500))
+        store.close()
+        assert not store._thread.is_alive()
+        assert store.condition().spooled == 1_495
+    finally:
+        own_postgres.thaw()
+    later = open_store()
+    until(later, lambda told: told.written == 1_495)
+    assert stored(url) == list(range(1_500))
 
 
 def test_the_disk_takes_no_more_than_it_may_and_the_oldest_go(
