@@ -253,6 +253,13 @@ class SoonStore(Protocol):
         """
         ...
 
+    @property
+    def append_s(self) -> float:
+        """How long the append that is out takes by now, or the last one took, in the store itself:
+        a loop that is busy elsewhere hears of its end later, and that is not the store's slowness.
+        """
+        ...
+
     def save_snapshot_soon(self, seq: int, state: bytes, done: AppendDone) -> None:
         """As `Store.save_snapshot`, beside the loop."""
         ...

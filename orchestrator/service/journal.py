@@ -124,7 +124,9 @@ class Journal:
     @property
     def out_ms(self) -> int:
         """For how long the store has been working on the append that is out; 0: none is."""
-        return 0 if self._out is None else (mono_ns() - self._out.began_ns) // NS_PER_MS
+        if self._out is None or self._soon is None:
+            return 0
+        return round(self._soon.append_s * 1000)
 
     def flush_ms(self) -> int | None:
         """The 99th percentile of the writes of the last 10 s (S5); None when there were none.
@@ -189,7 +191,7 @@ class Journal:
         except StoreError as exc:
             self._failed(exc)
             return False
-        self._arrived(out)
+        self._arrived(out, mono_ns() - out.began_ns)
         return True
 
     def _linked(self, entries: Sequence[tuple[Instant, Fact]]) -> _Out:
@@ -205,10 +207,9 @@ class Journal:
         self._failing = True
         self.troubles.append(StorageTrouble(ok=False, reason=str(exc)))
 
-    def _arrived(self, out: _Out) -> None:
+    def _arrived(self, out: _Out, took_ns: int) -> None:
         records = out.records
         self._chain.advance(records)
-        took_ns = mono_ns() - out.began_ns
         self._flushes.append((out.began_ns, took_ns))
         self._telemetry.took("journal", took_ns / 1000)
         self._fresh.extend(zip(records, out.facts, strict=True))
@@ -243,7 +244,7 @@ class Journal:
             return
         self._out, self._again = None, None
         if problem is None:
-            self._arrived(out)
+            self._arrived(out, round(store.append_s * NS_PER_S))
             self._prove()
             self._save_photo(store)
             self._begin(store)

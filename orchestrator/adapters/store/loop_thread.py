@@ -48,6 +48,10 @@ class LoopThread:
         loop = self._running()
         return asyncio.run_coroutine_threadsafe(work(), loop)
 
+    def now_s(self) -> float:
+        """By the machine's monotonic clock; in any thread."""
+        return self._running().time()
+
     def close(self) -> None:
         """Cancels what runs; waits a few seconds. Idempotent."""
         with self._mutex:

@@ -62,6 +62,7 @@ class PostgresStore:
         )
         self.queries = StoreQueries(self._source)
         self._closed = False
+        self._began_s = self._ended_s = 0.0  # of the last append beside the loop
         try:
             self._thread.call(self._writer.open, _OPEN_S)
         except BaseException:
@@ -84,7 +85,20 @@ class PostgresStore:
 
     def append_soon(self, records: Sequence[Record], facts: Sequence[Fact], done: Done) -> None:
         """Never waits. `done` is called once, later, in the loop that this is called from."""
-        self._soon(lambda: self._writer.append(records, facts), done)
+        self._began_s, self._ended_s = self._thread.now_s(), 0.0
+
+        async def append() -> None:
+            try:
+                await self._writer.append(records, facts)
+            finally:
+                self._ended_s = self._thread.now_s()
+
+        self._soon(append, done)
+
+    @property
+    def append_s(self) -> float:
+        """As `ports.SoonStore`'s."""
+        return (self._ended_s or self._thread.now_s()) - self._began_s
 
     def save_snapshot(self, seq: int, state: bytes) -> None:
         self._call(lambda: self._writer.save_snapshot(seq, _digest(state), state))

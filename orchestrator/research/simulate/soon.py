@@ -34,6 +34,7 @@ class SoonSimStore(SimStore):
 
     def __init__(self, world: World, death: Death) -> None:
         self._under_way: _Out | None = None
+        self._began_s = self._took_s = 0.0
         super().__init__(world, death)
 
     def append_soon(
@@ -43,6 +44,7 @@ class SoonSimStore(SimStore):
         if self._under_way is not None:
             self._world.judge.blame("K4", f"two appends are out at record {records[0].seq}")
         out = self._under_way = _Out(tuple(records), tuple(facts), done)
+        self._began_s = self._world.now_s
         takes_s = self._takes_s()
         if takes_s >= _SILENT_S:
             silent = StoreError(f"no answer within {_SILENT_S:.0f} s")
@@ -52,6 +54,10 @@ class SoonSimStore(SimStore):
         if self._world.fates.strikes("crash_in_commit"):
             after_s = self._world.fates.dice("crash_in_commit").uniform(0.0, 2 * takes_s)
             self._world.loop.call_later(after_s, self._death.come, "killed with a commit out")
+
+    @property
+    def append_s(self) -> float:
+        return self._took_s if self._under_way is None else self._world.now_s - self._began_s
 
     def _takes_s(self) -> float:
         fates, now_s = self._world.fates, self._world.now_s
@@ -90,7 +96,7 @@ class SoonSimStore(SimStore):
 
     def _answer(self, out: _Out, problem: StoreError | None) -> None:
         if not self._death.dead and self._under_way is out:
-            self._under_way = None
+            self._took_s, self._under_way = self.append_s, None
             self._world.tell(f"the store says {problem or 'durable'} of {out.records[-1].seq}")
             out.done(problem)
 

@@ -118,6 +118,7 @@ class HandStore(SpyStore):
         self.out: list[tuple[Sequence[Record], Sequence[Fact], AppendDone]] = []
         self.photos: list[tuple[int, bytes, AppendDone]] = []
         self.refuses: StoreError | None = None
+        self.append_s = 0.0
 
     def append(self, *_: object) -> None:
         raise AssertionError("the loop is never made to wait")

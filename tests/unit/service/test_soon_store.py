@@ -25,7 +25,6 @@ from orchestrator.model.facts import OperatorActed
 from orchestrator.model.orders import NotSent, WriteKind, WriteRequest
 from orchestrator.model.outcomes import PatternSeen
 from orchestrator.model.safety import Severity
-from orchestrator.service import journal as journal_module
 from orchestrator.service.nest import NestClosed
 from tests.unit.service.engine_parts import Bench, HandStore, fact, send
 from tests.unit.service.parts import A, signal, tick
@@ -51,17 +50,6 @@ class HandBench(Bench):
 @pytest.fixture
 def bench(tmp_path):
     return HandBench(tmp_path, HandStore)
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """The monotonic clock by which writes are timed, in milliseconds, moved by the test."""
-
-    class Machine:
-        ms = 1_000
-
-    monkeypatch.setattr(journal_module, "mono_ns", lambda: Machine.ms * 1_000_000)
-    return Machine
 
 
 # -- acts wait for their facts --------------------------------------------------------------
@@ -142,12 +130,12 @@ def test_the_kernels_own_stop_closes_the_gate_while_an_append_is_out(bench):
     assert bench.gate.closed
 
 
-def test_what_reduces_risk_waits_a_moment_only_and_orders_wait_on(bench, machine):
+def test_what_reduces_risk_waits_a_moment_only_and_orders_wait_on(bench):
     flatten = Liquidate(stop_id="s", accounts=(A,), reason="r")
     bench.say(StartTrading, fact("a"), acts=(send(), flatten, Write(request=CLOSE, reason="r")))
     bench.engine.handle(START)
     assert bench.liquidations == []
-    machine.ms += 250
+    bench.store.append_s = 0.25
     bench.engine.handle(tick())
     assert bench.liquidations == [flatten]
     assert [r for r, _, _ in bench.writer.taken] == [CLOSE]
@@ -157,26 +145,35 @@ def test_what_reduces_risk_waits_a_moment_only_and_orders_wait_on(bench, machine
     assert [r.client_request_id or r.target for r, _, _ in bench.writer.taken] == ["7", "i1"]
 
 
-def test_a_stop_that_comes_while_the_store_hangs_is_acted_on_at_once(bench, machine):
+def test_a_stop_that_comes_while_the_store_hangs_is_acted_on_at_once(bench):
     bench.noted("0")
-    machine.ms += 5_000
+    bench.store.append_s = 5.0
     flatten = Liquidate(stop_id="s", accounts=(A,), reason="r")
     bench.say(StopTrading, fact("stop"), acts=(flatten,))
     bench.engine.handle(STOP)
     assert bench.liquidations == [flatten]
 
 
-def test_a_write_that_is_out_counts_as_slow_before_it_has_ended(bench, machine):
+def test_a_write_that_is_out_counts_as_slow_before_it_has_ended(bench):
     assert bench.engine.flush_ms() is None
     bench.noted("0")
-    machine.ms += 700
+    bench.store.append_s = 0.7
     assert bench.engine.flush_ms() == 700
     assert bench.engine.storing
-    machine.ms += 700
+    bench.store.append_s = 1.4
     assert not bench.engine.storing
     bench.store.answer()
     assert bench.engine.flush_ms() == 1_400
     assert bench.engine.storing
+
+
+def test_a_loop_that_was_busy_elsewhere_does_not_make_the_store_slow(bench):
+    """It hears of the end late; what counts is what the store itself has taken."""
+    bench.noted("0")
+    bench.store.append_s = 0.002
+    assert bench.engine.flush_ms() == 2
+    bench.store.answer()
+    assert bench.engine.flush_ms() == 2
 
 
 def test_more_than_memory_should_hold_closes_the_gate_although_nothing_has_failed(
