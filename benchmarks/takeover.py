@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import noise
@@ -172,10 +173,11 @@ def main(arguments: list[str]) -> int:
         Nodes(Path(name), server.create()) as nodes,
     ):
         rounds = Rounds(nodes)
-        for kind in asked.only:
+        with suppress(KeyboardInterrupt):  # what was measured by then is shown
             for number in range(asked.n):
-                print(f"\r{kind} {number + 1}/{asked.n} ", end="", file=sys.stderr, flush=True)
-                rounds.stop() if kind == "stop" else rounds.strike(kind)
+                for kind in asked.only:
+                    print(f"\r{kind} {number + 1}/{asked.n} ", end="", file=sys.stderr, flush=True)
+                    rounds.stop() if kind == "stop" else rounds.strike(kind)
         wrong = rounds.judge()
         shown = section(rounds)
     print(file=sys.stderr)

@@ -23,7 +23,7 @@ from orchestrator.adapters.store.lock import FolderLock
 from orchestrator.main.broker import meet_broker, stop_line
 from orchestrator.main.logs import REDACT, set_up_logs
 from orchestrator.main.market import open_market
-from orchestrator.main.node import Keep, Node, asked_of
+from orchestrator.main.node import NODE_ID, Keep, Node, asked_of
 from orchestrator.main.parts import Hosting, build_system
 from orchestrator.main.places import API_TOKEN
 from orchestrator.main.secrets import Secrets
@@ -84,14 +84,14 @@ class Service:
         if is_postgres(settings.database_url):
             self._lock = FolderLock(settings.state_dir)
         else:
+            _refuse_former_node(settings.state_dir)
             self._store = open_file(settings)
         self._line = None if wishes.until_flat else stop_line(settings, self._warn)
         self._calls = None if self._line is None else StopCalls(self._line, self._gate)
-        if self._node is not None:
-            self._node.calls = self._calls
         self._market = open_market(settings, replay=wishes.replay is not None)
         if self._lock is not None:
             self._node = self._as_node(wishes)
+            self._node.calls = self._calls
         self._folder = settings.state_dir.resolve()
         self._guard = GuardProcess(self._folder, self._rescue(), self.secrets.for_rescue)
         self._ended = asyncio.Event()
@@ -299,6 +299,16 @@ class Service:
             self._lock.release()
 
 
+def _refuse_former_node(folder: Path) -> None:
+    """On a file of its own it would lead beside the real leader, on the same accounts."""
+    if (folder / NODE_ID).exists():
+        raise ValueError(
+            f"DATABASE_URL: is not PostgreSQL, but {folder.resolve()} belongs to a node of several;"
+            " set it as before. Only if no other node trades these accounts any more: remove the"
+            f" file {NODE_ID} in there, and this node works alone"
+        )
+
+
 def api_token(folder: Path, given: str = "") -> tuple[str, bool]:
     """The bearer token kept in the state folder, readable by its owner only; whether it is new.
 
@@ -338,6 +348,7 @@ def banner(service: Service, url: str) -> str:
         f"  accounts     {', '.join(settings.account_ids)}",
         f"  instruments  {', '.join(settings.instruments)}",
         f"  state        {settings.state_dir.resolve()}",
+        *_database_line(settings),
         f"  watch        {command} status · {command} events --follow",
         f"  stop all     {command} emergency-stop",
         "  end          Ctrl-C (positions keep their stops at the venue)",
@@ -349,6 +360,12 @@ def banner(service: Service, url: str) -> str:
     warnings = (*settings.warnings(), *filter(None, (service.secrets.trouble,)))
     lines += [f"  WARNING      {text}" for text in warnings]
     return "\n".join(lines)
+
+
+def _database_line(settings: Settings) -> tuple[str, ...]:
+    if not is_postgres(settings.database_url):
+        return ()
+    return (f"  database     {settings.database_url}   one node leads, the others stand by",)
 
 
 def _command() -> str:

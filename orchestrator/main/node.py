@@ -40,7 +40,7 @@ _LOOK_S = 0.5
 _LOOK_S_MIN = 0.05
 _STOPS_KEPT = 200
 _WELL_S = 5.0
-_ID_FILE = "node-id"
+NODE_ID = "node-id"
 
 
 class SharedLease(Lease, StopBoard, Protocol):
@@ -319,7 +319,7 @@ def node_id(folder: Path) -> str:
     Only so may "our own" lease be taken at once: the lock of this very folder proves that its
     former process is dead.
     """
-    path = folder / _ID_FILE
+    path = folder / NODE_ID
     try:
         chance = path.read_text().strip()
     except FileNotFoundError:

@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.main import hosting
 from orchestrator.main.hosting import api_token, app_of, refuse_optimised
+from orchestrator.main.node import node_id
 from orchestrator.main.parts import kernel_plan, register_agents, strategy_makers
 from orchestrator.main.summary import as_text, stages_of, write
 from orchestrator.main.venue import Replay, paper_arguments
@@ -69,6 +70,17 @@ def test_the_optimised_interpreter_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=1))
     with pytest.raises(SystemExit, match="assertions"):
         refuse_optimised()
+
+
+# -- one of several nodes -----------------------------------------------------------------------
+
+
+def test_a_node_of_several_is_no_service_on_a_file_of_its_own(tmp_path):
+    """Started without its DATABASE_URL it would lead beside the leader, on the same accounts."""
+    node_id(tmp_path)
+    with pytest.raises(ValueError, match=r"DATABASE_URL.*remove the file node-id"):
+        hosting.Service(_settings(STATE_DIR=str(tmp_path)), hosting.Wishes())
+    assert not (tmp_path / "orchestrator.db").exists()
 
 
 # -- the app's life ---------------------------------------------------------------------------
