@@ -102,5 +102,5 @@ def _over_redis(settings: Settings, node: str, agents: RemoteAgents) -> LinkHost
 
     names = Names(settings.message_broker_namespace)
     host = RedisAgents(where(settings), names, node, Alarms(agents.warn))
-    agents.bury = host.bury
+    agents.questions.bury = host.bury
     return host

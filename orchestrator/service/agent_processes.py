@@ -16,7 +16,8 @@ from orchestrator.model.ports import Clock
 from orchestrator.model.signals import Role
 from orchestrator.model.time import NS_PER_S
 from orchestrator.service.agent_manager import AgentManager, PluginError
-from orchestrator.service.remote_agents import Remote, RemoteAgents
+from orchestrator.service.remote import Remote
+from orchestrator.service.remote_agents import RemoteAgents
 from orchestrator.service.seams import rss_mb_of
 
 log = structlog.get_logger()

@@ -30,8 +30,7 @@ class AgentsElsewhere:
         self._engine = engine
         self._roles = tuple(roles)
         self._startup_s = startup_s
-        agents.answered = engine.handle
-        agents.said = engine.heard_from
+        agents.wire(engine.handle, engine.heard_from)
 
     @property
     def over_broker(self) -> bool:

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import msgspec
 import structlog
 
 from orchestrator.model.agent_words import (
-    PROTOCOL,
-    PROTOCOL_MIN,
     QUESTIONS,
-    Answered,
     AnsweredFrame,
-    Ask,
-    AskFrame,
     Drain,
     DrainFrame,
     FromAgent,
@@ -50,15 +45,19 @@ from orchestrator.model.events import StageAnswered
 from orchestrator.model.facts import SignalAccepted
 from orchestrator.model.links import AgentLink, LinkEnd, Peer
 from orchestrator.model.market import History
-from orchestrator.model.outcomes import ChangeProposed, RiskAdvice, TradeOpened, TradeOutcome
+from orchestrator.model.outcomes import ChangeProposed, TradeOpened, TradeOutcome
 from orchestrator.model.ports import Clock
 from orchestrator.model.safety import Alert, Severity
-from orchestrator.model.signals import Question, Role, Signal
+from orchestrator.model.signals import Question, Role
 from orchestrator.model.time import NS_PER_MS, NS_PER_S, format_time
-from orchestrator.service.agent_manager import ANSWERS, AgentManager, no_answer
+from orchestrator.service.admission import objection_to
+from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.agent_types import classes_of
+from orchestrator.service.questions import TEXT_MAX, Questions
+from orchestrator.service.remote import LEASE_NS, SAYS_PER_S, Remote
 from orchestrator.service.seams import wall_ns
 from orchestrator.service.seats import About, Seat
+from orchestrator.service.voices import Voices
 
 log = structlog.get_logger()
 
@@ -66,21 +65,11 @@ FromSeated: TypeAlias = (
     AnsweredFrame | SayFrame | PongFrame | ReadyFrame | TroubleFrame | GoodbyeFrame
 )
 
-_LEASE_NS = 5 * NS_PER_S
 _PING_NS = NS_PER_S
 _LOOK_S = 0.05
 _HELLO_NS = 10 * NS_PER_S  # so long a stranger may stay without a word
-_TAKE_OVER_NS = 400 * NS_PER_MS  # then another instance is asked as well
-_CLOSED_MAX = 2_000  # asks that were answered, to tell a late answer from a forged one
-_OPEN_MAX = 20_000
-_SAYS_PER_S = 200  # and so many at once
-_KEPT_S = 5  # what a follower said is kept so long, for the case that it takes over
-_KEPT_MAX = 200
-_TEXT_MAX = 300
-_NAME_MAX = 40
-_WORDS_MAX = 100
-_INSTANCE_MAX = 64
 _RECENT_MAX = 3_000
+_DOORS_MAX = 256
 # These a late one is told out of the store; heard twice, they would be learned twice.
 _REMEMBERED = (History, TradeOutcome, TradeOpened, ChangeProposed, SignalAccepted)
 
@@ -96,54 +85,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     startup_s: float = 60.0
 
 
-class Pending(msgspec.Struct):
-    """A question that is out; `asked`: who may answer it."""
-
-    ask_id: int
-    role: Role
-    question: Question
-    began_ns: int
-    asked: list[Seat]
-
-
-class Remote:
-    """The agent at the other end of a link: what `Seat.elsewhere` is. `link` None: it is away."""
-
-    def __init__(self, agents: RemoteAgents, seat: Seat) -> None:
-        self._agents = agents
-        self.seat = seat
-        self.link: AgentLink | None = None
-        self.life = ""
-        self.synced = False  # it is told what happens
-        self.sent = 0
-        self.said_left = float(_SAYS_PER_S)
-        self.said_ns = 0
-        self.seen_ns = 0
-        self.ping_number = 0
-        self.ping_sent_ns = 0  # of the ping that is out; 0: none is
-        self.began_ns = 0
-        self.kept: deque[tuple[int, Message]] = deque(maxlen=_KEPT_MAX)
-        self.respawn: Callable[[str], None] | None = None  # a process of ours begins anew by this
-
-    @property
-    def link_ends_in_ms(self) -> int | None:
-        if self.link is None:
-            return None
-        return max(0, self.seen_ns + _LEASE_NS - self._agents.mono_ns()) // NS_PER_MS
-
-    def hear(self, message: Message) -> None:
-        self._agents.hear(self, message)
-
-    def check(self) -> None:
-        self._agents.ping(self)
-
-    def restart(self, reason: str) -> None:
-        if self.respawn is not None:
-            self.respawn(reason)
-        else:
-            self._agents.drain(self, reason, restart=True)
-
-
 class RemoteAgents:
     """All of them. Called in the event loop's thread only."""
 
@@ -154,21 +95,24 @@ class RemoteAgents:
         self._source = f"service/{rules.node}"
         self._remotes: dict[Peer, Remote] = {}
         self._doors: set[_Door] = set()
-        self._open: dict[int, Pending] = {}
-        self._closed: dict[int, tuple[str, ...]] = {}
-        self._voices: dict[Role, Remote] = {}
+        self.questions = Questions(manager, clock, self._send, answer_ms=rules.answer_ms)
+        self.questions.warn = self.warn
+        self._voices = Voices(clock, lambda: self.remotes)
         self._up = False
         self._written: tuple[Message | None, bytes] = (None, b"")
-        self.answered: Callable[[StageAnswered], None] = _unwired
-        self.said: Callable[[Seat, Message], None] = _unwired
         self.alert: Callable[[Alert], None] = _unwired
-        self.bury: Callable[[Role, bytes, str], None] = lambda _role, _question, _why: None
         self._recent: deque[Message] = deque(maxlen=_RECENT_MAX)
         manager.ask_elsewhere = self.ask
         manager.overhear = self._overhear
 
     def mono_ns(self) -> int:
         return self._clock.mono_ns()
+
+    def wire(
+        self, answered: Callable[[StageAnswered], None], said: Callable[[Seat, Message], None]
+    ) -> None:
+        """Who is told of answers, and of what is said unasked."""
+        self.questions.answered, self._voices.said = answered, said
 
     @property
     def remotes(self) -> Iterable[Remote]:
@@ -180,6 +124,8 @@ class RemoteAgents:
         """A link came up; who is there says so with its first frame."""
         door = _Door(self, link, self.mono_ns())
         self._doors.add(door)
+        if len(self._doors) > _DOORS_MAX:
+            door.refuse(f"more than {_DOORS_MAX} are at the door")
         return door
 
     def expect(self, peer: Peer, where: str) -> Remote:
@@ -198,7 +144,7 @@ class RemoteAgents:
 
     def hello(self, door: _Door, hello: Hello) -> str:
         """Register it; why not, or ""."""
-        objection = self._objection(door.link, hello)
+        objection = objection_to(door.link, hello, self._rules.where.get(hello.role))
         if objection:
             return objection
         peer = (hello.role, hello.instance)
@@ -210,25 +156,16 @@ class RemoteAgents:
                 return f"{remote.seat.agent_id} is registered already"
             if remote.link is not door.link:
                 remote.link.close()
+            if remote.seat.state != "starting":  # nobody asked it to
+                self._manager.count_restart(remote.seat)
+            if self._manager.loops(remote.seat):
+                return "it came up anew too often; it may come again in ten minutes"
             self._put_down(remote, "it came up anew")
             self._manager.move(remote.seat, "starting", "it came up anew")
             self._take_over_from(remote.seat, "it came up anew")
         remote = remote or self.expect(peer, door.link.where)
         self._admit(remote, door, hello)
         return ""
-
-    def _objection(self, link: AgentLink, hello: Hello) -> str:
-        role, where = hello.role.value, self._rules.where.get(hello.role)
-        if not PROTOCOL_MIN <= hello.protocol <= PROTOCOL:
-            return (
-                f"it speaks protocol {hello.protocol}, this service {PROTOCOL_MIN} to {PROTOCOL}: "
-                f"{'update the service' if hello.protocol > PROTOCOL else 'update the agent'}"
-            )
-        if link.peer is not None and link.peer != (hello.role, hello.instance):
-            return f"it says to be {role} {hello.instance}, and its link is another's"
-        if where != link.where:
-            return f'[agents.{role}] where is "{where or "service"}" here, not "{link.where}"'
-        return _oddity(hello)
 
     def _admit(self, remote: Remote, door: _Door, hello: Hello) -> None:
         seat = remote.seat
@@ -246,7 +183,7 @@ class RemoteAgents:
         if seat.state != "starting":
             self._manager.move(seat, "starting", f"{seat.about.name} came up")
         self._send(remote, WelcomeFrame, Welcome(
-            agent_id=seat.agent_id, protocol=hello.protocol, lease_ms=_LEASE_NS // NS_PER_MS,
+            agent_id=seat.agent_id, protocol=hello.protocol, lease_ms=LEASE_NS // NS_PER_MS,
             version=self._rules.version, life=hello.life,
         ))  # fmt: skip
         log.info("agent.registered", agent=seat.agent_id, name=hello.name, where=seat.where)
@@ -280,11 +217,11 @@ class RemoteAgents:
         self._put_down(remote, why)
         seat = remote.seat
         if seat.works:
-            self._manager.move(seat, "unhealthy", why[:_TEXT_MAX])
+            self._manager.move(seat, "unhealthy", why[:TEXT_MAX])
         self._take_over_from(seat, why)
         if remote.respawn is None:
             self._remotes.pop((seat.about.role, seat.instance), None)
-            self._manager.unseat(seat, why[:_TEXT_MAX])
+            self._manager.unseat(seat, why[:TEXT_MAX])
 
     def _put_down(self, remote: Remote, why: str) -> None:
         log.info("agent.lost", agent=remote.seat.agent_id, why=why)
@@ -292,10 +229,8 @@ class RemoteAgents:
         remote.ping_sent_ns, remote.began_ns = 0, self.mono_ns()
 
     def _take_over_from(self, seat: Seat, why: str) -> None:
-        text = f"{seat.agent_id} was lost: {why}"[:_TEXT_MAX]
-        for pending in [p for p in self._open.values() if p.asked[-1] is seat]:
-            self._take_over(pending, text)
-        self._hand_on_voice(seat.about.role)
+        self.questions.lost(seat, f"{seat.agent_id} was lost: {why}"[:TEXT_MAX])
+        self._voices.hand_on(seat.about.role)
 
     def cut(self, remote: Remote, why: str) -> None:
         """End its link, and all that hangs on it."""
@@ -358,142 +293,16 @@ class RemoteAgents:
 
     def ask(self, seat: Seat, ask_id: int, question: Question) -> None:
         """Its answer, or what kept it from one, comes through `answered`."""
-        pending = Pending(
-            ask_id=ask_id, role=seat.about.role, question=question, began_ns=self.mono_ns(),
-            asked=[seat],
-        )  # fmt: skip
-        if len(self._open) >= _OPEN_MAX:
-            self._give_up(pending, f"more than {_OPEN_MAX} questions are out")
-            return
-        self._open[ask_id] = pending
-        self._ask(pending, seat)
+        self.questions.ask(seat, ask_id, question)
         self._recent.append(question)
-        for remote in self._remotes.values():
+        for remote in self.remotes:
             other = remote.seat.about
-            if other.role is pending.role and other.learns_when_asked and remote.seat is not seat:
+            if (
+                other.role is seat.about.role
+                and other.learns_when_asked
+                and remote.seat is not seat
+            ):
                 self.hear(remote, question)
-
-    def _ask(self, pending: Pending, seat: Seat) -> None:
-        remote = cast("Remote", seat.elsewhere)
-        left_ms = self._rules.answer_ms - (self.mono_ns() - pending.began_ns) // NS_PER_MS
-        signal_id = pending.question.signal.signal_id
-        seat.handled += 1
-        data = Ask(ask_id=pending.ask_id, question=pending.question, within_ms=left_ms)
-        self._send(remote, AskFrame, data, signal_id)
-
-    def _take_over(self, pending: Pending, why: str) -> None:
-        """Another instance, once; a question that costs two of them is nobody's any more."""
-        others = self._manager.others(pending.role, pending.asked)
-        if others and len(pending.asked) == 1:
-            log.info("agent.taken_over", ask=pending.ask_id, by=others[0].agent_id, why=why)
-            pending.asked.append(others[0])
-            self._ask(pending, others[0])
-            return
-        if any(self._has(seat) for seat in pending.asked):
-            return  # the first may still answer
-        self._give_up(pending, why)
-        if len(pending.asked) > 1:
-            text = f"{pending.role.value}, signal {pending.question.signal.signal_id}: {why}"
-            self._warn(f"poison:{pending.role.value}", "A question has cost two instances", text)
-            self.bury(pending.role, msgspec.json.encode(pending.question), text)
-
-    def _has(self, seat: Seat) -> bool:
-        remote = cast("Remote", seat.elsewhere)
-        return remote.link is not None and remote.synced
-
-    def _give_up(self, pending: Pending, why: str) -> None:
-        self._close(pending)
-        self.answered(no_answer(pending.ask_id, pending.asked[-1], why))
-
-    def _close(self, pending: Pending) -> None:
-        self._open.pop(pending.ask_id, None)
-        if len(self._closed) >= _CLOSED_MAX:
-            del self._closed[next(iter(self._closed))]
-        self._closed[pending.ask_id] = tuple(seat.agent_id for seat in pending.asked)
-
-    def took_answer(self, remote: Remote, answered: Answered) -> None:
-        seat, pending = remote.seat, self._open.get(answered.ask_id)
-        if pending is None:
-            if seat.agent_id in self._closed.get(answered.ask_id, ()):
-                return  # late, or again, or overtaken: it is of no use, and no crime
-            self._manager.erred(seat, f"answered question {answered.ask_id}, which nobody asked it")
-            return
-        if seat not in pending.asked:
-            self._manager.erred(seat, f"answered question {answered.ask_id}, which is another's")
-            return
-        self._close(pending)
-        took_ns = self.mono_ns() - pending.began_ns
-        seat.latencies.append(took_ns)
-        self._manager.measured(pending.role.value, took_ns / 1000)
-        self.answered(self._judged(seat, pending, answered, took_ns))
-
-    def _judged(
-        self, seat: Seat, pending: Pending, answered: Answered, took_ns: int
-    ) -> StageAnswered:
-        wanted = ANSWERS[pending.role]
-        error = answered.error[:_TEXT_MAX]
-        if not error and not isinstance(answered.answer, wanted):
-            given = type(answered.answer).__name__ if answered.answer is not None else "nothing"
-            error = f"gave {given}, a {wanted.__name__} is needed"
-        if error:
-            self._manager.erred(seat, error)
-            return no_answer(pending.ask_id, seat, error)
-        return StageAnswered(
-            ask_id=pending.ask_id, agent_id=seat.agent_id, agent_version=seat.about.version,
-            answer=answered.answer, latency_us=took_ns // 1000,
-        )  # fmt: skip
-
-    # -- what it says unasked ---------------------------------------------------------------------
-
-    def took_say(self, remote: Remote, message: Message) -> None:
-        seat, now = remote.seat, self.mono_ns()
-        remote.said_left = min(
-            _SAYS_PER_S, remote.said_left + (now - remote.said_ns) * _SAYS_PER_S / NS_PER_S
-        )
-        remote.said_ns = now
-        if remote.said_left < 1:
-            # Whoever says that much is not heard at all until it was begun anew.
-            self._warn(f"flood:{seat.agent_id}", f"Agent {seat.agent_id} floods", "its link is cut")
-            self.cut(remote, f"floods: more than {_SAYS_PER_S} messages a second")
-            return
-        remote.said_left -= 1
-        objection = _forged(seat, message)
-        if objection:
-            self._manager.erred(seat, objection)
-        elif self._voice(seat.about.role) is remote:
-            self.said(seat, message)
-        elif seat.works:
-            remote.kept.append((now, message))
-
-    def _voice(self, role: Role) -> Remote | None:
-        """The one instance whose unasked words count: all hear the same, and would say it twice."""
-        standing = self._voices.get(role)
-        if standing is not None and standing.link is not None and standing.seat.works:
-            return standing
-        found = sorted(
-            (r for r in self._remotes.values() if r.seat.about.role is role and r.seat.works),
-            key=lambda r: r.seat.instance,
-        )
-        if found:
-            self._voices[role] = found[0]
-        else:
-            self._voices.pop(role, None)
-        return found[0] if found else None
-
-    def _hand_on_voice(self, role: Role) -> None:
-        """What a follower said in the last seconds, and the lost voice perhaps did not, is heard.
-
-        Signals carry ids that their content gives, so one that was heard already is refused (C04).
-        """
-        before = self._voices.get(role)
-        voice = self._voice(role)
-        if voice is None or voice is before:
-            return
-        now, kept = self.mono_ns(), tuple(voice.kept)
-        voice.kept.clear()
-        for at_ns, message in kept:
-            if now - at_ns <= _KEPT_S * NS_PER_S and isinstance(message, Signal):
-                self.said(voice.seat, message)
 
     # -- frames from an agent ---------------------------------------------------------------------
 
@@ -518,16 +327,16 @@ class RemoteAgents:
         seat = remote.seat
         match frame:
             case AnsweredFrame():
-                self.took_answer(remote, frame.data)
+                self.questions.took(remote, frame.data)
             case SayFrame():
-                self.took_say(remote, frame.data.message)
+                self._take_say(remote, frame.data.message)
             case PongFrame():
                 self._take_pong(remote, frame.data.number)
             case ReadyFrame():
                 if remote.synced and seat.state == "starting":
                     self._manager.move(seat, "healthy", "started")
             case TroubleFrame():
-                self._manager.erred(seat, frame.data.text[:_TEXT_MAX])
+                self._manager.erred(seat, frame.data.text[:TEXT_MAX])
             case GoodbyeFrame():
                 self.cut(remote, f"said goodbye: {frame.data.reason[:100]}")
 
@@ -536,6 +345,17 @@ class RemoteAgents:
         if objection:
             log.warning("agent.refused", role=hello.role.value, why=objection)
             door.refuse(objection, hello.life)
+
+    def _take_say(self, remote: Remote, message: Message) -> None:
+        seat = remote.seat
+        if self._voices.floods(remote):
+            # Whoever says that much is not heard at all until it was begun anew.
+            self._warn(f"flood:{seat.agent_id}", f"Agent {seat.agent_id} floods", "its link is cut")
+            self.cut(remote, f"floods: more than {SAYS_PER_S} messages a second")
+            return
+        objection = self._voices.took(remote, message)
+        if objection:
+            self._manager.erred(seat, objection)
 
     def _take_pong(self, remote: Remote, number: int) -> None:
         seat = remote.seat
@@ -549,9 +369,9 @@ class RemoteAgents:
     def bad_line(self, door: _Door, why: str) -> None:
         """What is no frame: of somebody unknown the end, of an agent an error."""
         if door.remote is None:
-            door.refuse(f"not a frame: {why}"[:_TEXT_MAX])
+            door.refuse(f"not a frame: {why}"[:TEXT_MAX])
         else:
-            self._manager.erred(door.remote.seat, f"said what is no frame: {why}"[:_TEXT_MAX])
+            self._manager.erred(door.remote.seat, f"said what is no frame: {why}"[:TEXT_MAX])
 
     # -- looking after them -----------------------------------------------------------------------
 
@@ -564,8 +384,7 @@ class RemoteAgents:
     def look(self) -> None:
         """Questions that wait too long, leases that end, and who never said hello."""
         now = self.mono_ns()
-        for pending in tuple(self._open.values()):
-            self._look_at(pending, now - pending.began_ns)
+        self.questions.look()
         for remote in self.remotes:
             if remote.link is not None:
                 self._look_after(remote, now)
@@ -573,26 +392,12 @@ class RemoteAgents:
             if door.remote is None and now - door.since_ns > _HELLO_NS:
                 door.refuse("no hello came")
 
-    def _look_at(self, pending: Pending, age_ns: int) -> None:
-        if age_ns > self._rules.answer_ms * NS_PER_MS:
-            text = f"no answer within {self._rules.answer_ms} ms"
-            for seat in pending.asked:
-                self._manager.erred(seat, text)
-            self._give_up(pending, text)
-        elif (
-            age_ns > _TAKE_OVER_NS
-            and len(pending.asked) == 1
-            and self._manager.others(pending.role, pending.asked)
-        ):
-            pending.asked[0].overdue = True
-            self._take_over(pending, "no answer yet")
-
     def _look_after(self, remote: Remote, now: int) -> None:
         if remote.seat.state == "unhealthy":
             self.cut(remote, remote.seat.reason)  # a fresh one may do better
             return
         starting = remote.seat.state == "starting"
-        limit_ns = int(self._rules.startup_s * NS_PER_S) if starting else _LEASE_NS
+        limit_ns = int(self._rules.startup_s * NS_PER_S) if starting else LEASE_NS
         since = remote.began_ns if starting else remote.seen_ns
         if now - since > limit_ns and (self._up or not starting):
             why = "it did not come up" if starting else "its lease ended"
@@ -619,7 +424,7 @@ class RemoteAgents:
 
     def _warn(self, key: str, title: str, text: str) -> None:
         self.alert(
-            Alert(key=key, severity=Severity.WARNING, title=title, text=text[:_TEXT_MAX],
+            Alert(key=key, severity=Severity.WARNING, title=title, text=text[:TEXT_MAX],
                   at_ns=self._clock.now())
         )  # fmt: skip
 
@@ -627,28 +432,6 @@ class RemoteAgents:
 def _concerns(message: Message, told: About) -> bool:
     """Questions are for those who learn from them."""
     return told.learns_when_asked or not isinstance(message, Question)
-
-
-def _oddity(hello: Hello) -> str:
-    """What is wrong with its words about itself, or ""."""
-    if not 1 <= hello.instance <= _INSTANCE_MAX:
-        return f"its instance is not within 1 ... {_INSTANCE_MAX}"
-    if not (0 < len(hello.name) <= _NAME_MAX and hello.name.isprintable()):
-        return f"its name is not 1 to {_NAME_MAX} printable characters"
-    if len(hello.version) > _NAME_MAX or max(len(hello.hears), len(hello.says)) > _WORDS_MAX:
-        return "its version, or the lists of what it hears and says, are too long"
-    return ""
-
-
-def _forged(seat: Seat, message: Message) -> str:
-    """Why it may not say this, or ""."""
-    if type(message) not in seat.about.says:
-        return "said what it does not declare in `says`"
-    if isinstance(message, Signal) and message.source.startswith("person:"):
-        return f"said a signal in the name of {message.source[:60]!r}"
-    if isinstance(message, RiskAdvice) and message.source != seat.about.role.value:
-        return f"advised in the name of {message.source[:60]!r}"
-    return ""
 
 
 class _Door:

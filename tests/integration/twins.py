@@ -59,8 +59,8 @@ class Twins(RemoteAgents):
         for message in told:
             for twin in self._twins.values():
                 twin.hear(message)
-        answered = self.answered
-        self.answered = lambda answer: answered(self._compared(answer))
+        answered = self.questions.answered
+        self.questions.answered = lambda answer: answered(self._compared(answer))
         super().bring_up(told)
 
     def ask(self, seat: Seat, ask_id: int, question: Question) -> None:

@@ -28,6 +28,7 @@ from orchestrator.model.outcomes import RiskAdvice
 from orchestrator.model.signals import Role
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.remote_agents import RemoteAgents, Rules
+from orchestrator.service.seats import Seat
 from tests.unit.service.parts import HandClock, ask_score, score, signal, tick
 
 ROLE = Role.STRATEGY_ANALYSIS
@@ -71,12 +72,14 @@ class House:
         self.said: list[tuple[str, Any]] = []
         self.alerts: list[str] = []
         self.buried: list[Role] = []
-        self.agents.answered = self.answers.append
-        self.agents.said = lambda seat, message: self.said.append((seat.agent_id, message))
+        self.agents.wire(self.answers.append, self._said)
         self.agents.alert = lambda alert: self.alerts.append(alert.title)
-        self.agents.bury = lambda role, _question, _why: self.buried.append(role)
+        self.agents.questions.bury = lambda role, _question, _why: self.buried.append(role)
         if up:
             self.agents.bring_up(())
+
+    def _said(self, seat: Seat, message: Any) -> None:
+        self.said.append((seat.agent_id, message))
 
     def come(self, instance: int = 1, role: Role = ROLE, **more: Any) -> HandLink:
         """One that is ready to work."""
@@ -445,3 +448,36 @@ def test_a_restart_by_api_asks_it_to_begin_anew(house):
     house.tell(link, ReadyFrame, None)
     view = house.manager.views()[0]
     assert (view.state, view.version, view.restarts) == ("healthy", "2", 1)
+
+
+def test_who_begins_anew_without_end_is_put_out(house):
+    """Each beginning costs the telling of the whole past."""
+    link = house.come()
+    for number in range(20):
+        if link.open:
+            house.tell(link, HelloFrame, Hello(
+                protocol=1, role=ROLE, instance=1, name="one", version="1", life=f"life-{number}",
+            ))  # fmt: skip
+            house.tell(link, ReadyFrame, None)
+    assert not link.open
+    assert link.kinds().count("welcome") <= 6
+
+
+def test_instances_that_learn_from_questions_hear_those_of_the_others_and_late_ones_too(house):
+    links = [house.come(n, capabilities=("questions",)) for n in (1, 2)]
+    plain = house.come(3)
+    house.ask()
+    asked, other = sorted(links, key=lambda link: "ask" not in link.kinds())
+    assert "ask" in asked.kinds()
+    assert other.kinds().count("hear") == 1
+    assert "hear" not in plain.kinds()
+    late = house.knock(4, hears=("ask_score", "tick"), capabilities=("questions",))
+    assert late.kinds() == ["welcome", "hear", "live"]
+
+
+def test_who_comes_late_is_told_what_has_happened_lately(house):
+    house.come()
+    house.manager.tell(tick("1.5", "1.6"))
+    late = house.knock(2)
+    assert late.kinds() == ["welcome", "hear", "live"]
+    assert late.told[1].data.past
