@@ -86,7 +86,7 @@ def test_opinions_from_processes_over_redis_are_the_embedded_agents(tmp_path: Pa
     """Goal: four roles with two instances each over Redis; every answer is the embedded agent's."""
     with (
         RedisServer(tmp_path / "redis") as redis,
-        TwinService(tmp_path / "t", "remote", 0.5, MESSAGE_BROKER_URL=redis.url) as service,
+        TwinService(tmp_path / "t", "remote", 0.25, MESSAGE_BROKER_URL=redis.url) as service,
         Programs(tmp_path, service.environment) as programs,
     ):
         for role in STAGES:
@@ -95,7 +95,7 @@ def test_opinions_from_processes_over_redis_are_the_embedded_agents(tmp_path: Pa
         _play(service, random.Random(3))
         found = service.verdict()
         assert found.different == []
-        assert found.equal > 40, found
+        assert found.equal > 20, found
         ends = service.ends()
         assert set(ends.values()) == {1}
         assert len(ends) % len(ACCOUNTS) == 0
@@ -104,19 +104,21 @@ def test_opinions_from_processes_over_redis_are_the_embedded_agents(tmp_path: Pa
 def test_instances_killed_under_a_replay_leave_each_signal_its_one_outcome(tmp_path: Path):
     """Goal: kill -9 of any instance, again and again; nothing is lost, nothing is doubled."""
     rng = random.Random(5)
-    with TwinService(tmp_path / "t", "process", 0.4) as service:
-        killed = 0
+    with TwinService(tmp_path / "t", "process", 0.25) as service:
+        killed, seen = 0, set[int]()
 
         def kill() -> None:
             nonlocal killed
             pids = children_of(service)
+            seen.update(pids)
             if len(pids) > 4 and killed < 12 and alive(victim := rng.choice(pids)):
                 os.kill(victim, signal.SIGKILL)
                 killed += 1
 
         _play(service, rng, kill)
-        assert killed >= 5
+        assert not any(map(alive, seen)), "what it started has ended with it"
+        assert killed >= 3
         ends = service.ends()
         assert set(ends.values()) == {1}
         assert len(ends) % len(ACCOUNTS) == 0
-        assert service.verdict().equal > 20
+        assert service.verdict().equal > 5
