@@ -342,6 +342,7 @@ def upgrade(url: Callable[[], str], schema: Schema, role: str = "") -> tuple[int
     """Versions before and after. `role`: who the service is, and gets what it needs."""
 
     async def work(session: bulk.BulkSession) -> tuple[int, int]:
+        await bulk.refuse_leader(session)
         found = await _upgrade(session, schema)
         if role:
             await rights.grant(session, role)

@@ -29,7 +29,7 @@ from orchestrator.adapters.store.postgres_schema import (
 from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, row_of
 from orchestrator.adapters.store.trail import Pruned, pruned_of
 from orchestrator.model import failpoints
-from orchestrator.model.errors import StoreError
+from orchestrator.model.errors import StoreError, StoreLocked
 from orchestrator.model.journal import Record
 
 # Each table with the columns that order it; without the lease: nobody leads what lies in a file.
@@ -97,6 +97,16 @@ async def place(session: Session) -> Place:
         schema=found,
         records=int(await session.fetchval("SELECT count(*) FROM journal")),
     )
+
+
+async def refuse_leader(session: Session) -> None:
+    """StoreLocked while a node of an older version works on a schema that is to be changed."""
+    found = await version(session, JOURNAL)
+    if not SINCE["control_stops"] <= found < len(JOURNAL.steps()):
+        return
+    leads = await session.fetchrow(_SQL["who_leads"])
+    if leads is not None:
+        raise StoreLocked(f"node {leads[0]} leads; stop the service on every node first")
 
 
 async def walk(session: Session, heard: Callable[[Record], None]) -> None:

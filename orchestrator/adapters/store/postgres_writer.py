@@ -23,7 +23,13 @@ from orchestrator.adapters.store.postgres_connection import (
     plain,
     troubles,
 )
-from orchestrator.adapters.store.postgres_schema import JOURNAL, LOCK, ensure
+from orchestrator.adapters.store.postgres_schema import (
+    JOURNAL,
+    LOCK,
+    ensure,
+    refuse_other,
+    version,
+)
 from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, row_of
 from orchestrator.adapters.store.projections import changes, grouped
 from orchestrator.adapters.store.signal_ids import IDS_MAX, SignalIds
@@ -197,6 +203,8 @@ class PostgresWriter:
             self._epochs = (str(epoch),)
             session = await self._ready()
             async with self._guarded(session, _LONG_S):
+                # It may have been upgraded while this node stood by.
+                refuse_other(await version(session, JOURNAL), JOURNAL)
                 await self._look(session)
                 await self._load_ids(session)
 

@@ -337,6 +337,11 @@ def test_an_older_database_is_upgraded_once_by_however_many_ask(
     monkeypatch.setattr(postgres_schema, "migrations", lambda _: [*known, step])
     code, text = said(capsys, "check")
     assert (code, "orchestrator db upgrade" in text) == (1, True), text
+    lead = "UPDATE leader_lease SET node = 'north', holder = 'x', expires_at = now() + '{}'"
+    execute(on_server, lead.format("1 hour"))
+    code, text = said(capsys, "upgrade")
+    assert (code, "node north leads" in text) == (1, True), text
+    execute(on_server, lead.format("-1 hour"))
     code, text = said(capsys, "upgrade")
     assert (code, f"schema {count} -> {count + 1}" in text) == (0, True), text
     assert said(capsys, "upgrade")[1].startswith(f"journal: schema {count + 1}, nothing to do")

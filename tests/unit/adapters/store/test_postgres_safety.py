@@ -548,6 +548,15 @@ def test_an_older_schema_is_left_alone_and_told(
         make()
 
 
+def test_a_node_that_stood_by_over_an_upgrade_does_not_lead(
+    make: Make, fresh_database: str
+) -> None:
+    other = make(lease=True)
+    execute(fresh_database, "UPDATE alembic_version_store SET version_num = '0099'")
+    with pytest.raises(StoreError, match="newer version"):
+        other.lead(0)
+
+
 def test_a_step_that_fails_leaves_an_empty_database(
     make: Make, fresh_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
