@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.adapters.bus.redis.acl import line_of_agent, line_of_node, user_of_agent
 from orchestrator.adapters.bus.redis.address import Address, parse
+from orchestrator.adapters.bus.redis.broadcast import Subscriber
 from orchestrator.adapters.bus.redis.dialer import dial
 from orchestrator.adapters.bus.redis.entries import Entry
 from orchestrator.adapters.bus.redis.group import GroupReader
@@ -138,12 +139,18 @@ async def test_the_node_s_user_has_its_installation_and_not_the_server(server):
         assert all(str(reply).startswith("NOPERM") for reply in replies)
 
 
-async def test_the_node_hears_its_agents_come_up(server):
-    """By the pattern that it subscribes to: Redis allows one only where it stands word for word."""
-    pipe = await dial(lambda: as_node(server), "node")
-    with contextlib.closing(pipe):
-        (reply,) = await pipe.batch([("PSUBSCRIBE", f"{NAMES.namespace}:hello:*")])
-        assert reply[0] == b"psubscribe"
+async def test_the_node_s_user_hears_every_agent_s_hello(server):
+    heard: list[str] = []
+    calls = Subscriber(
+        lambda: as_node(server), lambda channel, _: heard.append(channel),
+        channels=(NAMES.stop, NAMES.live), patterns=(NAMES.every_hello,),
+    )  # fmt: skip
+    agent = Link(lambda: as_agent(server), "agent")
+    async with at_work(calls.run, agent.run):
+        await until(lambda: agent.connected and calls.ready.is_set())
+        await agent.publish(NAMES.hello(ROLE, "1"), b"here")
+        await until(lambda: heard)
+    assert heard == [NAMES.hello(ROLE, "1")]
 
 
 def test_the_command_prints_a_line_that_the_server_takes(tmp_path, capsys):

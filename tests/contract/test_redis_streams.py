@@ -284,3 +284,17 @@ async def test_a_burst_that_no_socket_holds_is_sent_all_the_same(server):
             for future in sent:
                 await future
         assert await pipe.call("XLEN", STREAM) == 1_500
+
+
+async def test_what_is_refused_at_once_is_not_tried_without_a_pause(server):
+    """A subscription that the broker forbids: connected and refused, again and again."""
+    server.ask("ACL", "SETUSER", "poor", "on", ">pw", "+@all", "resetchannels")
+    subscriber = Subscriber(
+        lambda: parse(f"redis://poor:pw@127.0.0.1:{server.port}"), lambda *_: None,
+        channels=("t:stop",),
+    )  # fmt: skip
+    async with at_work(subscriber.run):
+        await until(lambda: "NOPERM" in subscriber.trouble)
+        await asyncio.sleep(1.0)
+        assert subscriber.connects < 10
+        assert not subscriber.ready.is_set()

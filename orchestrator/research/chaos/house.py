@@ -13,6 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from orchestrator.adapters.bus.redis.acl import (
+    line_of_agent,
+    line_of_node,
+    user_of_agent,
+    user_of_node,
+)
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
 from orchestrator.research.chaos.servers import (
@@ -33,6 +39,7 @@ from orchestrator.research.crash_sweep.process import (
 )
 
 _ROOT = Path(__file__).resolve().parents[3]
+_SECRET = "of-a-broker-on-loopback"  # noqa: S105 -- as it says
 _TOKEN = "campaign"  # noqa: S105 -- of a paper venue on loopback
 _MONEY = ("USD:1000000", "EUR:1000000")
 ROLES = ("disagreement", "strategy_analysis", "parameter_optimization", "learning_safety")
@@ -184,7 +191,10 @@ class House:
         self.folder = folder
         self.cast = cast
         self._venue = Venue(folder / "venue")
-        self.redis = Redis(folder / "redis") if cast.redis else None
+        seats = [(role, instance) for role in ROLES for instance in range(1, cast.instances + 1)]
+        users = [line_of_agent("tso", role, str(number), _SECRET) for role, number in seats]
+        users.append(line_of_node("tso", _SECRET))
+        self.redis = Redis(folder / "redis", users) if cast.redis else None
         self.postgres = Postgres(folder / "postgres") if cast.postgres else None
         settings = self._settings()
         self.nodes = tuple(
@@ -192,11 +202,18 @@ class House:
             for number in range(1, cast.nodes + 1)
         )
         self.agents = tuple(
-            AgentProgram(role, instance, folder / f"{role}-{instance}", settings)
-            for role in ROLES
-            for instance in range(1, cast.instances + 1)
+            AgentProgram(role, number, folder / f"{role}-{number}", self._of_agent(role, number))
+            for role, number in seats
             if cast.agents == "remote"
         )
+
+    def _of_agent(self, role: str, number: int) -> dict[str, str]:
+        """An agent has credentials of its own, and none for the database or the venue (X8)."""
+        assert self.redis is not None, "agents elsewhere are met at the broker"
+        url = self.redis.url(user_of_agent("tso", role, str(number)), _SECRET)
+        settings = {**self._settings(), "MESSAGE_BROKER_URL": url}
+        settings.pop("DATABASE_URL", None)
+        return settings
 
     def _settings(self) -> dict[str, str]:
         config = self.folder / "orchestrator.toml"
@@ -209,7 +226,7 @@ class House:
             "PYTHONPATH": str(_ROOT), "HOME": "/nonexistent", "AGENT_HEALTH_CHECK_INTERVAL": "5",
         }  # fmt: skip
         if self.redis is not None:
-            settings["MESSAGE_BROKER_URL"] = self.redis.url
+            settings["MESSAGE_BROKER_URL"] = self.redis.url(user_of_node("tso"), _SECRET)
         if self.postgres is not None:
             settings["DATABASE_URL"] = self.postgres.url
         return settings

@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator.research.crash_sweep.process import Late, eventually
 
 _UP_S = 60.0
+_CAMPAIGN = "campaign"  # the user that may do everything, and its password
 _TROUBLE = re.compile(r'--- life|ended by|"level": ?"error"|Traceback|Error|stop.raised')
 _POSTGRES = (
     "listen_addresses=127.0.0.1", "max_connections=60", "shared_buffers=16MB", "timezone=UTC",
@@ -123,36 +124,45 @@ class Program:
 
 
 class Redis(Program):
-    """Keeps what was written down (append-only file), as a careful installation does."""
+    """Keeps what was written down (append-only file) and knows its users by an ACL file, as a
+    careful installation does.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, users: Sequence[str]) -> None:
+        """`users`: lines of the ACL file."""
         super().__init__("redis", folder)
         self._program = _redis_program()
         self.port = free_port()
+        own = f"user {_CAMPAIGN} reset on >{_CAMPAIGN} ~* &* +@all"
+        (folder / "users.acl").write_text("\n".join(("user default off", own, *users, "")))
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+    def url(self, user: str, password: str) -> str:
+        return f"redis://{user}:{password}@127.0.0.1:{self.port}"
 
     def _words(self) -> Sequence[str]:
         return (
             self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--appendonly", "yes", "--dir", str(self.folder), "--loglevel", "warning",
+            "--aclfile", str(self.folder / "users.acl"),
         )  # fmt: skip
 
     def ready(self) -> bool:
-        return self.alive and self._ask(b"PING") == b"+PONG\r\n"
+        return self.alive and b"+PONG" in self._ask("PING")
 
     def flush(self) -> None:
-        self._ask(b"FLUSHALL")
+        self._ask("FLUSHALL")
 
-    def _ask(self, word: bytes) -> bytes:
+    def _ask(self, word: str) -> bytes:
+        """Both answers, to the login and to the word."""
+        said = b""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2) as link:
-                link.sendall(word + b"\r\n")
-                return link.recv(64)
+                link.sendall(f"AUTH {_CAMPAIGN} {_CAMPAIGN}\r\n{word}\r\n".encode())
+                while said.count(b"\r\n") < 2 and (data := link.recv(256)):  # noqa: PLR2004
+                    said += data
         except OSError:
             return b""
+        return said
 
 
 class Postgres(Program):

@@ -42,13 +42,12 @@ def line_of_agent(namespace: str, role: str, instance: str, password: str) -> st
 def line_of_node(namespace: str, password: str) -> str:
     """All of this installation's streams and channels, and none of the server's own affairs.
 
-    A subscription by pattern is allowed by the very same pattern only (Redis' ACL), so that of the
-    agents' hellos stands there, too.
+    A pattern that is subscribed must stand in the line letter by letter.
     """
     return (
         f"user {user_of_node(namespace)} reset on {_hashed(password)} ~{namespace}:*"
-        f" &{namespace}:* &{namespace}:hello:*"
-        " +@all -@admin -@dangerous -@scripting +role +info +client|setname"
+        f" &{namespace}:* &{Names(namespace).every_hello} +@all -@admin"
+        " -@dangerous -@scripting +role +info +client|setname"
     )
 
 

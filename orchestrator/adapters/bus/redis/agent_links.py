@@ -91,7 +91,7 @@ class RedisAgents:
         took = FromItsSource(names, self._took, alarm)  # X8
         self._tail = TailReader(where, took, name="agents.heard", lost=self._lost)
         self._calls = Subscriber(
-            where, self._called, patterns=(f"{names.namespace}:hello:*",), name="agents.calls"
+            where, self._called, patterns=(names.every_hello,), name="agents.calls"
         )
         self._peers: dict[str, _PeerLink] = {}  # by the stream that it writes
         self._opened: OpenLink | None = None

@@ -48,10 +48,11 @@ class Keeper:
                 self._told(exc)
             else:
                 self.connects += 1
-                failures = 0
                 self.trouble = ""
                 log.info("broker.connected", link=self.name)
                 await self._serve(pipe, serve)
+                if asyncio.get_running_loop().time() - began > _WAIT_MOST_S:
+                    failures = 0  # it was of some use: what is refused at once waits longer
             failures += 1
             wait_s = min(_WAIT_MOST_S, _WAIT_FIRST_S * 2.0 ** min(failures, 10))
             spent_s = asyncio.get_running_loop().time() - began

@@ -41,6 +41,11 @@ class Names(msgspec.Struct, frozen=True):
         """Channel: an agent that has come up, until it is welcomed."""
         return f"{self.namespace}:hello:{role}:{instance}"
 
+    @property
+    def every_hello(self) -> str:
+        """The pattern by which nodes hear them all."""
+        return f"{self.namespace}:hello:*"
+
     def source_of(self, place: str) -> str:
         """Whose a stream (`sent`) or channel (`hello`) is; "" for any other.
 
