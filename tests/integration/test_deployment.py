@@ -130,6 +130,32 @@ def _redis(house: House) -> None:
     eventually("the broker's socket", socket.exists, 30)
 
 
+def _urls(name: str, postgres: PostgresServer) -> dict[str, str]:
+    """A container's databases; both are on the one server here."""
+    told, where = COMPOSE[name]["environment"], f"{postgres.socket_dir}&port={postgres.port}"
+    return {
+        variable: re.sub("/run/(postgres|timescale)$", where, told[variable])
+        for variable in ("DATABASE_URL", "TIMESCALE_URL")
+    }
+
+
+def _databases(house: House, postgres: PostgresServer) -> None:
+    """What the images do at their first start, then what the container migrate does."""
+    postgres.execute(
+        f"CREATE ROLE orchestrator LOGIN PASSWORD '{house.secret('postgres_password')}'",
+        f"CREATE ROLE trader LOGIN PASSWORD '{house.secret('trader_password')}'",
+        "CREATE DATABASE trading_system OWNER orchestrator",
+        "CREATE DATABASE market_data OWNER orchestrator",
+    )
+    words = [sys.executable, "-m", "orchestrator", *COMPOSE["migrate"]["command"]]
+    state = str(house.folder / "migrate")
+    environment = house.environment("migrate", STATE_DIR=state, **_urls("migrate", postgres))
+    done = subprocess.run(
+        words, env=environment, cwd=house.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _ask(house: House, path: str) -> dict[str, Any]:
     url = (house.folder / "state" / "service.url").read_text().strip()
     parts = urlsplit(url)
@@ -164,27 +190,12 @@ def test_the_compose_files_house_runs_on_its_own_settings_and_secrets(house: Hou
     _users(house)
     _redis(house)
     with PostgresServer() as postgres:
-        where = f"{postgres.socket_dir}&port={postgres.port}"
-        for database, secret in (("trading_system", "postgres"), ("market_data", "timescale")):
-            role = f"{database}_owner"
-            postgres.execute(
-                f"CREATE ROLE {role} LOGIN PASSWORD '{house.secret(f'{secret}_password')}'",
-                f"CREATE DATABASE {database} OWNER {role}",
-            )
-        told = COMPOSE["orchestrator"]["environment"]
-        urls = {
-            variable: told[variable]
-            .replace("orchestrator@", f"{database}_owner@")
-            .replace(f"/run/{folder}", where)
-            for variable, database, folder in (
-                ("DATABASE_URL", "trading_system", "postgres"),
-                ("TIMESCALE_URL", "market_data", "timescale"),
-            )
-        }
+        _databases(house, postgres)
         node = house.start(
             "orchestrator", [sys.executable, "-m", "orchestrator", "run"],
             STATE_DIR=str(house.folder / "state"), AGENT_DISCOVERY_PORT="0", API_HOST="127.0.0.1",
-            ORCHESTRATOR_CONFIG=house.here("/etc/orchestrator/agents.toml"), **urls,
+            ORCHESTRATOR_CONFIG=house.here("/etc/orchestrator/agents.toml"),
+            **_urls("orchestrator", postgres),
         )  # fmt: skip
         for role in ROLES:
             name = f"agent-{role.replace('_', '-')}"

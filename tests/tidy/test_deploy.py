@@ -31,6 +31,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, each in SERVICES.items() if "orchestrator:" in each["image"]}
 NODES = ("orchestrator", "standby")
+ONCE = {"redis-users", "migrate"}  # they do their work and end
 # Of the image itself, and of no concern to the settings.
 NO_SETTINGS = {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 
@@ -101,13 +102,26 @@ def test_by_itself_only_the_api_is_published_and_on_this_machine_only():
 
 
 def test_databases_and_broker_are_on_no_network():
-    for name in ("redis", "postgres", "timescaledb", "redis-users"):
+    for name in ("redis", "postgres", "timescaledb", *ONCE):
         assert SERVICES[name]["network_mode"] == "none", name
+
+
+def test_the_nodes_own_nothing_of_the_journal_and_wait_for_its_schema():
+    """SAFETY D3: whoever owns the tables could drop what keeps them."""
+    owner = SERVICES["postgres"]["environment"]["POSTGRES_USER"]
+    words = SERVICES["migrate"]["command"]
+    role = words[words.index("--service-role") + 1]
+    assert f"//{owner}@" in SERVICES["migrate"]["environment"]["DATABASE_URL"]
+    assert f"CREATE ROLE {role} " in (DEPLOY / "postgres" / "service-role.sh").read_text()
+    for name in NODES:
+        assert f"//{role}@" in SERVICES[name]["environment"]["DATABASE_URL"]
+        needs = SERVICES[name]["depends_on"]["migrate"]["condition"]
+        assert needs == "service_completed_successfully"
 
 
 def test_everything_that_goes_on_has_a_health_check_and_comes_back():
     for name, service in SERVICES.items():
-        if service["restart"] == "no" or name.startswith("agent-"):
+        if name in ONCE or name.startswith("agent-"):
             continue  # it ends by itself; an agent is asked by the service, by real round trips
         assert service["restart"] == "unless-stopped", name
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
@@ -129,7 +143,7 @@ def test_the_settings_of_a_container_are_ones_that_the_service_takes(name: str, 
     told = SERVICES[name]["environment"]
     assert [each for each in told if not known(each)] == []
     settings = settings_of(told, tmp_path)
-    assert settings.message_broker_url is not None
+    assert (settings.message_broker_url is None) == (name == "migrate")
     if name in NODES:
         assert is_postgres(settings.database_url)
         assert is_postgres(settings.timescale_url)
