@@ -33,6 +33,7 @@ from orchestrator.service.seams import VirtualClock, mono_ns
 from orchestrator.service.supervisor import System
 from orchestrator.service.virtual import VirtualLoop
 from orchestrator.settings import PaperAccount, Settings
+from orchestrator.settings.urls import is_postgres
 
 _LOOK_S = 60.0  # market time between two looks at whether the recording has ended
 _SETTLE_S = 2.0
@@ -42,6 +43,11 @@ def run_replay(settings: Settings, options: RunOptions) -> int:
     """The exit code: 0 when the recording was played to its end."""
     set_up_logs(options.log_level or "error")
     folder = settings.state_dir
+    if is_postgres(settings.database_url):
+        raise StoreError(
+            "DATABASE_URL names a PostgreSQL server, and a replay at full speed keeps its journal"
+            " in a file of its own: leave DATABASE_URL empty for this run (DATABASE_URL= ...)"
+        )
     if (folder / "orchestrator.db").exists():
         raise StoreError(
             f"{folder} holds an earlier run; a replay at full speed starts from nothing: "
