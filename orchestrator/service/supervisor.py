@@ -151,7 +151,8 @@ class System:
     def _begin_life(self) -> None:
         last = self._store.last_record()
         broken = self._recover()
-        epoch = self._store.next_epoch()
+        seen = max(map(self.kernel.epoch_seen, self.plan.accounts), default=0)
+        epoch = self._store.next_epoch(seen)
         latch = self._standing_stop()
         unclean = last is not None and last.type != "service.stopped"
         self._first_life = last is None
@@ -303,7 +304,7 @@ class System:
                 if book is not None:
                     await self._fill_gap(account_id, book.last_id)
                 account = await self._reader.account(account_id)
-                await self._outgrow(each.client_extensions for each in _named(account))
+                await self._outgrow(account_id, (x.client_extensions for x in _named(account)))
                 self.engine.handle(AccountSeen(account=account))
             except VenueError as exc:
                 wait_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
@@ -325,7 +326,7 @@ class System:
 
     async def _fill_gap(self, account_id: AccountId, since: int) -> None:
         found, last = await self._reader.transactions_since(account_id, since)
-        await self._outgrow(tx.client_extensions for tx in found)
+        await self._outgrow(account_id, (tx.client_extensions for tx in found))
         self.engine.handle(
             TransactionsSeen(
                 account_id=account_id, transactions=found, last_transaction_id=last,
@@ -333,11 +334,15 @@ class System:
             )
         )  # fmt: skip
 
-    async def _outgrow(self, seen: Iterable[ClientExtensions | None]) -> None:
+    async def _outgrow(
+        self, account_id: AccountId, seen: Iterable[ClientExtensions | None]
+    ) -> None:
         """A store that was restored from an older copy begins above the epochs that its lost
-        lives have used (R6): what the venue's tags tell is read before anything is sent.
+        lives have used (R6): what the venue's tags tell is read before anything is sent. The kernel
+        may have heard of them already, in this life or in one that was killed right after.
         """
         highest = max(map(epoch_of, seen), default=0)
+        highest = max(highest, self.kernel.epoch_seen(account_id))
         if highest < self.kernel.epoch:
             return  # an account that is being met has no order of this life yet
         epoch = await self.engine.new_epoch(highest)

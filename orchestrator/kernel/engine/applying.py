@@ -22,6 +22,7 @@ from orchestrator.kernel.ledger.adopt import adopt, at_of
 from orchestrator.kernel.ledger.apply import apply_transaction, pass_hole
 from orchestrator.kernel.ledger.book import NO_CHANGES, Changes
 from orchestrator.kernel.ledger.day import DayBook
+from orchestrator.kernel.orders.identity import epoch_of
 from orchestrator.kernel.orders.life import is_terminal
 from orchestrator.kernel.safety.checks.c17_throttle import bucket_after
 from orchestrator.kernel.safety.limits import LIMITS
@@ -133,6 +134,7 @@ def _transaction(
     if account.book is None:
         return NO_CHANGES
     changes = apply_transaction(account.book, fact.transaction, state.intent_of)
+    account.epoch_seen = max(account.epoch_seen, epoch_of(fact.transaction.client_extensions))
     if account.day is not None:
         account.day.realized += changes.realized
         account.day.traded = account.day.traded or bool(changes.opened)

@@ -370,6 +370,11 @@ class Kernel:
     def epoch(self) -> int:
         return self._world.state.epoch
 
+    def epoch_seen(self, account_id: AccountId) -> int:
+        """The highest epoch that the venue's log tells of there; 0: none (R6)."""
+        record = self._world.record(account_id)
+        return 0 if record is None else record.epoch_seen
+
     @property
     def generation(self) -> int:
         """Moves with every breaker, limit, switch and mode."""

@@ -65,6 +65,7 @@ class AccountRecord(msgspec.Struct, kw_only=True):
     stopped: bool = False
     reconciled: bool = False
     differences: tuple[str, ...] = ()
+    epoch_seen: int = 0  # the highest that an order of our form bears, whoever's life made it (R6)
     specs: dict[InstrumentName, InstrumentSpec] = msgspec.field(
         default_factory=dict[InstrumentName, InstrumentSpec]
     )

@@ -27,8 +27,9 @@ from orchestrator.model.orders import IntentState
 from orchestrator.model.safety import BreakerState, Scope
 from orchestrator.model.signals import Outcome
 from orchestrator.model.time import DAY_NS, HOUR_NS
+from orchestrator.model.venue import ClientExtensions as Ext
 from orchestrator.model.venue import Transaction
-from tests.unit.kernel.engine_bench import START, A, Bench, D, make_plan
+from tests.unit.kernel.engine_bench import START, A, B, Bench, D, make_plan
 
 LIMITS = CheckLimits()
 
@@ -212,3 +213,19 @@ def test_a_hole_in_a_book_moves_its_watermark():
     kernel.restore(bench.kernel.snapshot())
     kernel.apply(TransactionHole(account_id=A, transaction_id=11), START)
     assert kernel.books[A].last_id == 11
+
+
+def test_the_highest_epoch_of_our_form_is_remembered_by_account():
+    """R6: also where a life that read it was killed before it could begin above it."""
+    bench = Bench()
+    names = {"client_extensions": Ext(id="tso-" + "0" * 32, tag="e17")}
+    order = {"type": "MARKET_ORDER", "instrument": "EUR_USD", "units": D(5), **names}
+    bench.stream(A, bench.venue[A].add(**order))
+    older = Ext(id="tso-" + "1" * 32, tag="e3")
+    bench.stream(A, bench.venue[A].add(**{**order, "client_extensions": older}))
+    assert (bench.kernel.epoch_seen(A), bench.kernel.epoch_seen(B)) == (17, 0)
+    assert bench.kernel.epoch_seen("101-001-9-009") == 0
+    fresh = Kernel(bench.plan)
+    for fact, at in bench.facts:
+        fresh.apply(fact, at)
+    assert fresh.epoch_seen(A) == 17
