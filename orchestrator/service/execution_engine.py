@@ -539,7 +539,7 @@ class ExecutionEngine:
         self.note(changed)
         if self._closing:
             return
-        if changed.state in _UNWELL:
+        if changed.state in _UNWELL or changed.reason.startswith("crash loop"):
             self._raise_agent_alert(changed)
         self.handle(
             RoleHealth(
@@ -550,7 +550,8 @@ class ExecutionEngine:
 
     def _raise_agent_alert(self, changed: AgentChanged) -> None:
         alert = Alert(
-            key=f"agent:{changed.agent_id}:{changed.state}", severity=_UNWELL[changed.state],
+            key=f"agent:{changed.agent_id}:{changed.state}",
+            severity=_UNWELL.get(changed.state, Severity.CRITICAL),
             title=f"Agent {changed.agent_id} is {changed.state}", text=changed.reason,
             at_ns=self._clock.now(), subject=changed.agent_id,
         )  # fmt: skip

@@ -630,3 +630,24 @@ def test_a_tick_that_the_kernel_dropped_is_not_told_to_agents(bench):
     handled = bench.agents.views()[0].handled
     bench.engine.handle(tick())
     assert bench.agents.views()[0].handled == handled
+
+
+def test_a_crash_loop_is_an_alert_and_an_orderly_end_is_none(bench):
+    agent_id = bench.agents.register(Watcher)
+    bench.agents.bring_up(())
+    seat = bench.agents._seats[agent_id]
+    bench.agents.move(seat, "stopped", "crash loop: ended by signal 9")
+    assert [alert.title for alert in bench.alerts] == [f"Agent {agent_id} is stopped"]
+    bench.agents.move(seat, "stopped", "shutdown")
+    assert len(bench.alerts) == 1
+
+
+def test_what_an_agent_elsewhere_says_is_taken_as_if_it_were_here(bench):
+    """Goal: a signal that came over a link goes through the mailbox like any other."""
+    bench.agents.register(Watcher)
+    seat = next(iter(bench.agents._seats.values()))
+    bench.engine.heard_from(seat, signal("far"))
+    assert [type(event) for event in bench.kernel.heard] == [SignalSeen]
+    bench.engine.heard_from(seat, tick())
+    assert seat.errors == 1
+    assert "nobody here takes unasked" in seat.last_error
