@@ -13,10 +13,8 @@ from orchestrator.adapters.bus.redis.address import Address, parse
 from orchestrator.adapters.bus.redis.broadcast import Subscriber
 from orchestrator.adapters.bus.redis.dialer import dial
 from orchestrator.adapters.bus.redis.entries import Entry
-from orchestrator.adapters.bus.redis.group import GroupReader
 from orchestrator.adapters.bus.redis.link import Link
 from orchestrator.adapters.bus.redis.names import Names
-from orchestrator.adapters.bus.redis.owner import Owner
 from orchestrator.adapters.bus.redis.sources import FromItsSource
 from orchestrator.adapters.bus.redis.tail import TailReader
 from orchestrator.main.bus import run
@@ -60,6 +58,8 @@ FORBIDDEN: tuple[tuple[str, ...], ...] = (
     ("XREAD", "STREAMS", NAMES.to(ROLE, "2"), "0"), ("XREAD", "STREAMS", OTHERS, "0"),
     ("XREAD", "STREAMS", NAMES.history, "0"), ("XREVRANGE", NAMES.history, "+", "-"),
     ("XREADGROUP", "GROUP", "disagreement", "1", "STREAMS", NAMES.ask("disagreement"), ">"),
+    ("XREADGROUP", "GROUP", ROLE, "1", "STREAMS", NAMES.ask(ROLE), ">"),
+    ("XACK", NAMES.ask(ROLE), ROLE, "1-1"), ("XREAD", "STREAMS", NAMES.ask(ROLE), "0"),
     ("XGROUP", "DESTROY", NAMES.ask(ROLE), ROLE), ("XGROUP", "CREATE", NAMES.ask(ROLE), "x", "0"),
     # Control: a stop, a live view, another's hello.
     ("PUBLISH", NAMES.stop, "x"), ("PUBLISH", NAMES.live, "x"),
@@ -88,26 +88,19 @@ async def test_an_agent_can_write_its_own_stream_and_nothing_else(server):
         assert await pipe.call("PUBLISH", NAMES.hello(ROLE, "1"), "hello") == 0
 
 
-async def test_an_agent_hears_what_is_meant_for_it_and_shares_its_role_s_work(server):
+async def test_an_agent_hears_what_is_meant_for_it_and_answers(server):
     node = Link(lambda: as_node(server), "node")
-    owner = Owner(node, "tso", "m", lost=lambda _: None, alarm=lambda *_: None)
-    owner.own(NAMES.ask(ROLE), ROLE)
     agent = Link(lambda: as_agent(server), "agent")
     heard: list[str] = []
     tail = TailReader(lambda: as_agent(server), lambda e: heard.append(e.event_id))
     tail.follow(NAMES.to(ROLE, "1"), "0-0")
-    work = GroupReader(
-        lambda: as_agent(server), NAMES.ask(ROLE), ROLE, "1",
-        lambda e: heard.append(e.event_id), claim_after_ms=20,
-    )  # fmt: skip
-    async with at_work(node.run, owner.run, agent.run, tail.run, work.run):
-        await until(lambda: node.connected and agent.connected and work.ready.is_set())
+    async with at_work(node.run, agent.run, tail.run):
+        await until(lambda: node.connected and agent.connected)
         await node.add(NAMES.to(ROLE, "1"), "told", "node", b"x")
-        await node.add(NAMES.ask(ROLE), "asked", "node", b"x")
-        await until(lambda: len(heard) == 2)
+        await until(lambda: heard)
         await agent.add(MINE, "said", f"{ROLE}:1", b"x")
-        await until(lambda: work.counts.handled == 1)
-    assert set(heard) == {"told", "asked"}
+        assert await node.call("XLEN", MINE) == 1
+    assert heard == ["told"]
 
 
 async def test_what_speaks_in_another_s_name_is_dropped_with_an_alert(server):

@@ -223,12 +223,14 @@ async def test_a_foreign_message_is_dropped_counted_and_told(server, channel, da
     assert [title for title, _ in told.alarms] == [f"A message on {channel} is not ours"]
 
 
-async def test_a_broker_that_is_silent_is_seen_and_seen_again_when_it_is_back(server):
+async def test_a_broker_that_is_silent_is_seen_and_seen_again_when_it_is_back(server, monkeypatch):
+    monkeypatch.setattr("orchestrator.adapters.bus.redis.link.SILENT_S", 1.2)
+    monkeypatch.setattr("orchestrator.adapters.bus.redis.link._FRESH_S", 0.6)
     told = Told(server.url)
     async with at_work(told.bus.run):
         await told.up()
         with server.frozen():
-            await until(lambda: told.bus.condition().silent_ms > 2_000)
+            await until(lambda: told.bus.condition().silent_ms > 1_000)
             for entry in ENTRIES[:10]:
                 told.bus.publish(*entry)
             await until(lambda: told.bus.condition().lag_ms > 100 or told.bus.history.lost)

@@ -24,8 +24,8 @@ def user_of_node(namespace: str) -> str:
 def line_of_agent(namespace: str, role: str, instance: str, password: str) -> str:
     """A line of an ACL file.
 
-    It says hello, adds to its own stream, reads what is meant for it, and takes part in the work
-    of its role; it can not even trim, and knows no other stream, channel or key.
+    It says hello, adds to its own stream and reads what is meant for it; it can not even trim, and
+    knows no other stream, channel or key.
     """
     names = Names(namespace)
     return " ".join(
@@ -34,7 +34,6 @@ def line_of_agent(namespace: str, role: str, instance: str, password: str) -> st
             f"&{names.hello(role, instance)} {_GREETING} +publish",
             f"(%W~{names.sent(role, instance)} +xadd)",
             f"(%R~{names.to(role, instance)} +xread +xrevrange)",
-            f"(%RW~{names.ask(role)} +xreadgroup +xack +xclaim +xpending)",
         )
     )
 
