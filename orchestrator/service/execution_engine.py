@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
@@ -25,19 +25,17 @@ from orchestrator.model.acts import (
 from orchestrator.model.base import Message
 from orchestrator.model.errors import StoreError, StoreFenced
 from orchestrator.model.events import (
-    CredentialsSeen,
     Event,
     RoleHealth,
     SendFinished,
     SignalSeen,
     StageAnswered,
     StorageTrouble,
-    TransactionsSeen,
 )
 from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
 from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
 from orchestrator.model.money import AccountId
-from orchestrator.model.orders import Answered, NotSent, Rejected, WriteOutcome, WriteRequest
+from orchestrator.model.orders import WriteOutcome
 from orchestrator.model.outcomes import (
     AnomalySeen,
     ChangeProposed,
@@ -51,19 +49,21 @@ from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.gate import Gate
+from orchestrator.service.held import Held, Waiting
 from orchestrator.service.journal import Journal, Written
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
-from orchestrator.service.reads import REFUSALS, Reads
-from orchestrator.service.seams import mono_ns, wall_ns
+from orchestrator.service.promises import Promises
+from orchestrator.service.reads import Reads
+from orchestrator.service.seams import mono_ns
 from orchestrator.service.seats import Seat
+from orchestrator.service.sender import UNWRITTEN, Sender
 from orchestrator.service.telemetry import Telemetry
 
 log = structlog.get_logger()
 
 # A turn is closed, committed and acted on after so many facts, however much is still waiting.
 _FACTS_A_TURN = 256
-_BEGUN_MAX = 10_000
 # So much may agents say to what follows from one delivery, before they are taken for a flood.
 _SAID_MAX = 1_000
 # So many prices wait for agents while the candles of an outage are read.
@@ -108,15 +108,6 @@ class Hooks:
         self.broken(cause)
 
 
-class _Held(NamedTuple):
-    """What follows from a turn once its facts are durable: after the journal's fact `said`."""
-
-    said: int
-    acts: list[Act]
-    facts: Sequence[Fact]
-    said_left: int  # how much agents may still say to what began with this turn
-
-
 class ExecutionEngine:
     """Feeds the kernel, one event at a time, in the event loop's thread; never re-entered.
 
@@ -134,14 +125,15 @@ class ExecutionEngine:
         self.kernel = kernel
         self.hooks = Hooks()
         self._journal = Journal(chain, store, kernel, telemetry, self._returned, node=node)
-        self._held: deque[_Held] = deque()
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._retired = ""  # why no order leaves any more
+        self._sender = Sender(
+            kernel, self._journal, writer, gate, clock, telemetry, self.handle
+        )  # fmt: skip
+        self._held = Waiting()
+        self._promises = Promises()
         self._abandoned = False
         self._store = store
         self._threads = threads
         self._bus = bus
-        self._writer = writer
         self._reads = Reads(reader, clock, self.handle)
         self._agents = agents
         self._gate = gate
@@ -152,10 +144,6 @@ class ExecutionEngine:
         self._said_left = _SAID_MAX
         self._kept: list[Tick] | None = None  # prices that agents hear after what they missed
         self._past = 0
-        self._signal_began: dict[str, int] = {}
-        self._last_first_byte_ns: Instant = 0
-        self._last_first_byte_wall_ns: Instant = 0
-        self._writes_open = 0
         self._closing = False
         self._now: Instant = 0
         self._watched: Event | None = None
@@ -270,9 +258,7 @@ class ExecutionEngine:
             # Unreadable is unknown, and unknown blocks (K1): no signal passes, and S5 stands.
             self._inbox.appendleft(StorageTrouble(ok=False, reason=str(exc)))
             return True
-        if len(self._signal_began) >= _BEGUN_MAX:
-            self._signal_began.clear()
-        self._signal_began.setdefault(signal_id, mono_ns())
+        self._sender.begin(signal_id)
         return False
 
     # -- durability -----------------------------------------------------------------------------
@@ -284,7 +270,7 @@ class ExecutionEngine:
         if written is not Written.LATER:
             self._follow(facts, acts, durable=written is Written.DURABLE)
         elif facts or acts:
-            self._held.append(_Held(self._journal.said, acts, facts, self._said_left))
+            self._held.put(Held(self._journal.said, acts, facts, self._said_left))
 
     def _follow(self, facts: Sequence[Fact], acts: list[Act], *, durable: bool) -> None:
         for act in acts:
@@ -310,19 +296,20 @@ class ExecutionEngine:
             self.hooks.broken(exc)
         finally:
             self._busy = False
-            self._wake()
+            self._promises.wake()
 
     def _release(self) -> None:
         """What waited follows, in order: all of it, when its facts could not be written down."""
-        while self._held and (
-            self._journal.failing or self._held[0].said <= self._journal.saved
-        ):  # fmt: skip
-            held = self._held.popleft()
+        while (held := self._next_held()) is not None:
             self._said_left = held.said_left
             self._follow(held.facts, held.acts, durable=held.said <= self._journal.saved)
             self._drain()
         self._said_left = _SAID_MAX
         self._drain()
+
+    def _next_held(self) -> Held | None:
+        journal = self._journal
+        return self._held.next() if journal.failing else self._held.next_by(journal.saved)
 
     def _drain(self) -> None:
         while self._inbox:
@@ -332,15 +319,12 @@ class ExecutionEngine:
         """A slow store delays orders; it must not delay a close, a read or an alert (K1)."""
         if not self._held or self._journal.out_ms < _PATIENCE_MS:
             return
-        for held in self._held:
-            urgent = [act for act in held.acts if not _needs_its_word(act)]
-            held.acts[:] = [act for act in held.acts if _needs_its_word(act)]
-            for act in urgent:
-                self._perform(act, durable=False)
+        for act in self._held.take_urgent():
+            self._perform(act, durable=False)
 
     def _end_if_broken(self) -> None:
         cause = self._journal.broken
-        if cause is None or self._retired:
+        if cause is None or self._sender.retired:
             return
         self.retire(str(cause))
         if isinstance(cause, StoreFenced):
@@ -355,7 +339,7 @@ class ExecutionEngine:
         Not where this engine is retired: its own parts end around it, which is no bug's trace, and
         whoever leads now must not be stopped by it.
         """
-        if not self._retired:
+        if not self._sender.retired:
             self._gate.close()
 
     def retire(self, reason: str) -> None:
@@ -363,7 +347,7 @@ class ExecutionEngine:
 
         In memory only: the gate's word says what a person has stopped, and outlives this process.
         """
-        self._retired = reason
+        self._sender.retired = reason
 
     def abandon(self, reason: str) -> None:
         """Another node leads, and hears all of it: this one hears, says and sends nothing more.
@@ -384,34 +368,12 @@ class ExecutionEngine:
         def known() -> bool:
             return self._journal.saved >= said or self._journal.failing
 
-        await self._until(known, bound_s)
+        await self._promises.until(known, bound_s)
         return self._journal.saved >= said
 
     async def put_away(self, bound_s: float) -> bool:
         """Whether the store has nothing of ours in hand any more, or has failed, by then."""
-        return await self._until(lambda: self._journal.idle, bound_s)
-
-    async def _until(self, true: Callable[[], bool], bound_s: float) -> bool:
-        if true():
-            return True
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (true, woken)
-        self._waiting.append(entry)
-        try:
-            async with asyncio.timeout(bound_s):
-                await woken
-        except TimeoutError:
-            return False
-        finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-        return True
-
-    def _wake(self) -> None:
-        for entry in [each for each in self._waiting if each[0]()]:
-            self._waiting.remove(entry)
-            if not entry[1].done():
-                entry[1].set_result(None)
+        return await self._promises.until(lambda: self._journal.idle, bound_s)
 
     def _hear_troubles(self) -> None:
         self._inbox.extend(self._journal.troubles)
@@ -565,7 +527,7 @@ class ExecutionEngine:
             case SendOrder():
                 self._send_order(act, durable=durable)
             case Write():
-                self._write(act.request)
+                self._sender.reduce(act.request)
             case FetchTransactions():
                 self.fetch(act)
             case FetchAccount():
@@ -580,50 +542,10 @@ class ExecutionEngine:
                 raise AssertionError("stages are asked in the turn that wants them")
 
     def _send_order(self, act: SendOrder, *, durable: bool) -> None:
-        intent_id = act.intent_id
-        if not durable and not act.repeatable:
-            refused = NotSent(reason="the intent could not be written down durably", by_gate=True)
-            self._inbox.append(SendFinished(intent_id=intent_id, outcome=refused))
-            return
-        began = mono_ns()
-        asked_at = 0
-
-        def gate() -> str | None:
-            nonlocal asked_at
-            if self._gate.closed:
-                return self._gate.why
-            objection = self._retired or self.kernel.may_send(intent_id, self._clock.now())
-            unwritten = self.kernel.generation != self._journal.generation
-            if not objection and unwritten and not act.repeatable:
-                # It may lean on a reset or a limit that a crash would take back (K4, INV-07).
-                objection = "what has just changed is not written down yet"
-            asked_at = mono_ns()
-            return objection or None
-
-        def done(outcome: WriteOutcome, first_byte_ns: Instant) -> None:
-            self._writes_open -= 1
-            now = mono_ns()
-            if first_byte_ns:
-                self._sent(act.request, asked_at)
-                self._telemetry.took("venue", (now - began) / 1000)
-            self.handle(
-                SendFinished(
-                    intent_id=intent_id, outcome=outcome, first_byte_ns=first_byte_ns,
-                    latency_us=(self._clock.mono_ns() - virtual_began) // 1000,
-                )
-            )  # fmt: skip
-
-        virtual_began = self._clock.mono_ns()
-        self._writes_open += 1
-        self._writer.submit(act.request, gate, done)
-
-    def _sent(self, request: WriteRequest, at_mono_ns: int) -> None:
-        self._last_first_byte_ns = self._clock.now()
-        self._last_first_byte_wall_ns = wall_ns() - (mono_ns() - at_mono_ns)
-        intent = self.kernel.intent(request.client_request_id)
-        began = self._signal_began.pop(intent.signal_id, 0) if intent is not None else 0
-        if began:
-            self._telemetry.took("signal_to_first_byte", (at_mono_ns - began) / 1000)
+        if durable or act.repeatable:
+            self._sender.send(act)
+        else:
+            self._inbox.append(SendFinished(intent_id=act.intent_id, outcome=UNWRITTEN))
 
     def flush_ms(self) -> int | None:
         """As `Journal.flush_ms`."""
@@ -652,42 +574,20 @@ class ExecutionEngine:
     @property
     def last_first_byte_at(self) -> Instant | None:
         """UTC of the last order's first byte in this life; None when none left."""
-        return self._last_first_byte_wall_ns or None
+        return self._sender.last_first_byte_at
 
     @property
     def writes_open(self) -> int:
         """Orders whose outcome has not come back, those that wait for their intent included."""
-        held = sum(type(act) is SendOrder for each in self._held for act in each.acts)
-        return self._writes_open + held
-
-    def _write(self, request: WriteRequest) -> None:
-        """A write that only reduces risk: no gate word, no limit stands before it (K1)."""
-
-        def done(outcome: WriteOutcome, _: Instant) -> None:
-            self.venue_said(request.account_id, outcome)
-
-        self._writer.submit(request, self.may_reduce, done)
+        return self._sender.open + self._held.orders
 
     def may_reduce(self) -> str | None:
-        """The gate's answer to what only reduces risk (K1, INV-01): a node that leads may."""
-        return self._retired or self._gate.bars_reducing()
+        """As `Sender.may_reduce`."""
+        return self._sender.may_reduce()
 
     def venue_said(self, account_id: AccountId, outcome: WriteOutcome) -> None:
-        """Transactions of an answer to anyone's write go through the one door."""
-        match outcome:
-            case Answered() | Rejected():
-                if outcome.status in REFUSALS:
-                    told = f"HTTP {outcome.status}"
-                    self.handle(CredentialsSeen(account_id=account_id, ok=False, reason=told))
-                if outcome.transactions:
-                    self.handle(
-                        TransactionsSeen(
-                            account_id=account_id, transactions=outcome.transactions,
-                            last_transaction_id=outcome.last_transaction_id, source="answer",
-                        )
-                    )  # fmt: skip
-            case _:
-                log.warning("write.failed", account=account_id, reason=outcome.reason)
+        """As `Sender.venue_said`."""
+        self._sender.venue_said(account_id, outcome)
 
     # -- reads ----------------------------------------------------------------------------------
 
@@ -703,8 +603,3 @@ class ExecutionEngine:
         """The end of this life: no more reads are begun, no more health is told."""
         self._closing = True
         self._reads.close()
-
-
-def _needs_its_word(act: Act) -> bool:
-    """Whether it must never leave before it is written down: whatever may be sent only once."""
-    return type(act) is SendOrder and not act.repeatable

@@ -268,7 +268,7 @@ def _act_before_the_store_has_answered(patch: pytest.MonkeyPatch) -> None:
 def _lose_patience_with_orders_too(patch: pytest.MonkeyPatch) -> None:
     def lose(self):
         if self._journal.out_ms >= 200:
-            for held in self._held:
+            for held in self._held._held:
                 for act in held.acts:
                     self._perform(act, durable=True)
                 held.acts.clear()

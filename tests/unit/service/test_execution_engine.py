@@ -346,7 +346,7 @@ def test_a_store_that_cannot_be_read_refuses_signals_and_nothing_else(bench):
 def test_signals_that_never_become_orders_leave_nothing_behind(bench):
     for number in range(10_050):
         bench.engine.handle(SignalSeen(signal=signal(f"s{number}")))
-    assert len(bench.engine._signal_began) <= 10_001
+    assert len(bench.engine._sender._began) <= 10_001
 
 
 # -- what agents say --------------------------------------------------------------------------

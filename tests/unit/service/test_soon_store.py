@@ -441,7 +441,7 @@ def test_a_promise_waits_for_its_own_facts_and_for_no_later_ones(bench):
         bench.store.answer()
         assert await promise
         assert not bench.engine.durable
-        assert bench.engine._waiting == []
+        assert len(bench.engine._promises) == 0
 
     _run(story)
 
@@ -457,7 +457,7 @@ def test_a_promise_is_broken_when_the_store_fails_and_when_it_is_silent(bench):
         bench.store.answer()
         bench.noted("b")
         assert not await bench.engine.settled(0.01)
-        assert bench.engine._waiting == []
+        assert len(bench.engine._promises) == 0
         bench.store.answer()
         assert await bench.engine.settled(0.01)
 
@@ -472,7 +472,7 @@ def test_somebody_who_goes_away_leaves_nothing_behind(bench):
         promise.cancel()
         with pytest.raises(asyncio.CancelledError):
             await promise
-        assert bench.engine._waiting == []
+        assert len(bench.engine._promises) == 0
         bench.store.answer()
         assert bench.said() == ["a"]
 
