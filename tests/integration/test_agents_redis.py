@@ -12,7 +12,7 @@ from tests.integration.agent_programs import Programs
 from tests.integration.flow import BUSY, BUSY_TOML
 from tests.integration.processes import Service, eventually
 from tests.integration.test_agents_elsewhere import agents_of, asked_of, ends_of, judged, warm
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, ask
 
 TOML = BUSY_TOML.replace('where = "service"', 'where = "remote"')
 ROLES = ("disagreement", "strategy_analysis")
@@ -47,6 +47,7 @@ def test_agents_over_redis_share_the_work_and_survive_each_other(
         assert programs.wait("disagreement-2") == 0, programs.output("disagreement-2")
         eventually("who is gone is removed", lambda: _healthy(service) == 2, 30, 0.1)
         assert set(agents_of(service)) >= {"disagreement-1", "strategy_analysis-2"}
+        _forge(redis, service)
         programs.agent("strategy_analysis", 1)
         eventually("it comes back", lambda: _healthy(service) == 3, 60, 0.1)
         redis.kill()
@@ -55,6 +56,21 @@ def test_agents_over_redis_share_the_work_and_survive_each_other(
         redis.restart(empty=True)
         eventually("they come back", lambda: _healthy(service) == 3, 60, 0.1)
         _all_filled(service, "again")
+
+
+def _forge(redis: RedisServer, service: Service) -> None:
+    """X8: words in another's name are dropped with an alert, and so are wild calls."""
+    frame = '{"type":"agent.goodbye","id":"1","source":"agent/strategy_analysis/2"}'
+    ask(redis.port, "XADD", "tso:from:strategy_analysis:2", "*", "id", "1", "src",
+        "learning_safety:1", "d", frame)  # fmt: skip
+    ask(redis.port, "PUBLISH", "tso:hello:king:1", "1-1")
+
+    def told() -> bool:
+        alerts = str(service.get("/events?type=alert.raised&limit=200")["items"])
+        return "in another's name" in alerts and "call was dropped" in alerts
+
+    eventually("it is alerted", told, 30, 0.2)
+    assert agents_of(service)["strategy_analysis-2"]["state"] == "healthy"
 
 
 def _all_filled(service: Service, name: str) -> None:
