@@ -174,10 +174,15 @@ def main(arguments: list[str]) -> int:
     ):
         rounds = Rounds(nodes)
         with suppress(KeyboardInterrupt):  # what was measured by then is shown
+            # Stops last: after a resume the accounts are probing, and orders come slower.
+            strikes = [kind for kind in asked.only if kind != "stop"]
             for number in range(asked.n):
-                for kind in asked.only:
-                    print(f"\r{kind} {number + 1}/{asked.n} ", end="", file=sys.stderr, flush=True)
-                    rounds.stop() if kind == "stop" else rounds.strike(kind)
+                for kind in strikes:
+                    _progress(kind, number, asked.n)
+                    rounds.strike(kind)
+            for number in range(asked.n if "stop" in asked.only else 0):
+                _progress("stop", number, asked.n)
+                rounds.stop()
         wrong = rounds.judge()
         shown = section(rounds)
     print(file=sys.stderr)
@@ -186,6 +191,10 @@ def main(arguments: list[str]) -> int:
         print(f"WRONG: {each}")
     print("judge: the journal and the venue's books agree" if not wrong else "judge: NOT good")
     return 1 if wrong else 0
+
+
+def _progress(kind: str, number: int, of: int) -> None:
+    print(f"\r{kind} {number + 1}/{of} ", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
