@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import structlog
 
@@ -33,7 +32,7 @@ from orchestrator.model.events import (
     StorageTrouble,
 )
 from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
-from orchestrator.model.market import Beat, History, StreamBeat, StreamDown, StreamUp, Tick
+from orchestrator.model.market import Beat, History, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import WriteOutcome
 from orchestrator.model.outcomes import (
@@ -48,9 +47,11 @@ from orchestrator.model.safety import Alert, Severity
 from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.engine_hooks import Hooks
 from orchestrator.service.gate import Gate
 from orchestrator.service.held import Held, Waiting
 from orchestrator.service.journal import Journal, Written
+from orchestrator.service.kept_prices import KeptPrices
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
 from orchestrator.service.promises import Promises
@@ -66,46 +67,15 @@ log = structlog.get_logger()
 _FACTS_A_TURN = 256
 # So much may agents say to what follows from one delivery, before they are taken for a flood.
 _SAID_MAX = 1_000
-# So many prices wait for agents while the candles of an outage are read.
-_HELD_MAX = 10_000
 
 # What only reduces risk, reads or tells, waits no longer than this for a store that is slow.
 _PATIENCE_MS = 200
 # With a write out for so long the store is not taken for one that writes.
 _STUCK_MS = 1_000
 
-LiquidateHook: TypeAlias = Callable[[Liquidate], None]
-StopHook: TypeAlias = Callable[[CloseGate], None]
-AlertHook: TypeAlias = Callable[[Alert], None]
-BrokenHook: TypeAlias = Callable[[Exception], None]
-FencedHook: TypeAlias = Callable[[StoreFenced], None]
-DurableHook: TypeAlias = Callable[[Fact], None]
-
 # Said by agents and written down as they are; the kernel hears patterns too, since they may block.
 _SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
 _UNWELL = {"degraded": Severity.WARNING, "unhealthy": Severity.CRITICAL}
-_VOLATILE = (Tick, StreamBeat, StreamUp, StreamDown, Beat)
-
-
-class Hooks:
-    """What the engine hands on to its neighbours; set by the supervisor before the first event."""
-
-    liquidate: LiquidateHook
-    stop: StopHook
-    alert: AlertHook
-    broken: BrokenHook  # this life cannot go on: the gate is closed already
-    fenced: FencedHook  # another node leads: no order leaves any more
-    durable: DurableHook | None = None  # each fact, once it is
-
-    def __init__(self) -> None:
-        self.liquidate = lambda act: log.error("liquidation.unwired", act=act.reason)
-        self.stop = lambda act: log.error("stop.unwired", act=act.reason)
-        self.alert = lambda alert: log.warning("alert.raised", title=alert.title)
-        self.broken = lambda cause: log.error("engine.broken", cause=str(cause))
-        self.fenced = self._end_with
-
-    def _end_with(self, cause: StoreFenced) -> None:
-        self.broken(cause)
 
 
 class ExecutionEngine:
@@ -142,8 +112,7 @@ class ExecutionEngine:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._said_left = _SAID_MAX
-        self._kept: list[Tick] | None = None  # prices that agents hear after what they missed
-        self._past = 0
+        self._prices = KeptPrices()
         self._closing = False
         self._now: Instant = 0
         self._watched: Event | None = None
@@ -429,23 +398,16 @@ class ExecutionEngine:
             self._hear_said(seat, said)
 
     def _tell_price(self, tick: Tick) -> None:
-        if self._kept is None:
+        if not self._prices.keep(tick):
             self._tell(tick)
-        elif len(self._kept) < _HELD_MAX:
-            self._kept.append(tick)
-        else:
-            self._past += 1  # the candles of these moments are in the agents' history anyway
 
     def hold_prices(self) -> None:
         """From now on agents hear no price until `release_prices`; the kernel hears all."""
-        self._kept = [] if self._kept is None else self._kept
+        self._prices.hold()
 
     def release_prices(self, past: Sequence[History] = ()) -> None:
         """Agents hear what they missed, then the prices that were held, then go on."""
-        held, self._kept = self._kept or [], None
-        if self._past:
-            log.warning("prices.not_told", count=self._past)
-            self._past = 0
+        held = self._prices.release()
         assert not self._busy, "prices are released from a task of their own"
         self._busy, self._now = True, self._clock.now()
         self._said_left = _SAID_MAX + len(held)
