@@ -695,7 +695,11 @@ def test_a_step_that_no_life_has_is_an_integrity_breach(desk):
     record = desk.kernel.reduction(A, "c1")
     turn = reducing.Turn(desk.kernel._world, desk.now)
     reducing.move(turn, record, reducing.Told(state=S.UNKNOWN))
-    assert "S4" in {fact.breaker for fact in turn.facts if isinstance(fact, BreakerTripped)}
+    (tripped,) = [fact for fact in turn.facts if isinstance(fact, BreakerTripped)]
+    assert (tripped.breaker, tripped.evidence) == (
+        "S4",
+        f"reduction {act.intent_id}: done -> unknown",
+    )
 
 
 # -- the log ---------------------------------------------------------------------------------------
@@ -1065,3 +1069,75 @@ def test_a_401_blames_the_account_that_was_asked(desk):
     assert (tripped.subject, tripped.evidence.count("HTTP 403")) == (A, 1)
     again = desk.venue[A].last_id
     assert again == desk.kernel.books[A].last_id
+
+
+# -- what is not news of it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [None, Side.BUY, Side.SELL])
+def test_other_news_of_the_account_ends_no_close_of_what_is_still_open(desk, side):
+    long, short = both_sides(desk)
+    desk.sent("close_position", "EUR_USD", side=side)
+    desk.stream(A, *moved_stop(desk, long, "1.09000"))
+    assert desk.state()[0] is S.WRITTEN
+    gone = long if side is Side.SELL else short
+    desk.kernel.books[A].trades.pop(gone)
+    desk.stream(A, desk.venue[A].add(type="DAILY_FINANCING", financing=D(0)))
+    assert desk.state()[0] is S.WRITTEN
+
+
+def test_both_sides_of_one_size_can_be_closed_at_once(desk):
+    both_sides(desk, 1000)
+    desk.sent("close_position", "EUR_USD")
+
+
+def test_a_target_at_the_price_of_the_new_stop_is_not_the_stop(desk):
+    trade = desk.open()
+    desk.sent("tighten_stop", trade, price=D("1.09900"))
+    for other in (
+        {"type": "TAKE_PROFIT_ORDER", "trade_id": trade, "price": D("1.09900")},
+        {"type": "STOP_LOSS_ORDER_REJECT", "trade_id": "99", "price": D("1.09900")},
+        {"type": "STOP_LOSS_ORDER_REJECT", "trade_id": trade, "price": D("1.09800")},
+        {"type": "LIMIT_ORDER_REJECT", "reject_reason": "X"},
+    ):
+        desk.stream(A, desk.venue[A].add(**other))
+        assert desk.state()[0] is S.WRITTEN
+
+
+def test_a_strangers_rejected_order_is_no_word_about_a_close(desk):
+    trade = desk.open()
+    desk.sent("close_trade", trade, units=D(400))
+    desk.stream(A, desk.venue[A].add(type="LIMIT_ORDER_REJECT", reject_reason="X"))
+    desk.stream(A, desk.venue[A].add(type="MARKET_ORDER_REJECT", reject_reason="X"))
+    assert desk.state()[0] is S.WRITTEN
+
+
+@pytest.mark.parametrize("units", [None, "many"])
+def test_the_fill_of_a_close_without_a_number_is_not_ours_either(desk, units):
+    trade = desk.open()
+    desk.sent("close_trade", trade, units=D(400))
+    made, fill = desk.trade_close(trade, "400")
+    odd = msgspec.structs.replace(made, trade_close=TradeClose(trade_id=trade, units=units))
+    desk.stream(A, odd, fill)
+    assert desk.state()[0] is S.WRITTEN
+
+
+def test_a_double_click_is_no_refusal(desk):
+    trade = desk.open()
+    desk.sent("close_trade", trade, units=D(400), command_id="mine")
+    before = len(desk.said(OperatorActed))
+    desk.ask("close_trade", trade, units=D(400), command_id="mine")
+    assert len(desk.said(OperatorActed)) == before
+
+
+def test_the_stop_of_the_smallest_trade_is_tightened_its_own_way(desk):
+    trade = desk.open(units=1)
+    assert "not tighter" in desk.refused("tighten_stop", trade, price=D("1.09000"))
+    desk.sent("tighten_stop", trade, price=D("1.09900"))
+
+
+def test_what_proves_nothing_says_so(desk):
+    trade = desk.open()
+    act = desk.sent("close_trade", trade)
+    desk.finish(act.intent_id, Rejected(status=408, code="", message="slow"))
+    assert desk.state()[1] == "HTTP 408  slow: no proof that nothing was accepted"
