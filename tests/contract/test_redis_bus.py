@@ -403,6 +403,22 @@ async def test_sentinels_tell_where_the_master_is_and_where_it_has_gone(tmp_path
             await until(lambda: 2 in written(two), 60)
 
 
+async def test_a_silent_sentinel_does_not_keep_the_others_from_being_asked(tmp_path, server):
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the other side has had enough
+        writer.close()
+        await writer.wait_closed()
+
+    monitor = f"sentinel monitor mine 127.0.0.1 {server.port} 1"
+    with RedisServer(tmp_path / "sentinel", sentinel=monitor) as sentinel:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as door:
+            dumb = door.sockets[0].getsockname()[1]
+            url = f"redis+sentinel://127.0.0.1:{dumb},127.0.0.1:{sentinel.port}/mine"
+            await meet(lambda: parse(url), 1.5)
+            told = await why(f"redis+sentinel://127.0.0.1:{sentinel.port}/other", 1.5)
+            assert "knows no master other" in told
+
+
 def sentinel_says(sentinel: RedisServer) -> str:
     replicas = sentinel.ask("SENTINEL", "REPLICAS", "mine")
     return f"slave0 {replicas}" if replicas else ""
@@ -415,19 +431,20 @@ async def _tls_door(server: RedisServer, context: ssl.SSLContext) -> asyncio.Ser
     """TLS before a server that was built without it."""
 
     async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            to.write(data)
-            await to.drain()
-        to.close()
+        try:
+            while data := await source.read(65536):
+                to.write(data)
+                await to.drain()
+        except OSError:
+            return  # one side has gone; the other is closed below
+        finally:
+            to.close()
 
     async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, out = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(carry(reader, out))
-                tasks.create_task(carry(inner, writer))
-        except* OSError:
-            pass
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(carry(reader, out))
+            tasks.create_task(carry(inner, writer))
 
     return await asyncio.start_server(through, "127.0.0.1", 0, ssl=context)
 

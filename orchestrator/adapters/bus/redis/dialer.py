@@ -12,7 +12,7 @@ import hiredis
 
 from orchestrator.adapters.bus.redis.address import Address, Host
 from orchestrator.adapters.bus.redis.pipe import Pipe
-from orchestrator.adapters.bus.redis.words import Reply, Word, rows, text
+from orchestrator.adapters.bus.redis.words import Reply, Word, number, rows, text
 from orchestrator.model.errors import BrokerAway, BrokerRefused, BusError
 from orchestrator.model.tls import tls_trouble
 
@@ -33,7 +33,7 @@ async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
     try:
         async with asyncio.timeout(connect_s):
             if address.master:
-                address = await _looked_up(address)
+                address = await _looked_up(address, connect_s / (len(address.hosts) + 1))
             pipe = await _open(address)
             try:
                 await _log_in(pipe, address, name)
@@ -70,26 +70,38 @@ async def _open(address: Address) -> Pipe:
     return (await loop.create_connection(Pipe, host.name, host.port, ssl=tls))[1]
 
 
-async def _looked_up(address: Address) -> Address:
-    """Where the sentinels say that the master is now; the first that knows decides."""
+async def _looked_up(address: Address, each_s: float) -> Address:
+    """Where the sentinels say that the master is now; the first that knows decides.
+
+    None may take so long that the others are not asked any more.
+    """
     reasons: list[str] = []
     for host in address.hosts:
         try:
-            pipe = await _open(address.at(host))
+            async with asyncio.timeout(each_s):
+                found = await _ask_sentinel(address.at(host), address.master)
+        except TimeoutError:
+            reasons.append(f"{host}: no answer within {each_s:.1f} s")
         except OSError as exc:
             reasons.append(f"{host}: {_plain(exc)}")
-            continue
-        try:
-            told = rows(await pipe.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master))
         except BusError as exc:
             reasons.append(f"{host}: {exc}")
-            continue
-        finally:
-            pipe.close()
-        if len(told) == 2:  # noqa: PLR2004 -- an address and a port
-            return address.at(Host(text(told[0]), int(text(told[1]))))
-        reasons.append(f"{host}: knows no master {address.master}")
+        else:
+            if found is not None:
+                return address.at(found)
+            reasons.append(f"{host}: knows no master {address.master}")
     raise BrokerAway(f"no sentinel tells where {address.master} is: {'; '.join(reasons)}")
+
+
+async def _ask_sentinel(sentinel: Address, master: str) -> Host | None:
+    pipe = await _open(sentinel)
+    try:
+        told = rows(await pipe.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", master))
+    finally:
+        pipe.close()
+    if len(told) == 2 and number(told[1]):  # noqa: PLR2004 -- an address and a port
+        return Host(text(told[0]), number(told[1]))
+    return None
 
 
 async def _log_in(pipe: Pipe, address: Address, name: str) -> None:

@@ -63,6 +63,8 @@ class Keeper:
             await serve(pipe)
         except BusError as exc:
             self._told(exc)
+        except ValueError as exc:  # what no Redis says: as good as no answer
+            self._told(BrokerAway(f"the broker answered nonsense: {exc}"))
         finally:
             pipe.close("given up")
         self.trouble = self.trouble or "the connection was lost"
