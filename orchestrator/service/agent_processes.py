@@ -119,7 +119,7 @@ class AgentProcesses:
         now = self._clock.mono_ns()
         if child.alive:
             child.met = child.met or child.remote.link is not None
-            why = self._wrong_with(child)
+            why = "" if self._ending else self._wrong_with(child)
             if why:
                 log.warning("agent.killed", agent=child.remote.seat.agent_id, why=why)
                 self._agents.cut(child.remote, why)
