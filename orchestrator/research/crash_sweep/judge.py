@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,11 @@ def violations(service: Judged, story: Story) -> Iterator[str]:
     broken = verify((record for record, _ in records), installation)
     if broken is not None:
         yield f"INV-11: record {broken.seq}: {broken.what}"
+    yield from (
+        f"INV-13: record {after.seq} is of epoch {after.epoch}, the one before of {before.epoch}"
+        for (before, _), (after, _) in pairwise(records)
+        if after.epoch < before.epoch
+    )
     yield from (f"INV-06: {each}" for each in _book_differences(service, records))
     yield from _outcomes(records, story)
     yield from _orders(service, records)
