@@ -78,7 +78,7 @@ def test_tighter_limits_are_other_decisions(recording: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("content", [
     b"", b"not gzip", gzip.compress(b""), gzip.compress(b"{}\n"), gzip.compress(b"x" * 1000)[:-12],
-])  # fmt: skip
+], ids=["empty", "not gzip", "of nothing", "of another thing", "cut off"])  # fmt: skip
 def test_what_is_no_recording_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl.gz").write_bytes(content)
     with pytest.raises(FeedError, match=r"x\.jsonl\.gz"):
