@@ -233,7 +233,12 @@ def check(*, installed: bool, scratch: Path) -> None:
     """Built, started, found well, and ended in order; nothing written but in its state folder."""
     image = Image(scratch, installed=installed)
     image.choose()
-    image.build()
+    # As a builder's: whoever ran before in this process may have left a stricter one behind.
+    umask = os.umask(0o022)
+    try:
+        image.build()
+    finally:
+        os.umask(umask)
     scratch.chmod(0o755)
     state = Path(image.here("/var/lib/orchestrator"))
     if os.geteuid() == 0:
