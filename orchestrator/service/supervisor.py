@@ -24,7 +24,13 @@ from orchestrator.model.events import (
     StartTrading,
     TransactionsSeen,
 )
-from orchestrator.model.facts import ConfigurationUsed, ServiceStopped
+from orchestrator.model.facts import (
+    ConfigurationUsed,
+    Fact,
+    ModeChanged,
+    OperatorActed,
+    ServiceStopped,
+)
 from orchestrator.model.journal import Record, RecordFilter
 from orchestrator.model.market import History
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
@@ -51,6 +57,9 @@ _RETRY_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 _HISTORY = (("M1", 600), ("H1", 200))
 _LAG_S = 0.1
 _MEET_S = 30.0
+# Where a system never ran, so few records of modes and of people tell it.
+_DECISIONS = ("mode.changed", "operator.acted")
+_DECISIONS_LOOK = 200
 _MEET_LOOK_S = 0.02
 _PUT_AWAY_S = 1.5
 
@@ -155,7 +164,7 @@ class System:
         epoch = self._store.next_epoch(seen)
         latch = self._standing_stop()
         unclean = last is not None and last.type != "service.stopped"
-        self._first_life = last is None
+        self._first_life = last is None or self._never_ran()
         self.engine.handle(self._started(epoch, unclean=unclean))
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
         self._record_settings()
@@ -163,6 +172,20 @@ class System:
             self.engine.handle(AuditTrouble(ok=False, reason=broken))
         if self.checkpoints is not None:
             self.checkpoints.compare(self._store)
+
+    def _never_ran(self) -> bool:
+        """Whether every life so far was cut off before it traded, and nobody decided otherwise.
+
+        A first start that was killed in its first second is still to come. Where the journal's
+        beginning is pruned there was more than that.
+        """
+        if self._store.trail_start()[0]:
+            return False
+        told = self._store.records(
+            RecordFilter(types=_DECISIONS, ascending=True, limit=_DECISIONS_LOOK)
+        )
+        facts = [msgspec.json.decode(record.data, type=Fact) for record in told]
+        return len(told) < _DECISIONS_LOOK and not any(map(_decides, facts))
 
     def _started(self, epoch: int, *, unclean: bool) -> Started:
         latch = self.safety.latch
@@ -428,6 +451,13 @@ class System:
     @property
     def mode(self) -> SystemMode:
         return self.kernel.mode
+
+
+def _decides(fact: Fact) -> bool:
+    """Whether with this the system ran, or somebody said that it should, or should not."""
+    if isinstance(fact, ModeChanged):
+        return fact.mode in (SystemMode.RUNNING, SystemMode.DRAINING, SystemMode.STOPPED)
+    return isinstance(fact, OperatorActed) and fact.action in ("start", "stop", "resume")
 
 
 def _named(account: Account) -> tuple[Trade | Order, ...]:

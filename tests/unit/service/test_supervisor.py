@@ -339,6 +339,36 @@ def test_a_latch_that_the_journal_never_heard_of_is_in_force_at_the_next_start(t
     in_virtual_time(story)
 
 
+def test_a_first_start_that_was_cut_off_before_it_traded_is_still_to_come(tmp_path):
+    async def story() -> None:
+        market = new_market()
+        for _ in range(2):
+            cut = House(tmp_path / "s", market)
+            begun = asyncio.get_running_loop().create_task(cut.system.run())
+            while cut.store.last_record() is None:  # noqa: ASYNC110 -- nothing tells us
+                await asyncio.sleep(0)
+            begun.cancel()
+            await asyncio.wait([begun])
+            cut.store.close()
+        async with House(tmp_path / "s", market) as later:
+            assert later.kernel.mode is SystemMode.RUNNING
+
+    in_virtual_time(story)
+
+
+def test_what_a_person_has_stopped_does_not_start_by_itself_again(tmp_path):
+    async def story() -> None:
+        market = new_market()
+        house = House(tmp_path / "s", market)
+        async with house:
+            assert isinstance(await house.desk.stop("anna", "enough"), Done)
+            await house.crash()
+        async with House(tmp_path / "s", market) as later:
+            assert later.kernel.mode is SystemMode.READY
+
+    in_virtual_time(story)
+
+
 def test_a_stop_of_one_account_outlives_a_crash_and_the_other_trades_on(tmp_path):
     async def story() -> None:
         market = new_market()
