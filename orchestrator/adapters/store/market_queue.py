@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -32,7 +33,7 @@ class MarketStats(msgspec.Struct):
     problem: str = ""
 
 
-class MarketQueue:
+class MarketQueue(ABC):
     """Writes return at once and never raise for a disk's or a server's troubles.
 
     With more than `rows_max` rows waiting, the oldest are thrown away and counted. A subclass
@@ -112,11 +113,13 @@ class MarketQueue:
             if fit or not taken:
                 return fit
 
+    @abstractmethod
     def _write_waiting(self) -> None:
-        raise NotImplementedError
+        """Store what waits, as far as the server takes it."""
 
+    @abstractmethod
     def _end(self) -> None:
-        raise NotImplementedError
+        """Nothing is stored any more: what still waits is put aside."""
 
 
 def storable(item: Item) -> bool:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Missing(Exception):
     """A program that a campaign needs is not on this machine; the text says what to install."""
 
 
-class Program:
+class Program(ABC):
     """One process that is started, killed and frozen by its id; with all its children."""
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -113,8 +114,9 @@ class Program:
         """Processes that share its fate when it is struck."""
         return []
 
+    @abstractmethod
     def _words(self) -> Sequence[str]:
-        raise NotImplementedError
+        """The command that starts it."""
 
     def _environment(self) -> Mapping[str, str]:
         return {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
