@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 import pytest
 
-from orchestrator.agents.base import Agent, Role, Says, hears
 from orchestrator.kernel.audit import verify
 from orchestrator.kernel.engine import Step
 from orchestrator.model.acts import (
     CloseGate,
-    FetchAccount,
-    FetchTransactions,
     Liquidate,
     SendAlert,
     Write,
 )
-from orchestrator.model.errors import StoreConflict, StoreError, VenueSilent
+from orchestrator.model.errors import StoreConflict, StoreError
 from orchestrator.model.events import (
     Noted,
-    ReadFailed,
     SendFinished,
     SignalSeen,
     StartTrading,
     StopTrading,
     StorageTrouble,
-    TransactionsSeen,
 )
 from orchestrator.model.facts import OperatorActed
-from orchestrator.model.market import Beat
-from orchestrator.model.orders import Answered, NotSent, Unknown, WriteKind, WriteRequest
-from orchestrator.model.outcomes import AnomalySeen, PatternSeen
+from orchestrator.model.orders import NotSent, Unknown, WriteKind, WriteRequest
 from orchestrator.model.safety import Alert, Severity
-from orchestrator.model.signals import Signal
-from orchestrator.model.time import MINUTE_NS
-from orchestrator.service.virtual import run_virtual
 from tests.unit.service.engine_parts import Bench, fact, send
-from tests.unit.service.parts import EUR_USD, START_NS, A, Watcher, signal, tick
-
-START = StartTrading(actor="anna")
-STOP = StopTrading(actor="anna")
+from tests.unit.service.parts import A, signal
 
 
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path)
+
+
+START = StartTrading(actor="anna")
+STOP = StopTrading(actor="anna")
 
 
 # -- durable first ----------------------------------------------------------------------------
@@ -349,130 +338,6 @@ def test_signals_that_never_become_orders_leave_nothing_behind(bench):
     assert len(bench.engine._sender._began) <= 10_001
 
 
-# -- what agents say --------------------------------------------------------------------------
-
-
-class Talker(Agent):
-    """Says what the test wants to each beat."""
-
-    role = Role.PATTERN_DETECTION
-    name = "talker"
-    says = (PatternSeen, AnomalySeen, Signal, Alert, OperatorActed)
-
-    def __init__(self) -> None:
-        self.words: Says = ()
-
-    @hears(Beat)
-    def on_beat(self, _: Beat) -> Says:
-        words, self.words = self.words, ()
-        return words
-
-
-def _pattern(text: object = "x") -> PatternSeen:
-    return PatternSeen(kind="churn", severity=Severity.INFO, text=text, at_ns=1)
-
-
-def _anomaly(text: object = "x") -> AnomalySeen:
-    return AnomalySeen(instrument=EUR_USD, kind="gap", text=text, at_ns=1, until_ns=2)
-
-
-def _talk(bench: Bench, *words: object) -> Talker:
-    if not bench.agents.views():
-        bench.agents.register(Talker)
-        bench.agents.bring_up(())
-    talker = bench.agents.instance("talker-1")
-    assert isinstance(talker, Talker)
-    talker.words = words
-    bench.engine.handle(Beat(now_ns=1))
-    return talker
-
-
-def test_opinions_of_agents_reach_the_kernel_or_the_record(bench):
-    _talk(bench, signal("theirs"), _pattern(), _anomaly())
-    assert [type(e) for e in bench.kernel.heard if not isinstance(e, Beat)][-2:] == [
-        SignalSeen, PatternSeen,
-    ]  # fmt: skip
-    assert _anomaly() in bench.store.facts
-
-
-def test_an_agents_alert_is_recorded_and_passed_on(bench):
-    _talk(bench, _alert())
-    assert bench.alerts == [_alert()]
-
-
-def test_a_declared_word_that_nobody_takes_is_blamed_on_the_agent(bench):
-    _talk(bench, fact("I am the kernel"))
-    assert "I am the kernel" not in bench.store.texts()
-    assert bench.agents.views()[0].errors == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [0.1, float("nan"), "\ud800", object(), b"\xff", {"a": 1.5}],
-    ids=["float", "nan", "surrogate", "object", "bytes", "float-within"],
-)
-def test_what_cannot_be_written_down_costs_only_the_agents_own_words(bench, text):
-    """SAFETY 12: an agent's nonsense is refused; the journal and everybody else go on."""
-    bench.say(StartTrading, fact("later"))
-    _talk(bench, _anomaly(text))
-    bench.engine.handle(START)
-    assert bench.store.texts()[-1] == "later"
-    assert bench.agents.views()[0].errors >= 1
-    assert verify(bench.store.rows, "test") is None
-
-
-@pytest.mark.parametrize("signal_id", [None, 7.5, ["s"], "x" * 100_000, "\ud800"])
-def test_a_signal_with_an_impossible_id_costs_only_itself(bench, signal_id):
-    from orchestrator.adapters.store.sqlite import SqliteStore
-
-    bench.say(StartTrading, fact("later"))
-    with_store = SqliteStore(
-        bench.gate._latch_path.with_name("o.db"), sync="normal", checkpoint_s=0
-    )
-    bench.store.signal_seen = with_store.signal_seen
-    try:
-        _talk(bench, signal(signal_id))
-        bench.engine.handle(START)
-    finally:
-        with_store.close()
-    assert bench.store.texts()[-1] == "later"
-
-
-class Echo(Agent):
-    """Answers each pattern with another one: a flood of its own making."""
-
-    role = Role.PATTERN_DETECTION
-    name = "echo"
-    says = (PatternSeen,)
-
-    def __init__(self) -> None:
-        self.said = 0
-
-    @hears(PatternSeen)
-    def on_pattern(self, pattern: PatternSeen) -> Says:
-        if self.said >= 5_000:
-            return ()
-        self.said += 1
-        return (pattern,)
-
-
-def test_an_agent_that_feeds_itself_does_not_hold_the_loop_for_ever(bench):
-    bench.agents.register(Echo)
-    bench.agents.bring_up(())
-    bench.script(PatternSeen, lambda event: Step((event,), ()))
-    bench.engine.handle(_pattern())
-    echo = bench.agents.instance("echo-1")
-    assert isinstance(echo, Echo)
-    assert echo.said < 5_000
-
-
-def test_changes_of_agents_are_recorded_and_the_kernel_hears_the_roles_health(bench):
-    bench.agents.register(Watcher)
-    bench.agents.bring_up(())
-    assert [f.state for f in bench.store.facts if hasattr(f, "state")] == ["healthy"]
-    assert [(e.role, e.healthy) for e in bench.kernel.heard] == [(Role.DATA_COLLECTION, True)]
-
-
 # -- snapshots --------------------------------------------------------------------------------
 
 
@@ -495,159 +360,3 @@ def test_a_snapshot_that_fails_stops_nothing(bench):
     bench.say(StartTrading, fact("a"))
     bench.engine.handle(START)
     assert bench.store.texts() == ["a"]
-
-
-# -- reads ------------------------------------------------------------------------------------
-
-
-class Reader:
-    def __init__(self) -> None:
-        self.asked: list[object] = []
-        self.trouble: Exception | None = None
-        self.held = asyncio.Event()
-
-    async def transactions_since(self, _, since):
-        self.asked.append(since)
-        await self.held.wait()
-        if self.trouble is not None:
-            raise self.trouble
-        return (), since + 5
-
-    async def account(self, account_id):
-        self.asked.append(account_id)
-        await self.held.wait()
-        raise VenueSilent("no answer")
-
-
-def _with_reader(bench: Bench, story) -> None:
-    async def main() -> None:
-        reader = bench.engine._reads._reader = Reader()
-        async with asyncio.TaskGroup() as tasks:
-            bench.engine.attach(tasks)
-            await story(reader)
-
-    run_virtual(main())
-
-
-def _fetch(since: int, after_ms: int = 0) -> FetchTransactions:
-    return FetchTransactions(account_id=A, since=since, after_ms=after_ms)
-
-
-def test_a_read_comes_back_as_complete_up_to_what_the_venue_said(bench):
-    async def story(reader: Reader) -> None:
-        reader.held.set()
-        bench.engine.fetch(_fetch(7))
-
-    _with_reader(bench, story)
-    (seen,) = bench.kernel.heard
-    assert isinstance(seen, TransactionsSeen)
-    assert (seen.source, seen.complete_to, seen.last_transaction_id) == ("gap_fill", 12, 12)
-
-
-def test_a_read_that_is_covered_by_one_under_way_is_not_asked_twice(bench):
-    async def story(reader: Reader) -> None:
-        for since in (7, 7, 9, 3):
-            bench.engine.fetch(_fetch(since))
-        await asyncio.sleep(0.01)
-        assert reader.asked == [7, 3]
-        reader.held.set()
-        await asyncio.sleep(0.01)
-        bench.engine.fetch(_fetch(9))
-        await asyncio.sleep(0.01)
-        assert reader.asked == [7, 3, 9]
-
-    _with_reader(bench, story)
-
-
-def test_a_failed_read_is_said_and_may_be_asked_again(bench):
-    async def story(reader: Reader) -> None:
-        reader.held.set()
-        reader.trouble = VenueSilent("cut")
-        bench.engine.fetch(_fetch(7))
-        await asyncio.sleep(0.01)
-        bench.say(StartTrading, acts=(FetchAccount(account_id=A),))
-        bench.engine.handle(START)
-        await asyncio.sleep(0.01)
-        bench.engine.fetch(_fetch(7))
-
-    _with_reader(bench, story)
-    failed = [e for e in bench.kernel.heard if isinstance(e, ReadFailed)]
-    assert [e.reason for e in failed] == ["cut", "no answer", "cut"]
-
-
-def test_a_read_that_only_waits_its_turn_does_not_hold_up_one_that_is_due_now(bench):
-    async def story(reader: Reader) -> None:
-        reader.held.set()
-        bench.engine.fetch(_fetch(7, after_ms=5_000))
-        await asyncio.sleep(0.1)
-        bench.engine.fetch(_fetch(7))
-        await asyncio.sleep(0.1)
-        assert reader.asked == [7]
-
-    _with_reader(bench, story)
-
-
-def test_after_the_close_no_read_is_begun(bench):
-    async def story(reader: Reader) -> None:
-        bench.engine.close()
-        bench.engine.fetch(_fetch(7))
-        await asyncio.sleep(0.1)
-        assert reader.asked == []
-
-    _with_reader(bench, story)
-
-
-# -- time -------------------------------------------------------------------------------------
-
-
-def test_what_is_decided_and_what_is_recorded_carry_one_instant(bench):
-    def slow(_: object) -> Step:
-        bench.clock.on(1.0)
-        return Step((fact("a"),), ())
-
-    bench.script(StartTrading, slow)
-    began = bench.clock.now()
-    bench.engine.handle(START)
-    assert bench.store.rows[0].ts == began
-    assert START_NS < began < START_NS + 60 * MINUTE_NS
-    assert (bench.store.rows[0].epoch, bench.store.rows[0].node) == (3, "n")
-
-
-def test_an_answers_transactions_go_through_the_one_door(bench):
-    from orchestrator.model.venue import Transaction
-
-    made = Transaction(id="9", type="ORDER_CANCEL", account_id=A)
-    bench.engine.venue_said(A, Answered(status=200, transactions=(made,), last_transaction_id=9))
-    bench.engine.venue_said(A, Unknown(reason="cut"))
-    (seen,) = bench.kernel.heard
-    assert isinstance(seen, TransactionsSeen)
-    assert (seen.transactions, seen.source, seen.complete_to) == ((made,), "answer", 0)
-
-
-def test_a_tick_that_the_kernel_dropped_is_not_told_to_agents(bench):
-    bench.agents.register(Watcher)
-    bench.agents.bring_up(())
-    handled = bench.agents.views()[0].handled
-    bench.engine.handle(tick())
-    assert bench.agents.views()[0].handled == handled
-
-
-def test_a_crash_loop_is_an_alert_and_an_orderly_end_is_none(bench):
-    agent_id = bench.agents.register(Watcher)
-    bench.agents.bring_up(())
-    seat = bench.agents._seats[agent_id]
-    bench.agents.move(seat, "stopped", "crash loop: ended by signal 9")
-    assert [alert.title for alert in bench.alerts] == [f"Agent {agent_id} is stopped"]
-    bench.agents.move(seat, "stopped", "shutdown")
-    assert len(bench.alerts) == 1
-
-
-def test_what_an_agent_elsewhere_says_is_taken_as_if_it_were_here(bench):
-    """Goal: a signal that came over a link goes through the mailbox like any other."""
-    bench.agents.register(Watcher)
-    seat = next(iter(bench.agents._seats.values()))
-    bench.engine.heard_from(seat, signal("far"))
-    assert [type(event) for event in bench.kernel.heard] == [SignalSeen]
-    bench.engine.heard_from(seat, tick())
-    assert seat.errors == 1
-    assert "nobody here takes unasked" in seat.last_error
