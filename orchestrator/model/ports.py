@@ -264,6 +264,13 @@ class SoonStore(Protocol):
         """As `Store.save_snapshot`, beside the loop."""
         ...
 
+    def probe_soon(self, done: AppendDone) -> None:
+        """Whether the store is there, by a round trip that writes nothing; `done` within 3 s.
+
+        StoreFenced, where the way to it had to be made anew and another node leads by now.
+        """
+        ...
+
 
 class MarketStore(Protocol):
     """Ticks, candles and outcomes in batches, beside the path of orders."""

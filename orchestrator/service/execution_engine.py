@@ -362,6 +362,14 @@ class ExecutionEngine:
             self._busy = False
         self.handle()
 
+    def look_at_store(self) -> None:
+        """Once a second: asks a store that nothing is written to whether it is there (S5)."""
+        if self._busy or self._abandoned:
+            return
+        self._journal.look()
+        self._hear_troubles()
+        self.handle()
+
     async def new_epoch(self, above: int = 0) -> int:
         """As `Store.next_epoch`; the loop does not wait for a store that works beside it."""
         if self._threads and isinstance(self._store, SoonStore):

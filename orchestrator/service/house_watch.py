@@ -77,6 +77,7 @@ class HouseWatch:
     def look(self) -> None:
         """One look at everything."""
         self._engine.handle(self._clocks(), self._memory(), self._storage())
+        self._engine.look_at_store()
         condition = self._bus.condition()
         if condition is not None:
             self._engine.handle(condition)

@@ -89,6 +89,8 @@ class Journal:
         self._photo: _Photo | None = None
         self._photo_out = False
         self._probing = False
+        self._asked = False
+        self._heard = False  # whether the store has done something since the last look
         # The kernel's generation after so many facts, where it has moved and is not durable yet.
         self._moves: deque[tuple[int, int]] = deque()
         self._flushes: deque[tuple[int, int]] = deque(maxlen=_FLUSHES_MAX)  # began, took
@@ -209,6 +211,7 @@ class Journal:
 
     def _arrived(self, out: _Out, took_ns: int) -> None:
         records = out.records
+        self._heard = True
         self._chain.advance(records)
         self._flushes.append((out.began_ns, took_ns))
         self._telemetry.took("journal", took_ns / 1000)
@@ -301,6 +304,37 @@ class Journal:
             self.troubles.append(StorageTrouble(ok=False, reason=str(exc)))
         else:
             self.troubles.append(StorageTrouble(ok=True))
+
+    # -- a store that nothing is written to -------------------------------------------------------
+
+    def look(self) -> None:
+        """Asks a store beside the loop that was not heard since the last look whether it is there:
+        otherwise its end would be noticed by the next order (S5). Not while one that has failed is
+        tried anyway.
+        """
+        heard, self._heard = self._heard, False
+        tried = self._failing or self._kernel.storage_blocked or self.broken is not None
+        if self._soon is None or heard or tried or self._asked or not self.idle:
+            return
+        self._asked = True
+        try:
+            self._soon.probe_soon(self._answered)
+        except StoreError as exc:
+            self._hear_answer(exc)
+
+    def _answered(self, problem: StoreError | None) -> None:
+        self._hear_answer(problem)
+        if problem is not None:
+            self._returned()
+
+    def _hear_answer(self, problem: StoreError | None) -> None:
+        """Facts are not held back for it: the next write finds out for itself."""
+        self._asked = False
+        if isinstance(problem, StoreFenced):
+            self._take_up(problem)
+        elif problem is not None:
+            log.warning("store.silent", reason=str(problem))
+            self.troubles.append(StorageTrouble(ok=False, reason=str(problem)))
 
     # -- snapshots --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from orchestrator.adapters.store.archive import pruned_records
 from orchestrator.adapters.store.codec import fact_of, record_of
 from orchestrator.adapters.store.loop_thread import LoopThread, NotWaitedFor
 from orchestrator.adapters.store.postgres_connection import UrlSource
+from orchestrator.adapters.store.postgres_ids import OldIds
 from orchestrator.adapters.store.postgres_reading import PostgresSource
 from orchestrator.adapters.store.postgres_sql import postgres_statements
 from orchestrator.adapters.store.postgres_writer import PostgresWriter
@@ -60,11 +61,13 @@ class PostgresStore:
         self._writer = PostgresWriter(
             source, variable, lease=lease, installation_id=installation_id
         )
+        self._old_ids = OldIds(source, variable, self._readers, self._sql["signal_seen"])
         self.queries = StoreQueries(self._source)
         self._closed = False
         self._began_s = self._ended_s = 0.0  # of the last append beside the loop
         try:
             self._thread.call(self._writer.open, _OPEN_S)
+            self._prepare_for_old_ids()
         except BaseException:
             self.close()
             raise
@@ -107,6 +110,10 @@ class PostgresStore:
         """As `append_soon`."""
         self._soon(lambda: self._writer.save_snapshot(seq, _digest(state), state), done)
 
+    def probe_soon(self, done: Done) -> None:
+        """As `append_soon`: a round trip of the session that writes, told within 3 s."""
+        self._soon(self._writer.probe, done)
+
     def next_epoch(self, above: int = 0) -> int:
         return self._call(lambda: self._writer.next_epoch(above))
 
@@ -116,6 +123,7 @@ class PostgresStore:
         StoreFenced if another one has taken it since.
         """
         self._call(lambda: self._writer.lead(epoch), _OPEN_S)
+        self._prepare_for_old_ids()
 
     def prune(self, pruned: Pruned) -> int:
         """As SqliteStore's."""
@@ -176,11 +184,16 @@ class PostgresStore:
     def signal_seen(self, signal_id: str) -> bool:
         """From memory, without a round trip (C04). One id in 10^12 or so is called seen wrongly.
 
-        Of a history too long for memory, the ids that it does not hold are asked for.
+        Of a history too long for memory, the ids that it does not hold are asked for, with a bound
+        that the event loop can bear: StoreError when the server has not said it by then.
         """
         if self._writer.ids.has(signal_id):
             return True
-        return not self._writer.ids.complete and bool(self._rows("signal_seen", signal_id))
+        return not self._writer.ids.complete and self._old_ids.has(signal_id)
+
+    def _prepare_for_old_ids(self) -> None:
+        if not self._writer.ids.complete:
+            self._old_ids.open()
 
     # -- its end -----------------------------------------------------------------------------------
 
@@ -191,6 +204,7 @@ class PostgresStore:
         self._closed = True
         try:
             self.queries.close()
+            self._old_ids.close()
             self._thread.call(self._writer.close, _CALL_S)
         finally:
             self._thread.close()

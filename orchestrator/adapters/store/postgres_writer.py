@@ -45,6 +45,8 @@ T = TypeVar("T")
 TURN_S = 2.0
 WRITE_S = 3.0
 REOPEN_S = 4.0
+# S5 is to know of a store that is gone within 5 s, of which a second may pass before it is asked.
+PROBE_S = 2.5
 _LONG_S = 3_600.0
 _CLAIM_S = 1.0
 _RETRY_S = 0.02
@@ -181,6 +183,18 @@ class PostgresWriter:
         async with self._taking_turns(), self._transaction() as session:
             await session.execute(*_with(self._sql["save_snapshot"], seq, digest, state))
             await session.execute(self._sql["drop_old_snapshots"])
+
+    async def probe(self) -> None:
+        """Whether the server is there, and this node's session or a new one: a round trip that
+        writes nothing. StoreError when not, or not in time; the session is given up then.
+        """
+        try:
+            async with asyncio.timeout(PROBE_S), self._taking_turns():
+                session = await self._ready()
+                async with self._guarded(session):
+                    await session.fetchval(self._sql["probe"])
+        except TimeoutError as exc:
+            raise StoreError(f"{self._variable}: {self.place} does not answer in time") from exc
 
     async def next_epoch(self, above: int) -> int:
         async with self._taking_turns():

@@ -16,7 +16,7 @@ _FRESH_MAX = 50_000
 class SignalIds:
     """`has` is never wrong about an id that is kept; one in 10^12 of the others it calls used.
 
-    `complete`: every id of the store is kept.
+    `complete`: every id of the store is kept; else what is not found here is to be asked for.
     """
 
     def __init__(self, digests: bytes = b"", total: int = 0) -> None:
@@ -30,11 +30,15 @@ class SignalIds:
 
     def add(self, signal_id: str) -> None:
         self._fresh.add(digest(signal_id))
-        if len(self._fresh) > _FRESH_MAX and len(self._old) < IDS_MAX:
+        if len(self._fresh) <= _FRESH_MAX:
+            return
+        if len(self._old) < IDS_MAX:
             fresh = np.array(sorted(self._fresh), dtype=np.uint64)
             # Copied, not sorted anew: 50 ms for all that we keep.
             self._old = np.insert(self._old, np.searchsorted(self._old, fresh), fresh)
             self._fresh = set()
+        else:
+            self.complete, self._fresh = False, set()  # from now on they are asked for
 
     def has(self, signal_id: str) -> bool:
         """May be called from another thread than `add`."""

@@ -19,6 +19,7 @@ _TAKES_S = (0.0003, 0.012)
 _SLOW_S = (0.1, 3.0)
 _LATE_S = (0.05, 2.0)
 _SILENT_S = 10.0  # so long the store waits itself
+_PROBE_S = 2.5
 
 
 class _Out(NamedTuple):
@@ -117,6 +118,17 @@ class SoonSimStore(SimStore):
             done(problem)
 
         self._world.loop.call_later(self._takes_s(), save)
+
+    def probe_soon(self, done: AppendDone) -> None:
+        self._death.check()
+        gone = self._world.fates.inside("commit_hangs", self._world.now_s)
+        problem = StoreError(f"no answer within {_PROBE_S:g} s") if gone else None
+
+        def answer() -> None:
+            if not self._death.dead:
+                done(problem)
+
+        self._world.loop.call_later(_PROBE_S if gone else _TAKES_S[0], answer)
 
     def hear_the_rest(self) -> None:
         """What was out at the end was given to a server, which lives on: it may stand, or not."""

@@ -117,6 +117,7 @@ class HandStore(SpyStore):
         super().__init__(log)
         self.out: list[tuple[Sequence[Record], Sequence[Fact], AppendDone]] = []
         self.photos: list[tuple[int, bytes, AppendDone]] = []
+        self.probes: list[AppendDone] = []
         self.refuses: StoreError | None = None
         self.append_s = 0.0
 
@@ -134,6 +135,11 @@ class HandStore(SpyStore):
 
     def save_snapshot_soon(self, seq: int, state: bytes, done: AppendDone) -> None:
         self.photos.append((seq, state, done))
+
+    def probe_soon(self, done: AppendDone) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.probes.append(done)
 
     def answer(self, problem: StoreError | None = None) -> None:
         """The append that is out ends."""

@@ -52,12 +52,16 @@ class FakeKernel:
 class FakeEngine:
     def __init__(self):
         self.kernel, self.heard = FakeKernel(), []
+        self.store_looks = 0
 
     def handle(self, *events):
         self.heard.extend(events)
 
     def flush_ms(self):
         return 7
+
+    def look_at_store(self):
+        self.store_looks += 1
 
 
 class FakeReader:
@@ -97,6 +101,7 @@ def test_a_look_tells_clocks_memory_and_storage():
     assert heard(engine, MemorySeen) == [MemorySeen(rss_mb=120, files=30, files_max=1_024)]
     assert heard(engine, StorageSeen) == [StorageSeen(flush_ms=7, free_mb=900)]
     assert heard(engine, BusSeen) == []
+    assert engine.store_looks == 1
 
 
 def test_a_step_of_the_wall_clock_is_told_once():

@@ -581,3 +581,52 @@ def test_a_signal_that_comes_twice_while_its_first_is_not_written_down_reaches_t
     bench.engine.handle(SignalSeen(signal=signal("s1")))
     bench.engine.handle(SignalSeen(signal=signal("s1")))
     assert [e.signal.signal_id for e in bench.kernel.heard] == ["s1", "s1"]
+
+
+# -- a store that nothing is written to --------------------------------------------------------
+
+
+def test_a_store_that_was_not_heard_since_the_last_look_is_asked_whether_it_is_there(bench):
+    bench.noted("0")
+    bench.engine.look_at_store()
+    assert bench.store.probes == []  # it works on something
+    bench.store.answer()
+    bench.engine.look_at_store()
+    assert bench.store.probes == []  # it was heard
+    bench.engine.look_at_store()
+    bench.engine.look_at_store()
+    assert len(bench.store.probes) == 1  # one question at a time
+    bench.store.probes.pop()(None)
+    assert bench.kernel.heard[-1:] == [Noted(actor="a", action="x", text="0")]
+    bench.engine.look_at_store()
+    assert len(bench.store.probes) == 1
+
+
+def test_a_store_that_does_not_answer_is_trouble_though_nothing_was_to_be_written(bench):
+    bench.engine.look_at_store()
+    bench.store.probes.pop()(StoreError("gone"))
+    assert bench.kernel.heard == [StorageTrouble(ok=False, reason="gone")]
+    bench.noted("0")
+    assert len(bench.store.out) == 1  # what is to be written is tried all the same
+
+
+def test_a_store_that_refuses_the_question_is_trouble(bench):
+    bench.store.refuses = StoreError("closed")
+    bench.engine.look_at_store()
+    assert bench.kernel.heard == [StorageTrouble(ok=False, reason="closed")]
+
+
+def test_a_blocked_store_is_tried_by_writes_and_not_asked_besides(bench):
+    bench.kernel.storage_blocked = True
+    bench.engine.look_at_store()
+    assert bench.store.probes == []
+
+
+def test_a_store_in_which_another_node_leads_ends_this_engine(bench):
+    fenced: list[StoreFenced] = []
+    bench.engine.hooks.fenced = fenced.append
+    bench.engine.look_at_store()
+    bench.store.probes.pop()(StoreFenced("another leads"))
+    bench.engine.look_at_store()
+    assert bench.store.probes == []
+    assert len(fenced) == 1

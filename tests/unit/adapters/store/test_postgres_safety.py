@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.adapters.store import postgres_schema, postgres_writer, signal_ids
+from orchestrator.adapters.store import postgres_ids, postgres_schema, postgres_writer, signal_ids
 from orchestrator.adapters.store.postgres import PostgresStore
 from orchestrator.adapters.store.signal_ids import SignalIds, digest
 from orchestrator.model.errors import StoreConflict, StoreError, StoreFenced, StoreLocked
@@ -262,6 +262,57 @@ def test_who_must_not_wait_is_called_back_once_whatever_the_server_does(
     assert isinstance(told_back[0], StoreError)
     assert told_back[-2:] == [None, None]
     assert store.load_snapshot() == (1, b"state")
+
+
+def probed(store: PostgresStore) -> StoreError | None:
+    """What the store says of itself when nothing is written."""
+
+    async def ask() -> StoreError | None:
+        answered: asyncio.Future[StoreError | None] = asyncio.get_running_loop().create_future()
+        store.probe_soon(answered.set_result)
+        return await answered
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("lease", [False, True])
+def test_a_server_that_is_killed_is_noticed_without_a_write_and_found_again(
+    own_postgres: PostgresServer, make: Make, *, lease: bool
+) -> None:
+    store = make(own_postgres.create(), lease=lease)
+    assert probed(store) is None
+    own_postgres.kill()
+    assert probed(store) is not None
+    assert probed(store) is not None
+    own_postgres.start()
+    assert probed(store) is None
+
+
+def test_a_server_that_lies_still_is_noticed_without_a_write_and_found_again(
+    own_postgres: PostgresServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(own_postgres.create())
+    own_postgres.freeze()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(postgres_writer, "PROBE_S", 0.4)
+            found = [probed(store), probed(store)]  # of the old session, and of a new one
+    finally:
+        own_postgres.thaw()
+    assert all(isinstance(each, StoreError) for each in found)
+    assert probed(store) is None
+    facts = notes("a")
+    store.append(samples.chained(facts), facts)
+
+
+def test_a_probe_finds_out_that_another_node_leads(make: Make, fresh_database: str) -> None:
+    store = make(lease=True)
+    store.lead(0)
+    assert probed(store) is None
+    execute(fresh_database, "UPDATE meta SET value = '7' WHERE key = 'epoch'")
+    assert probed(store) is None  # its own session is good: a write would be refused
+    store._writer._session.terminate()
+    assert isinstance(probed(store), StoreFenced)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -617,8 +668,71 @@ def test_ids_too_many_for_memory_are_asked_for(make: Make, monkeypatch: pytest.M
     store.close()
     monkeypatch.setattr(postgres_writer, "IDS_MAX", 2)
     again = make()
+    monkeypatch.setattr(postgres_ids, "ASK_S", 30.0)  # of a machine that is busy with other tests
     assert len(again._writer.ids) == 2
     assert [again.signal_seen(f"s{number}") for number in range(6)] == [True] * 5 + [False]
+
+
+def test_a_server_that_lies_still_does_not_hold_up_who_asks_for_an_old_id(
+    own_postgres: PostgresServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop asks: it hears a StoreError soon, and then at once for a while."""
+    url = own_postgres.create()
+    store = make(url)
+    for number in range(3):
+        samples.append(store, SignalAccepted(signal=samples.signal(f"s{number}"), accounts=()))
+    store.close()
+    monkeypatch.setattr(postgres_writer, "IDS_MAX", 2)
+    again = make(url)
+    monkeypatch.setattr(postgres_ids, "ASK_S", 30.0)
+    assert again.signal_seen("s0")
+    monkeypatch.setattr(postgres_ids, "ASK_S", 0.2)
+    monkeypatch.setattr(postgres_ids, "REST_S", 3_600.0)
+    own_postgres.freeze()
+    try:
+        with pytest.raises(StoreError, match="did not answer within"):
+            again.signal_seen("other")
+        monkeypatch.setattr(postgres_ids, "ASK_S", 3_600.0)
+        with pytest.raises(StoreError, match="too slow"):
+            again.signal_seen("other")  # not asked at all
+        assert again.signal_seen("s2")  # what is in memory is known
+    finally:
+        own_postgres.thaw()
+
+
+def test_a_server_that_is_back_says_old_ids_again(
+    own_postgres: PostgresServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_writer, "IDS_MAX", 0)
+    monkeypatch.setattr(postgres_ids, "REST_S", 0.0)
+    store = make(own_postgres.create())
+    samples.append(store, SignalAccepted(signal=samples.signal("s0"), accounts=()))
+    store._writer.ids = SignalIds(total=1)  # as an opening would find it
+    monkeypatch.setattr(postgres_ids, "ASK_S", 30.0)
+    assert [store.signal_seen(name) for name in ("s0", "s1")] == [True, False]
+    own_postgres.kill()
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            store.signal_seen("s0")
+    own_postgres.start()
+    while True:
+        try:
+            assert store.signal_seen("s0")
+        except StoreError:
+            continue  # the last failure's pause
+        break
+
+
+def test_ids_beyond_what_memory_may_hold_are_let_go_and_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signal_ids, "_FRESH_MAX", 10)
+    monkeypatch.setattr(signal_ids, "IDS_MAX", 10)
+    ids = SignalIds()
+    for number in range(100):
+        ids.add(f"new{number}")
+    assert len(ids) <= 22
+    assert not ids.complete
 
 
 def test_ids_in_memory_are_merged_and_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,3 +76,7 @@ VACUUM journal
 -- name: has_prunings
 -- Every schema of ours has that table.
 SELECT 1
+
+-- name: probe
+-- Whether the server answers; nothing is read or written.
+SELECT 1
