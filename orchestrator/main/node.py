@@ -24,8 +24,8 @@ from orchestrator.model.journal import RecordFilter
 from orchestrator.model.leading import LeaseView
 from orchestrator.model.ports import Lease, MarketReader, StopBoard, Store
 from orchestrator.model.safety import Alert, Severity
-from orchestrator.service.front_desk import About
 from orchestrator.service.gate import Gate
+from orchestrator.service.health_desk import About
 from orchestrator.service.leader import Leadership, Term, Watch
 from orchestrator.service.seams import SystemClock, lease_ns, new_id
 from orchestrator.service.standby import Follower, StandbyDesk

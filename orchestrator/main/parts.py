@@ -37,8 +37,9 @@ from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
 from orchestrator.service.checkpoints import Hooks as CheckpointHooks
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
-from orchestrator.service.front_desk import About, FrontDesk
+from orchestrator.service.front_desk import FrontDesk
 from orchestrator.service.gate import Gate
+from orchestrator.service.health_desk import About
 from orchestrator.service.house_watch import HouseWatch, Renew, keep_token
 from orchestrator.service.past import REMEMBERED, Past
 from orchestrator.service.recorder import Recorder

@@ -18,9 +18,9 @@ from orchestrator.model.ports import Bus, Clock, MarketReader, Store
 from orchestrator.model.queries import Queries
 from orchestrator.model.safety import StopReceipt
 from orchestrator.model.time import fx_session
-from orchestrator.service.front_desk import About
 from orchestrator.service.gate import Gate
 from orchestrator.service.gauges import rss_mb
+from orchestrator.service.health_desk import About
 from orchestrator.service.kernel_views import KernelViews, not_found
 from orchestrator.service.reducing_desk import reductions_of
 from orchestrator.service.stops import NodeStops

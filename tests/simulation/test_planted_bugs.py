@@ -32,9 +32,9 @@ from orchestrator.research.simulate import EVERY, shrink, simulate
 from orchestrator.research.simulate.store import SimGate, SimStore
 from orchestrator.service import liquidation
 from orchestrator.service.execution_engine import ExecutionEngine
-from orchestrator.service.front_desk import FrontDesk
 from orchestrator.service.gate import Gate
 from orchestrator.service.journal import Journal, Written
+from orchestrator.service.resume_desk import ResumeDesk
 from orchestrator.service.supervisor import System
 
 _SEEDS = 50
@@ -318,12 +318,12 @@ def _promise_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
 
 
 def _resume_over_a_stop_that_came_meanwhile(patch: pytest.MonkeyPatch) -> None:
-    reopen = FrontDesk._reopen
+    reopen = ResumeDesk._reopen
 
     async def blind(self, done, _):
         return await reopen(self, done, self._safety.raised)
 
-    patch.setattr(FrontDesk, "_reopen", blind)
+    patch.setattr(ResumeDesk, "_reopen", blind)
 
 
 def _send_a_part_again_after_a_time_out(patch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
 from orchestrator.service.checkpoints import Hooks as CheckpointHooks
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
-from orchestrator.service.front_desk import About, FrontDesk
+from orchestrator.service.front_desk import FrontDesk
+from orchestrator.service.health_desk import About
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
 from orchestrator.service.seams import VirtualClock

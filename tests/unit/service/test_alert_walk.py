@@ -95,7 +95,7 @@ async def latch(house: House) -> str:
 
 
 async def broken_trail(house: House) -> str:
-    house.desk._verify = lambda: "record 5: its content does not match its hash"
+    house.desk._audit._verify = lambda: "record 5: its content does not match its hash"
     await house.desk.verify_audit()
     return "breaker:S12"
 

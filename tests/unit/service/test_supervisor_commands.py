@@ -50,7 +50,7 @@ def test_a_broken_chain_refuses_the_resume(tmp_path, monkeypatch):
             await house.calm(15)
             receipt = await house.desk.emergency_stop("anna", "x", liquidate=False)
             await house.calm(2)
-            monkeypatch.setattr(house.desk, "_verify", lambda: "record 3: changed")
+            monkeypatch.setattr(house.desk._audit, "_verify", lambda: "record 3: changed")
             refused = await house.desk.resume("anna", receipt.stop_id, "fine")
             assert isinstance(refused, Refused)
             assert "record 3" in refused.detail
