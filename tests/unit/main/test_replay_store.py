@@ -12,7 +12,11 @@ from orchestrator.service.cli.backend import RunOptions
 from orchestrator.settings import load_settings
 
 
-def test_a_replay_at_full_speed_refuses_a_database_and_says_what_to_do(tmp_path: Path) -> None:
+def test_a_replay_at_full_speed_refuses_a_database_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process is told once how it logs; here other tests come after, and look at log lines.
+    monkeypatch.setattr("orchestrator.main.replay.set_up_logs", lambda _: None)
     settings = load_settings(
         env={
             "STATE_DIR": str(tmp_path / "state"),
