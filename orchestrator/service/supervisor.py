@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from orchestrator.kernel.audit import AuditChain, Links
+from orchestrator.kernel.audit import AuditChain
 from orchestrator.kernel.engine import Kernel
 from orchestrator.kernel.orders.identity import epoch_of
 from orchestrator.model.base import Message
@@ -26,12 +26,9 @@ from orchestrator.model.events import (
 )
 from orchestrator.model.facts import (
     ConfigurationUsed,
-    Fact,
-    ModeChanged,
-    OperatorActed,
     ServiceStopped,
 )
-from orchestrator.model.journal import Record, RecordFilter
+from orchestrator.model.journal import RecordFilter
 from orchestrator.model.market import History
 from orchestrator.model.money import AccountId, InstrumentName, InstrumentSpec
 from orchestrator.model.ports import Clock, Store, VenueReader
@@ -41,14 +38,14 @@ from orchestrator.model.venue import Account, ClientExtensions, Order, Trade
 from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.agents_elsewhere import AgentsElsewhere
 from orchestrator.service.checkpoints import Checkpoints
+from orchestrator.service.earlier_lives import EarlierLives
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import FrontDesk
-from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.gate import Gate
 from orchestrator.service.nest import Nest
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.safety_monitor import SafetyMonitor
-from orchestrator.service.seams import new_id, wall_ns
 from orchestrator.service.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -57,9 +54,6 @@ _RETRY_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 _HISTORY = (("M1", 600), ("H1", 200))
 _LAG_S = 0.1
 _MEET_S = 30.0
-# Where a system never ran, so few records of modes and of people tell it.
-_DECISIONS = ("mode.changed", "operator.acted")
-_DECISIONS_LOOK = 200
 _MEET_LOOK_S = 0.02
 _PUT_AWAY_S = 1.5
 
@@ -107,7 +101,7 @@ class System:
         self.telemetry = telemetry
         self._chain = chain
         self._store = store
-        self._gate = gate
+        self._earlier = EarlierLives(kernel, engine, store, gate, safety)
         self._feeds = feeds
         self._recorder = recorder
         self._reader = reader
@@ -115,7 +109,6 @@ class System:
         self._past = past
         self._histories: tuple[History, ...] = ()
         self._first_life = False
-        self._recovered_from = 0  # the record up to which a snapshot told everything
         self._companions: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
         self._met = {account_id: asyncio.Event() for account_id in plan.accounts}
         self._ending = asyncio.Event()
@@ -159,12 +152,12 @@ class System:
 
     def _begin_life(self) -> None:
         last = self._store.last_record()
-        broken = self._recover()
+        broken = self._earlier.recover()
         seen = max(map(self.kernel.epoch_seen, self.plan.accounts), default=0)
         epoch = self._store.next_epoch(seen)
-        latch = self._standing_stop()
+        latch = self._earlier.standing_stop()
         unclean = last is not None and last.type != "service.stopped"
-        self._first_life = last is None or self._never_ran()
+        self._first_life = last is None or self._earlier.never_ran()
         self.engine.handle(self._started(epoch, unclean=unclean))
         log.info("service.started", epoch=epoch, unclean=unclean, stopped=latch is not None)
         self._record_settings()
@@ -173,25 +166,11 @@ class System:
         if self.checkpoints is not None:
             self.checkpoints.compare(self._store)
 
-    def _never_ran(self) -> bool:
-        """Whether every life so far was cut off before it traded, and nobody decided otherwise.
-
-        A first start that was killed in its first second is still to come. Where the journal's
-        beginning is pruned there was more than that.
-        """
-        if self._store.trail_start()[0]:
-            return False
-        told = self._store.records(
-            RecordFilter(types=_DECISIONS, ascending=True, limit=_DECISIONS_LOOK)
-        )
-        facts = [msgspec.json.decode(record.data, type=Fact) for record in told]
-        return len(told) < _DECISIONS_LOOK and not any(map(_decides, facts))
-
     def _started(self, epoch: int, *, unclean: bool) -> Started:
         latch = self.safety.latch
         return Started(
             version=self.plan.version, node=self.plan.node, epoch=epoch, unclean=unclean,
-            config_digest=self.plan.config_digest, breakers_lost=self._breakers_lost(),
+            config_digest=self.plan.config_digest, breakers_lost=self._earlier.breakers_lost(),
             latched_stop_id=latch.stop_id if latch and not latch.accounts else None,
         )  # fmt: skip
 
@@ -202,80 +181,6 @@ class System:
         last = msgspec.json.decode(found[0].data, type=ConfigurationUsed) if found else None
         if plan.config and (last is None or last.digest != plan.config_digest):
             self.engine.note(ConfigurationUsed(digest=plan.config_digest, values=plan.config))
-
-    def _standing_stop(self) -> Latch | None:
-        """The stop of an earlier life, by its latch, the journal or the word: any will do."""
-        found, standing = self._gate.read_latch(), self.kernel.standing_stop
-        latch = found
-        if standing is not None:
-            latch = Latch(
-                stop_id=standing.stop_id, actor=standing.actor, reason=standing.reason,
-                liquidate=standing.liquidate or (found is not None and found.liquidate),
-                closed_ns=standing.at_ns if found is None else found.closed_ns,
-                accounts=_wider(standing.accounts, None if found is None else found.accounts),
-            )  # fmt: skip
-        elif found is None and self._gate.stopped:
-            # Whoever closed the word was cut off before the latch (SAFETY 5.3).
-            latch = Latch(
-                stop_id=new_id("stop"), actor="unknown", reason="the gate was found closed",
-                liquidate=True, closed_ns=wall_ns(),
-            )  # fmt: skip
-        if latch is not None and latch.accounts and self._gate.stopped:
-            # The word is closed by a stop of everything only; it may have been cut off before more.
-            latch = msgspec.structs.replace(latch, accounts=())
-        if latch is not None:
-            self.safety.found_at_start(latch, persisted=latch == found)
-        return latch
-
-    def _recover(self) -> str:
-        """The kernel's durable state: the last snapshot, then every fact after it.
-
-        What is read is verified on the way (R1): where the chain breaks, or "". A last record that
-        a crash had torn was never committed, and is cut by the store itself.
-        """
-        saved = self._store.load_snapshot()
-        seq = 0
-        if saved is not None:
-            seq, state = saved
-            seq = self._restore(seq, state)
-        self._recovered_from = seq
-        broken = ""
-        links: Links | None = None
-        for record, fact in self._store.facts_after(seq):
-            links = links or self._links_from(record)
-            self.kernel.apply(fact, record.ts)
-            wrong = links.take(record) if not broken else None
-            broken = f"record {wrong.seq} {wrong.what}" if wrong else broken
-            seq = record.seq
-        self.engine.recovered(seq)
-        return broken
-
-    def _breakers_lost(self) -> str:
-        """B3: whether what the breakers were stands in no snapshot and no record any more."""
-        if self._recovered_from:
-            return ""
-        found = self._store.records(RecordFilter(ascending=True, limit=1))
-        if not found or found[0].seq == 1:
-            return ""
-        return f"records before {found[0].seq} are pruned, and no snapshot can be read"
-
-    def _links_from(self, first: Record) -> Links:
-        """After the record before, where the store still has it."""
-        before = first.seq - 1
-        wanted = RecordFilter(after_seq=before - 1, before_seq=first.seq, ascending=True, limit=1)
-        found = self._store.records(wanted) if before else []
-        if found:
-            return Links(found[0].hash, first.seq)
-        return Links(first.prev, first.seq)
-
-    def _restore(self, seq: int, state: bytes) -> int:
-        """A snapshot that cannot be read only costs time: the whole journal is read instead."""
-        try:
-            self.kernel.restore(state)
-        except ValueError as exc:
-            log.warning("snapshot.unreadable", reason=str(exc))
-            return 0
-        return seq
 
     async def _come_up(self, nest: Nest) -> None:
         for account_id in self.plan.accounts:
@@ -453,19 +358,5 @@ class System:
         return self.kernel.mode
 
 
-def _decides(fact: Fact) -> bool:
-    """Whether with this the system ran, or somebody said that it should, or should not."""
-    if isinstance(fact, ModeChanged):
-        return fact.mode in (SystemMode.RUNNING, SystemMode.DRAINING, SystemMode.STOPPED)
-    return isinstance(fact, OperatorActed) and fact.action in ("start", "stop", "resume")
-
-
 def _named(account: Account) -> tuple[Trade | Order, ...]:
     return (*(account.trades or ()), *(account.orders or ()))
-
-
-def _wider(one: tuple[str, ...], other: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The accounts of both; empty means all, and all is widest."""
-    if other is None:
-        return one
-    return tuple(dict.fromkeys((*one, *other))) if one and other else ()

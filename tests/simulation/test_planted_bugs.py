@@ -31,6 +31,7 @@ from orchestrator.model.reducing import ReductionState
 from orchestrator.research.simulate import EVERY, shrink, simulate
 from orchestrator.research.simulate.store import SimGate, SimStore
 from orchestrator.service import liquidation
+from orchestrator.service.earlier_lives import EarlierLives
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.gate import Gate
 from orchestrator.service.journal import Journal, Written
@@ -201,14 +202,14 @@ def _lose_the_start_of_the_day_at_the_roll(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keep_the_ids_of_signals_in_memory_only(patch: pytest.MonkeyPatch) -> None:
-    recover = System._recover
+    recover = EarlierLives.recover
 
     def forgetful(self):
         recover(self)
-        self.kernel._world.state.seen.clear()
+        self._kernel._world.state.seen.clear()
 
     patch.setattr(SimStore, "signal_seen", lambda *_: False)
-    patch.setattr(System, "_recover", forgetful)
+    patch.setattr(EarlierLives, "recover", forgetful)
 
 
 def _clear_the_stop_at_a_restart(patch: pytest.MonkeyPatch) -> None:
@@ -220,7 +221,7 @@ def _clear_the_stop_at_a_restart(patch: pytest.MonkeyPatch) -> None:
         Gate.reopen(self, getattr(self.read_latch(), "stop_id", ""))
 
     patch.setattr(SimGate, "__init__", fresh)
-    patch.setattr(System, "_standing_stop", lambda *_: None)
+    patch.setattr(EarlierLives, "standing_stop", lambda *_: None)
 
 
 def _look_at_losses_never(patch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def test_a_snapshot_and_the_facts_after_it_are_as_good_as_the_whole_journal(tmp_
         later = House(tmp_path / "s", market)
         seq, _ = later.store.load_snapshot()
         assert 0 < seq < later.store.last_record().seq
-        later.system._recover()
+        later.system._earlier.recover()
         assert later.kernel.snapshot() == whole
         assert later.system.engine._journal.seq == later.store.last_record().seq
         await later._end()
@@ -49,7 +49,7 @@ def test_a_snapshot_that_cannot_be_read_only_costs_time(tmp_path, raw):
         house = House(tmp_path / "s", market)
         whole = replayed(house)
         house.store.save_snapshot(house.store.last_record().seq, raw)
-        house.system._recover()
+        house.system._earlier.recover()
         assert house.kernel.snapshot() == whole
         await house._end()
 
