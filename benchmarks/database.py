@@ -1,6 +1,7 @@
 """The journal on PostgreSQL: what a durable append costs, beside a bare commit on the same server.
 
-The floor is asyncpg alone: one prepared INSERT of 340 bytes, committed with synchronous_commit=on.
+The floor is asyncpg alone: one prepared INSERT of rows of 340 bytes, committed with
+synchronous_commit=on. 'Far' is the same through a wire on which each answer is a millisecond late.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Row, Section, Spread, spread
+from benchmarks.figures import Row, Section, spread
+from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.postgres import PostgresStore
 from orchestrator.adapters.store.postgres_connection import driver
 from orchestrator.adapters.store.sqlite import SqliteStore
@@ -25,13 +28,18 @@ from orchestrator.model.money import AccountId, InstrumentName, Price, Units
 from orchestrator.model.orders import Intent, Reservation
 from orchestrator.model.signals import Proposal, Side, Signal
 from tests.servers.postgres import PostgresServer, in_thread
+from tests.servers.wire import Wire
+from tests.unit.adapters.store import samples
 
-_COUNT, _WARM = 3_000, 200
+_COUNT, _WARM = 1_500, 50
 _ROW = b"x" * 340
 _ACCOUNT = AccountId("101-001-1000001-001")
 _EUR_USD = InstrumentName("EUR_USD")
+_PATHS = 4  # signals whose whole way goes together, 12 facts each: what a busy service appends
+_ROWS = _PATHS * 12
+_LATE_S = 0.001
 
-Batch = tuple[list[Record], list[Fact]]
+Batch = tuple[Sequence[Record], Sequence[Fact]]
 
 
 def run(quick: bool) -> Section:
@@ -40,64 +48,118 @@ def run(quick: bool) -> Section:
     with (
         tempfile.TemporaryDirectory(prefix="orchestrator-bench-") as name,
         PostgresServer("fsync=on", "shared_buffers=64MB") as server,
+        Wire(server.port, answer_late_s=_LATE_S) as wire,
     ):
-        floor = spread(in_thread(lambda: _bare(server.create(), count)))
-        assert floor is not None
-        store = PostgresStore(server.create(), installation_id="bench")
-        chain = AuditChain("bench")
-        one = _timed(_notes(chain, count), store.append)
-        order = _timed(_orders(chain, count), store.append)
-        soon, held = in_thread(lambda: _soon(store, _orders(chain, count, "soon")))
-        seen = [_took(lambda n=n: store.signal_seen(f"signal {n}")) for n in range(count)]
-        store.close()
+        rows = list(_near(server.create(), count))
+        far = server.create().replace(f":{server.port}/", f":{wire.port}/")
+        rows += _appends(far, count // 4, "far, ")
         sqlite = SqliteStore(Path(name) / "orchestrator.db", installation_id="bench")
-        beside = _timed(_orders(AuditChain("bench"), count), sqlite.append)
+        beside = [_took(lambda b=b: sqlite.append(*b)) for b in _orders(None, count)][_WARM:]
         sqlite.close()
+    late = f"{_LATE_S * 1e3:g} ms"
     return Section(
         title="Journal on PostgreSQL",
-        rows=(
-            Row(name="floor: bare asyncpg, one row committed", spread=floor),
-            _row("append: one record", one, floor),
-            _row("append: a signal's way to its intent", order, floor),
-            _row("append_soon: the same, until it is told", soon, floor),
-            Row(name="append_soon: how long it holds the loop", spread=spread(held)),
-            Row(name="signal_seen", spread=spread(seen)),
-            Row(name="SQLite, flushed: the same append", spread=spread(beside)),
+        rows=(*rows, Row(name="SQLite, flushed: a signal's way", spread=spread(beside))),
+        notes=(
+            "ours and its floor by turns; server, service and disk on this machine, over TCP",
+            f"'far': through a wire on which each answer is {late} late",
         ),
-        notes=("server, service and disk on this machine, over TCP",),
     )
 
 
-def _row(name: str, took: Sequence[int], floor: Spread) -> Row:
-    found = spread(took)
-    assert found is not None
-    return Row(name=name, spread=found, floor=f"{found.p50 / floor.p50:.1f} x its p50")
+def _near(url: str, count: int) -> Iterator[Row]:
+    yield from _appends(url, count, "")
+    with closing(PostgresStore(url)) as store:
+        soon, held = in_thread(lambda: _soon(store, _orders(store.last_record(), count)))
+        yield Row(name="append_soon: a signal's way, until it is told", spread=spread(soon))
+        yield Row(name="append_soon: how long it holds the loop", spread=spread(held))
+        seen = [_took(lambda n=n: store.signal_seen(f"signal {n}")) for n in range(count)]
+        yield Row(name="signal_seen", spread=spread(seen))
 
 
-async def _bare(url: str, count: int) -> list[int]:
-    connection: Any = await driver().connect(url, ssl=False)
-    await connection.execute("CREATE TABLE bare (id BIGINT PRIMARY KEY, data BYTEA NOT NULL)")
-    await connection.execute("SET synchronous_commit = on")
-    insert = await connection.prepare("INSERT INTO bare VALUES ($1, $2)")
+def _appends(url: str, count: int, where: str) -> Iterator[Row]:
+    with closing(PostgresStore(url, installation_id="bench")) as store, closing(_Bare(url)) as bare:
+        yield from _beside(bare, store, _notes(count), 1, f"{where}append: one record")
+        way = _orders(store.last_record(), count)
+        yield from _beside(bare, store, way, 3, f"{where}append: a signal's way to its intent")
+        many = _paths(store.last_record(), count // 4)
+        what = f"{where}append: {_ROWS} facts of {_PATHS} signals"
+        yield from _beside(bare, store, many, _ROWS, what)
+
+
+def _beside(
+    bare: _Bare, store: PostgresStore, batches: Iterator[Batch], rows: int, what: str
+) -> Iterator[Row]:
+    """By turns, so that what else the machine does is the same for both."""
     took: list[int] = []
+    floors: list[int] = []
+    for batch in batches:
+        floors.append(bare.insert(rows))
+        took.append(_took(lambda b=batch: store.append(*b)))
+    found, floor = spread(took[_WARM:]), spread(floors[_WARM:])
+    assert found is not None
+    assert floor is not None
+    noun = "row" if rows == 1 else "rows"
+    yield Row(name=f"  floor: bare asyncpg, {rows} {noun} in one insert", spread=floor)
+    rate = f", {rows / found.p50 * 1e6:,.0f} facts/s" if rows == _ROWS else ""
+    yield Row(name=what, spread=found, floor=f"{found.p50 / floor.p50:.1f} x its p50{rate}")
+
+
+class _Bare:
+    """Inserts rows of 340 bytes, each call one commit."""
+
+    def __init__(self, url: str) -> None:
+        self._thread = LoopThread("bare")
+        self._next = 0
+        self._insert = self._thread.call(lambda: self._prepared(url), 30)
+
+    async def _prepared(self, url: str) -> Callable[..., Awaitable[object]]:
+        connection: Any = await driver().connect(url, ssl=False)
+        await connection.execute("CREATE TABLE bare (id BIGINT PRIMARY KEY, data BYTEA NOT NULL)")
+        await connection.execute("SET synchronous_commit = on")
+        insert = await connection.prepare(
+            "INSERT INTO bare SELECT * FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BYTEA[]))"
+        )
+        return insert.fetch
+
+    def insert(self, rows: int) -> int:
+        """How long it took."""
+        given = list(range(self._next, self._next + rows)), [_ROW] * rows
+        self._next += rows
+
+        async def work() -> int:
+            began = time.perf_counter_ns()
+            await self._insert(*given)
+            return time.perf_counter_ns() - began
+
+        return self._thread.call(work, 30)
+
+    def close(self) -> None:
+        self._thread.close()
+
+
+def _paths(last: Record | None, count: int) -> Iterator[Batch]:
     for number in range(count + _WARM):
-        began = time.perf_counter_ns()
-        await insert.fetch(number, _ROW)
-        took.append(time.perf_counter_ns() - began)
-    await connection.close()
-    return took[_WARM:]
+        facts: list[Fact] = []
+        for part in range(number * _PATHS, (number + 1) * _PATHS):
+            facts += samples.path(f"path {part}", 10 * part + 1)
+        records = samples.chained(facts, last)
+        last = records[-1]
+        yield records, facts
 
 
-def _notes(chain: AuditChain, count: int) -> Iterator[Batch]:
+def _notes(count: int) -> Iterator[Batch]:
+    chain = AuditChain("bench")
     for number in range(count + _WARM):
         yield _linked(chain, [_checks(f"note {number}")])
 
 
-def _orders(chain: AuditChain, count: int, name: str = "signal") -> Iterator[Batch]:
+def _orders(last: Record | None, count: int) -> Iterator[Batch]:
     """What one turn of the kernel writes down before an order may leave."""
-    for number in range(count + _WARM):
+    chain = AuditChain("bench", last)
+    for number in range(chain.seq, chain.seq + count + _WARM):
         signal = Signal(
-            signal_id=f"{name} {number}", strategy="trend", instrument=_EUR_USD, side=Side.BUY,
+            signal_id=f"signal {number}", strategy="trend", instrument=_EUR_USD, side=Side.BUY,
             reference_price=Price(Decimal("1.1")), stop_distance=Decimal("0.002"),
             confidence=Decimal("0.6"), created_ns=1,
         )  # fmt: skip
@@ -136,13 +198,6 @@ def _linked(chain: AuditChain, facts: list[Fact]) -> Batch:
     records = list(chain.link(facts, ts=1, node="bench", epoch=1))
     chain.advance(records)
     return records, facts
-
-
-def _timed(
-    batches: Iterator[Batch], append: Callable[[list[Record], list[Fact]], None]
-) -> list[int]:
-    took = [_took(lambda b=batch: append(*b)) for batch in batches]
-    return took[_WARM:]
 
 
 def _took(work: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""A wire between a program and a server on this machine, which a test may cut.
+"""A wire between a program and a server on this machine, which a test may cut, and make longer.
 
 Cut, it passes no byte and closes nothing: what a cable that was pulled looks like to both ends.
 """
@@ -16,8 +16,10 @@ _PIECE = 65_536
 class Wire:
     """Listens on `port` of loopback for as long as the `with` lasts, in a thread of its own."""
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, answer_late_s: float = 0.0) -> None:
+        """`answer_late_s`: what the server says takes so long on its way, as on a longer cable."""
         self._to_port = to_port
+        self._late_s = answer_late_s
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._whole = asyncio.Event()
@@ -65,16 +67,20 @@ class Wire:
             there = await asyncio.open_connection("127.0.0.1", self._to_port)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._pass(reader, there[1]))
-                tasks.create_task(self._pass(there[0], writer))
+                tasks.create_task(self._pass(there[0], writer, self._late_s))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
             pass
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float = 0.0
+    ) -> None:
         with suppress(OSError):
             while piece := await reader.read(_PIECE):
+                if late_s:
+                    await asyncio.sleep(late_s)
                 await self._whole.wait()
                 writer.write(piece)
                 await writer.drain()
