@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from orchestrator.adapters.store.codec import record_of, refuse_break
+from orchestrator.adapters.store.postgres_batch import FENCED, SESSION, appending, preparing
 from orchestrator.adapters.store.postgres_connection import (
     Session,
     UrlSource,
@@ -30,8 +31,7 @@ from orchestrator.adapters.store.postgres_schema import (
     refuse_other,
     version,
 )
-from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, row_of
-from orchestrator.adapters.store.projections import changes, grouped
+from orchestrator.adapters.store.postgres_sql import ask, postgres_statements, row_of
 from orchestrator.adapters.store.signal_ids import IDS_MAX, SignalIds
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreConflict, StoreError, StoreFenced, StoreLocked
@@ -52,6 +52,7 @@ _CLAIM_S = 1.0
 _RETRY_S = 0.02
 _SINGLE = 1
 _SESSION = {
+    **SESSION,
     "synchronous_commit": "on",
     "statement_timeout": "3s",
     "idle_in_transaction_session_timeout": "2s",  # a frozen leader must not hold up the next one
@@ -74,7 +75,6 @@ class PostgresWriter:
         self._lease = lease
         self._installation_id = installation_id
         self._sql = postgres_statements("journal")
-        self._projections = postgres_statements("projections")
         self._turn = asyncio.Lock()
         self._session: Session | None = None
         self._opened = False
@@ -125,14 +125,15 @@ class PostgresWriter:
         self, session: Session, epoch: str, records: Sequence[Record], facts: Sequence[Fact]
     ) -> None:
         try:
+            text = appending(epoch, records, facts)
             async with asyncio.timeout(WRITE_S):
-                await self._statements(session, epoch, records, facts)
-        except StoreFenced:
-            await self._roll_back(session)
-            raise
+                failpoints.before("journal.append")
+                await session.execute(text)
+                failpoints.after("journal.append")
         except troubles() as exc:
+            if _fenced(exc):
+                raise StoreFenced(f"another node leads: epoch {epoch} of this one is over") from exc
             if _refused(exc):
-                await self._roll_back(session)
                 raise StoreConflict(f"refused, nothing was written: {plain(exc)}") from exc
             if not await self._landed(session, records[-1], exc):
                 raise StoreError(f"not written: {self._words(exc)}") from exc
@@ -141,27 +142,6 @@ class PostgresWriter:
             raise
         self._head = records[-1]
 
-    async def _statements(
-        self, session: Session, epoch: str, records: Sequence[Record], facts: Sequence[Fact]
-    ) -> None:
-        await session.execute(self._sql["begin"])
-        text, _ = ask(self._sql["append"])
-        if await session.execute(text, epoch, *_columns(records)) != f"INSERT 0 {len(records)}":
-            raise StoreFenced(f"another node leads: epoch {epoch} of this one is over")
-        for name, group in grouped(changes(records, facts)):
-            await self._change(session, name, group)
-        failpoints.before("journal.append")
-        await session.execute(self._sql["commit"])
-        failpoints.after("journal.append")
-
-    async def _change(self, session: Session, name: str, given: list[tuple[Any, ...]]) -> None:
-        text, _ = ask(self._projections[name])
-        rows = [tuple(map(coded, row)) for row in given]
-        if len(rows) == 1:
-            await session.execute(text, *rows[0])
-        else:
-            await session.executemany(text, rows)
-
     async def _landed(self, session: Session, record: Record, exc: Exception) -> bool:
         """Whether a write that reported a failure stands all the same.
 
@@ -169,7 +149,6 @@ class PostgresWriter:
         after its old session is known to be dead: nothing of it can come later.
         """
         if _answered_no(exc):
-            await self._roll_back(session)
             return False
         self._lose(session, record)
         with suppress(StoreError):
@@ -313,10 +292,12 @@ class PostgresWriter:
     async def _settle_in(self, session: Session) -> None:
         await self._name_itself(session)
         await self._claim(session)
+        if not self._opened:
+            await ensure(session, JOURNAL, self._install)
+        await session.execute(preparing())
         if self._opened:
             await self._look(session)
             return
-        await ensure(session, JOURNAL, self._install)
         if not self._lease:
             await self._refuse_leader(session)
             self._epochs = (await self._stored_epoch(session),)
@@ -465,28 +446,16 @@ def _answered_no(exc: BaseException) -> bool:
     return getattr(exc, "severity_en", None) == "ERROR"
 
 
+def _fenced(exc: Exception) -> bool:
+    """Another node's epoch is in force."""
+    return getattr(exc, "sqlstate", None) == FENCED and _answered_no(exc)
+
+
 def _refused(exc: Exception) -> bool:
     """By the server's rules or by the driver's: nothing that time could mend."""
     state = getattr(exc, "sqlstate", None) or ""
     return (state[:2] in _REFUSED and _answered_no(exc)) or isinstance(
         exc, driver().DataError | UnicodeError
-    )
-
-
-def _columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
-    """Column by column, as the statement unnests them."""
-    return (
-        [each.seq for each in records],
-        [each.ts for each in records],
-        [coded(each.node) for each in records],
-        [each.epoch for each in records],
-        [each.type for each in records],
-        [coded(each.subject) for each in records],
-        [coded(each.corr) for each in records],
-        [coded(each.actor) for each in records],
-        [each.data.decode() for each in records],
-        [each.prev for each in records],
-        [each.hash for each in records],
     )
 
 
