@@ -40,49 +40,6 @@ def changes(records: Sequence[Record], facts: Sequence[Fact]) -> Iterator[Change
             yield from handler(record, fact)
 
 
-def grouped(made: Iterable[Change]) -> list[tuple[str, list[tuple[Any, ...]]]]:
-    """The same changes with those of one statement together, as far as nobody can tell: what is
-    about the same thing keeps its order. A server is then asked once for each group.
-    """
-    groups: list[tuple[str, list[tuple[Any, ...]]]] = []
-    last_of: dict[str, int] = {}  # statement -> its latest group
-    after: dict[tuple[Any, ...], int] = {}  # thing -> the latest group that is about it
-    for name, given in made:
-        thing = _thing(name, given)
-        at = last_of.get(name, -1)
-        if at < 0 or at < after.get(thing, -1):
-            at = last_of[name] = len(groups)
-            groups.append((name, []))
-        groups[at][1].append(given)
-        after[thing] = at
-    return groups
-
-
-def _thing(name: str, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    kind, places = _ABOUT[name]
-    return (kind, *(given[place] for place in places))
-
-
-# What a statement is about: a kind of thing, and where its key stands in what is given.
-_ABOUT: dict[str, tuple[str, tuple[int, ...]]] = {
-    "add_account": ("account", (0,)),
-    "add_known_trade": ("trade", (0, 1)),
-    "open_trade": ("trade", (0, 1)),
-    "close_trade": ("trade", (-2, -1)),
-    "add_signal": ("signal", (1,)),
-    "add_refused_signal": ("signal", (1,)),
-    "end_signal": ("signal", (0,)),
-    "add_intent": ("intent", (1,)),
-    "move_intent": ("intent", (-1,)),
-    "add_transaction": ("transaction", (0, 1)),
-    "link_transaction": ("transaction", (0, 3)),
-    "add_outcome": ("outcome", (1, 2)),
-    "trip_breaker": ("breaker", (0, 1)),
-    "reset_breaker": ("breaker", (-2, -1)),
-    "add_alert": ("alert", (0,)),
-}
-
-
 def _adopt_account(record: Record, fact: AccountAdopted) -> Iterator[Change]:
     account = fact.account
     yield "add_account", (account.id, account.currency, record.seq)
