@@ -11,6 +11,7 @@ from orchestrator.model.errors import LeaseError
 from orchestrator.model.leading import LeaseView, StopNotice
 
 TTL_MS = 5_000
+SILENCE_MAX_MS = 3_000
 
 
 class Row:
@@ -24,11 +25,13 @@ class Row:
         self.address = ""
         self._renewals = 0
         self._expires_ms = 0
+        self._moved_ms = 0  # when the holder was heard; a silent one's session is ended
 
     def view(self) -> LeaseView:
         return LeaseView(
             node=self.node, holder=self.holder, address=self.address, renewal=str(self._renewals),
             left_ms=self._expires_ms - self._clock_ms(),
+            lives=self._clock_ms() - self._moved_ms < SILENCE_MAX_MS,
         )  # fmt: skip
 
     def take(self, seen: LeaseView, node: str, holder: str) -> int | None:
@@ -51,7 +54,8 @@ class Row:
 
     def _moved(self) -> None:
         self._renewals += 1
-        self._expires_ms = self._clock_ms() + TTL_MS
+        self._moved_ms = self._clock_ms()
+        self._expires_ms = self._moved_ms + TTL_MS
 
 
 class FakeLease:

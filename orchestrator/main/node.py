@@ -36,8 +36,7 @@ from orchestrator.settings import Settings
 
 log = structlog.get_logger()
 
-_LOOK_S = 0.5
-_LOOK_S_MIN = 0.05
+_AGAIN_S = 0.5
 _STOPS_KEPT = 200
 _WELL_S = 5.0
 NODE_ID = "node-id"
@@ -114,7 +113,7 @@ class Node:
                 self.store = await asyncio.to_thread(self._open_store)
             except StoreError as exc:
                 log.warning("store.failed", reason=str(exc))
-                await self._ended_within(_LOOK_S)
+                await self._ended_within(_AGAIN_S)
             else:
                 return
 
@@ -143,7 +142,7 @@ class Node:
                 tasks.create_task(stops.keep(), name="stops"),
             ]
             try:
-                while term is None and not await self._ended_within(_until_due_s(view)):
+                while term is None and not await self._ended_within(watch.next_s(lease_ns())):
                     term, view = await self._try(watch)
                     desk.leader = view
             finally:
@@ -239,13 +238,13 @@ class Node:
                 await stops.step()
             except (LeaseError, OSError) as exc:
                 log.warning("stops.not_in_step", reason=str(exc))
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_AGAIN_S)
             else:
                 self._let_go_of_hold(stops)
                 self.standby = None
                 await self._lead()
                 return
-        await asyncio.sleep(_LOOK_S)  # not begun; and not at once anew
+        await asyncio.sleep(_AGAIN_S)  # not begun; and not at once anew
 
     def _let_go_of_hold(self, stops: NodeStops) -> None:
         """What the guard of an earlier leadership held: this one begins with all accounts read
@@ -288,13 +287,6 @@ class Node:
                 " by the venue's log",
             )
         )  # fmt: skip
-
-
-def _until_due_s(view: LeaseView | None) -> float:
-    """Until the next look: twice a second, and right when the lease runs out."""
-    if view is None or view.left_ms <= 0:
-        return _LOOK_S_MIN if view is not None else _LOOK_S
-    return min(_LOOK_S, view.left_ms / 1_000 + _LOOK_S_MIN)
 
 
 def stops_that_ended(store: Store) -> Iterable[str]:

@@ -23,12 +23,16 @@ _RENEW_BOUND_S = 1.5
 DEADLINE_NS = 3 * NS_PER_S
 # Seen without a renewal for so long, a leader is past its deadline, whatever the database's clock.
 PATIENCE_NS = 4 * NS_PER_S
-# One whose session has ended is not waited for longer: nothing of it can renew any more but anew.
+# One whose session ended by itself is not waited for longer: nothing of it can renew but anew.
 _GONE_NS = 3_500_000_000
+# A session that ended later after its last renewal was ended by the database, for its silence: the
+# leader may be frozen or cut off, and wake. Such a one is given the whole patience.
+_SILENT_NS = 2_500_000_000
 # Its renewals do not move, and it has not run out: the database's clock was put back.
 _STUCK_NS = 15 * NS_PER_S
 # A renewal that began so lately and failed: we are cut off, and have not slept.
 _CUT_OFF_NS = 3 * NS_PER_S
+_LOOK_NS, _LOOK_NS_MIN = NS_PER_S // 5, NS_PER_S // 20
 
 
 class Term:
@@ -83,9 +87,11 @@ class Term:
 
 
 class Watch:
-    """A standby's view of the lease. It may be taken when two clocks agree that it has run out:
-    the database's, and this node's own since the last renewal that it has seen. A leader whose
-    session has ended is given its deadline and half a second, not the rest of its lease.
+    """A standby's view of the lease. It may be taken when two clocks agree that it is over: the
+    database's, by which it has run out, or its holder was silent for 3 s and had his session
+    ended; and this node's own, by which it has not moved for 4 s, a second longer than its holder
+    may send. A leader whose session ended sooner, so that he is dead or will come anew, is given
+    his deadline and half a second.
 
     So neither a step of the database's clock nor one of ours makes two leaders: the taking itself
     is refused when a renewal has come after what was seen.
@@ -95,18 +101,36 @@ class Watch:
         self._node = node
         self._last: tuple[str, str] | None = None
         self._since_ns: Instant = 0
+        self._ended_after_ns: int | None = None  # how long after the renewal its session was gone
+        self._due_ns: Instant = 0
 
     def saw(self, view: LeaseView, began_ns: Instant, ended_ns: Instant) -> bool:
         """Whether to try and take it now, after a look that took from then to then."""
         if view.vacant or view.node == self._node:
             return True  # ours: the lock of our folder proves that our former process is dead
-        if (view.holder, view.renewal) != self._last:
+        moved = (view.holder, view.renewal) != self._last
+        if moved:
             self._last, self._since_ns = (view.holder, view.renewal), ended_ns
-            return False
-        still_ns = began_ns - self._since_ns
-        if not view.lives:
-            return still_ns >= _GONE_NS
-        return still_ns >= (PATIENCE_NS if view.left_ms <= 0 else _STUCK_NS)
+        if moved or view.lives:
+            self._ended_after_ns = None
+        if not view.lives and self._ended_after_ns is None:
+            self._ended_after_ns = ended_ns - self._since_ns
+        patience_ns = self._patience_ns(view)
+        self._due_ns = self._since_ns + patience_ns
+        if patience_ns == _STUCK_NS:
+            self._due_ns = min(self._due_ns, ended_ns + view.left_ms * 1_000_000)
+        return not moved and began_ns - self._since_ns >= patience_ns
+
+    def _patience_ns(self, view: LeaseView) -> int:
+        """From the last renewal that was seen."""
+        if self._ended_after_ns is not None and self._ended_after_ns < _SILENT_NS:
+            return _GONE_NS
+        return PATIENCE_NS if view.left_ms <= 0 or not view.lives else _STUCK_NS
+
+    def next_s(self, now_ns: Instant) -> float:
+        """Until the next look: five times a second, and right when the lease may be taken."""
+        rest_ns = self._due_ns - now_ns
+        return max(_LOOK_NS_MIN, min(_LOOK_NS, rest_ns)) / NS_PER_S
 
 
 class Leadership:

@@ -246,6 +246,26 @@ def test_whether_the_leaders_session_lives_is_seen_at_once(postgres: PostgresSer
     run(nodes, story)
 
 
+def test_a_leader_that_is_silent_has_its_session_ended_and_comes_back_with_another(
+    postgres: PostgresServer,
+):
+    """As a frozen or cut-off one is: nothing of its own ends its session."""
+    nodes = Nodes("postgres", postgres)
+
+    async def story() -> None:
+        a, b = nodes.lease("a"), nodes.lease("b")
+        await a.take(await a.look())
+        for _ in range(1_000):
+            if not (await b.look()).lives:
+                break
+            await asyncio.sleep(0.02)
+        assert not (await b.look()).lives
+        assert await a.renew()  # nobody has taken it, and its first question finds a new session
+        assert (await b.look()).lives
+
+    run(nodes, story)
+
+
 def test_a_server_that_dies_is_an_error_of_ours_and_its_return_is_found(
     own_postgres: PostgresServer,
 ):

@@ -26,9 +26,13 @@ TTL_S = 5.0
 _ASK_S = 1.2
 _CONNECT_S = 2.0
 _CHANNEL = "tso_stop"
+# As long as a leader's term: one that was silent for it is frozen or cut off, and may send nothing
+# more. The server ends his session, and who stands by sees it.
+_SILENCE_MAX = "3s"
 # Neither a row that a frozen process holds nor a server that thinks for long may hold us up.
 _SESSION = {"lock_timeout": "1s", "statement_timeout": "1200ms",
-            "idle_in_transaction_session_timeout": "2s", "synchronous_commit": "on"}  # fmt: skip
+            "idle_in_transaction_session_timeout": "2s", "idle_session_timeout": _SILENCE_MAX,
+            "synchronous_commit": "on"}  # fmt: skip
 
 
 class PostgresLease:
@@ -136,7 +140,9 @@ class PostgresLease:
     async def _within(self, name: str, work: Callable[[Session], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(_CONNECT_S + _ASK_S), self._turn:
-                session = self._session or await self._open()
+                session = self._session
+                if session is None or session.is_closed():  # the server ends who is silent
+                    session = await self._open()
                 async with asyncio.timeout(_ASK_S):
                     return await work(session)
         except StoreError as exc:

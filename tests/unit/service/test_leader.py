@@ -72,8 +72,38 @@ def test_a_lease_of_another_is_taken_when_both_clocks_say_that_it_has_run_out():
 def test_a_leader_whose_session_has_ended_is_given_its_deadline_and_no_more():
     watch, gone = Watch("a"), msgspec.structs.replace(view(left_ms=1_500), lives=False)
     assert not watch.saw(view(), 0, 0)
+    assert not watch.saw(gone, S, S)
     assert not watch.saw(gone, 3_400_000_000, 3_400_000_000)
     assert watch.saw(gone, 3_500_000_000, 3_500_000_000)
+
+
+def test_a_leader_whose_session_was_ended_for_its_silence_is_given_the_whole_patience():
+    """It may be frozen, and wake: a second lies between its last byte and another's first."""
+    watch, silent = Watch("a"), msgspec.structs.replace(view(left_ms=1_500), lives=False)
+    assert not watch.saw(view(), 0, 0)
+    assert not watch.saw(silent, 3 * S, 3 * S)
+    assert not watch.saw(silent, 4 * S - 1, 4 * S)
+    assert watch.saw(silent, 4 * S, 4 * S)
+
+
+def test_a_session_that_is_there_again_counts_as_never_ended():
+    watch, gone = Watch("a"), msgspec.structs.replace(view(left_ms=1_500), lives=False)
+    assert not watch.saw(view(), 0, 0)
+    assert not watch.saw(gone, S, S)
+    assert not watch.saw(view(left_ms=3_000), 2 * S, 2 * S)
+    assert not watch.saw(gone, 3 * S, 3 * S)
+    assert not watch.saw(gone, 3_900_000_000, 3_900_000_000)
+    assert watch.saw(gone, 4 * S, 4 * S)
+
+
+def test_looks_are_frequent_and_one_falls_on_the_moment_at_which_the_lease_is_due():
+    watch = Watch("a")
+    assert not watch.saw(view(), 0, 0)
+    assert watch.next_s(0) == 0.2
+    assert not watch.saw(view(left_ms=100), 3_900_000_000, 3_900_000_000)
+    assert watch.next_s(3_900_000_000) == 0.1
+    assert not watch.saw(view(left_ms=-1), 3_999_000_000, 3_999_000_000)
+    assert watch.next_s(3_999_000_000) == 0.05
 
 
 def test_each_renewal_that_is_seen_begins_the_patience_anew():
