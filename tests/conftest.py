@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers.netns import hindrance
 from tests.servers.postgres import (
     database,
     databases,
@@ -56,11 +57,22 @@ def pytest_report_header() -> list[str]:
     practice = f"none, tests marked `practice` are left out ({' and '.join(PRACTICE)})"
     if _practice():
         practice = "named: tests marked `practice` TRADE on it, one unit an order"
-    return [f"recorded quotes: {folder or quotes}", f"OANDA practice account: {practice}"]
+    networks = "made and cut by tests marked `networks`"
+    if hindrance():
+        networks = f"none can be made, tests marked `networks` are left out ({hindrance()})"
+    return [
+        f"recorded quotes: {folder or quotes}",
+        f"OANDA practice account: {practice}",
+        f"networks of their own: {networks}",
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    missing = {"quotes": _recorded_quotes() is None, "practice": not _practice()}
+    missing = {
+        "quotes": _recorded_quotes() is None,
+        "practice": not _practice(),
+        "networks": bool(hindrance()),
+    }
     left_out = [
         item
         for item in items

@@ -38,6 +38,9 @@ from tests.integration.processes import (
     clean_environment,
     eventually,
 )
+from tests.servers.netns import NETWORK, Place
+from tests.servers.postgres import PostgresServer
+from tests.servers.tls import Certificate, certificate
 from tests.servers.wire import Wire
 
 TOKEN = "nodes-token"
@@ -46,15 +49,20 @@ TOKEN = "nodes-token"
 class Venue:
     """`orchestrator paper` as an operator starts it by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Certificate | None = None) -> None:
+        """`tls`: it listens beyond loopback as well, over TLS."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.tls = tls
+        listens = () if tls is None else (
+            "--host", "0.0.0.0", "--tls-cert", str(tls.cert), "--tls-key", str(tls.key)
+        )  # fmt: skip
         self.log = folder / "requests.log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
             (sys.executable, "-m", "orchestrator", "paper", "--port", "0", "--token", TOKEN,
              "--account", f"{USD}:USD:100000", "--account", f"{EUR}:EUR:50000", "--control",
              "--port-file", str(port_file), "--log", str(self.log), "--feed", "synthetic",
-             "--hours", "always"),
+             "--hours", "always", *listens),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd=folder, env=clean_environment({"PYTHONPATH": str(ROOT)}),
         )  # fmt: skip
@@ -66,27 +74,81 @@ class Venue:
         self.process.wait(20)
 
 
+class Apart:
+    """Each node in a network of its own, as on a machine of its own; database and venue on ours.
+
+    For programs that run in a network apart (`netns.apart`). Used in `with`; what it makes ends
+    with it.
+    """
+
+    def __init__(self, folder: Path, nodes: int) -> None:
+        self._open = contextlib.ExitStack()
+        self.places = [Place(number) for number in range(1, nodes + 1)]
+        hosts = ("localhost", "127.0.0.1", *(place.here for place in self.places))
+        self.certificate = certificate(folder, *hosts)
+
+    def __enter__(self) -> Apart:
+        with contextlib.ExitStack() as opened:
+            for place in self.places:
+                opened.enter_context(place)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._open.__exit__(*failure)
+
+    def postgres(self) -> PostgresServer:
+        """Not yet started; it listens at our end of every cable."""
+        server = PostgresServer("listen_addresses=*", tls=self.certificate)
+        server.let_in(NETWORK)
+        return server
+
+
 class NodeService(Service):
-    """One node. `wire`: between it and the database, to be cut."""
+    """One node. `wire`: between it and the database, to be cut; a node in a `place` of its own has
+    a cable instead, to the database and the venue."""
 
     def __init__(
-        self, folder: Path, name: str, database: str, venue: Venue, **environment: str
-    ) -> None:
+        self, folder: Path, name: str, database: str, venue: Venue, place: Place | None = None,
+        **environment: str,
+    ) -> None:  # fmt: skip
         parts = urlsplit(database)
         assert parts.port
         self.wire = Wire(parts.port)
         self.wire.__enter__()
         self.name = name
+        self.place = place
         self.nodes_venue = venue
         self.database = database
         through = database.replace(f":{parts.port}/", f":{self.wire.port}/")
+        venue_url, more = f"http://127.0.0.1:{venue.port}", dict[str, str]()
+        if place is not None and venue.tls is not None:
+            through = database.replace("@127.0.0.1:", f"@{place.here}:")
+            through += f"?sslrootcert={venue.tls.ca}"
+            venue_url, more = (
+                f"https://{place.here}:{venue.port}", {"OANDA_CACERT": str(venue.tls.ca)}
+            )  # fmt: skip
         super().__init__(
             folder / name, toml=BUSY_TOML, DATABASE_URL=through, NODE_NAME=name,
-            OANDA_BASE_URL=f"http://127.0.0.1:{venue.port}", OANDA_API_KEY=TOKEN,
+            OANDA_BASE_URL=venue_url, OANDA_API_KEY=TOKEN,
             OANDA_ACCOUNT_IDS=",".join(ACCOUNTS), INSTRUMENTS="EUR_USD,NZD_USD",
-            **{**BUSY, **environment},
+            **{**BUSY, **more, **environment},
         )  # fmt: skip
         self.environment["OANDA_ENVIRONMENT"] = "paper"
+        self.prefix = () if place is None else place.within()
+        self.venue_tls = None if venue.tls is None else venue.tls.client()
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, token: str | None = None,
+        timeout_s: float = 10.0, **headers: str,
+    ) -> Answer:  # fmt: skip
+        """As any service; one elsewhere is asked from over there."""
+        ask = super().ask
+
+        def asked() -> Answer:
+            return ask(method, path, body, token=token, timeout_s=timeout_s, **headers)
+
+        return asked() if self.place is None else self.place.do(asked)
 
     def venue_record(self) -> dict[str, Any]:
         return {"port": self.nodes_venue.port, "token": TOKEN, "pid": self.nodes_venue.process.pid}
@@ -127,15 +189,19 @@ class Nodes:
     """Used in `with`: the venue and the nodes end with it, whatever happened."""
 
     def __init__(
-        self, folder: Path, database: str, names: Sequence[str] = ("a", "b"), **environment: str
-    ) -> None:
+        self, folder: Path, database: str, names: Sequence[str] = ("a", "b"),
+        apart: Apart | None = None, **environment: str,
+    ) -> None:  # fmt: skip
         self.database = database
         self._open = contextlib.ExitStack()
-        self.venue = Venue(folder / "venue")
+        self.venue = Venue(folder / "venue", None if apart is None else apart.certificate)
         self._open.callback(self.venue.end)
+        places = [None] * len(names) if apart is None else apart.places
         self.nodes = [
-            self._open.enter_context(NodeService(folder, name, database, self.venue, **environment))
-            for name in names
+            self._open.enter_context(
+                NodeService(folder, name, database, self.venue, place, **environment)
+            )
+            for name, place in zip(names, places, strict=True)
         ]
 
     def __enter__(self) -> Nodes:

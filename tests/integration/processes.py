@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
@@ -144,8 +145,10 @@ class Service:
         self.words = words
         self.lives = 0
         self.program = ("-m", "orchestrator")
+        self.prefix: tuple[str, ...] = ()  # what runs the program elsewhere, under the same pid
         self.process: subprocess.Popen[bytes] | None = None
         self.asked = 0
+        self.venue_tls: ssl.SSLContext | None = None
         settings = {
             "STATE_DIR": str(self.state), "AGENT_DISCOVERY_PORT": "0", "LOG_LEVEL": "info",
             **environment,
@@ -166,7 +169,7 @@ class Service:
         (self.state / "service.url").unlink(missing_ok=True)
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                (sys.executable, *self.program, "run", *self.words),
+                (*self.prefix, sys.executable, *self.program, "run", *self.words),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder,
                 env=self.environment,
             )  # fmt: skip
@@ -294,7 +297,7 @@ class Service:
     def venue(self, path: str, method: str = "GET", body: object = None) -> Any:
         record = self.venue_record()
         sent = {"Authorization": f"Bearer {record['token']}"}
-        answer = exchange(record["port"], method, path, body, sent, 10.0)
+        answer = exchange(record["port"], method, path, body, sent, 10.0, tls=self.venue_tls)
         assert answer.status in {200, 201}, (path, answer)
         return answer.body
 
@@ -378,12 +381,15 @@ def run_program(
 
 def exchange(
     port: int, method: str, path: str, body: object, headers: Mapping[str, str], timeout_s: float,
-    client: str = "127.0.0.1",
+    client: str = "127.0.0.1", tls: ssl.SSLContext | None = None,
 ) -> Answer:  # fmt: skip
     """One request on a connection of its own; bytes are sent as they are, all else as JSON."""
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=timeout_s, source_address=(client, 0)
-    )
+    if tls is None:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=timeout_s, source_address=(client, 0)
+        )
+    else:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout_s, context=tls)
     began = now_s()
     try:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

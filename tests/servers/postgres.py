@@ -129,6 +129,11 @@ class PostgresServer:
         if "ssl=on" not in self._settings:
             self._settings = (*self._settings, "ssl=on")
 
+    def let_in(self, network: str) -> None:
+        """Who comes from there over TLS; from the next start on."""
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"{rules.read_text()}hostssl all all {network} trust\n")
+
     def read_only(self, database: str, *, on: bool = True) -> None:
         """For sessions that begin from now on."""
         word = "on" if on else "off"
