@@ -24,7 +24,7 @@ BENCHMARKS = {
     "stop": ("benchmarks.stop", "run", 30),
     "recovery": ("benchmarks.recovery", "run", 20),
     "memory": ("benchmarks.memory", "run", 18),
-    "audit": ("benchmarks.audit", "run", 12),
+    "audit": ("benchmarks.audit", "run", 25),
     "market_data": ("benchmarks.market_data", "run", 150),
     "paper_venue": ("benchmarks.paper_venue", "run", 30),
     "bus": ("benchmarks.bus", "run", 15),

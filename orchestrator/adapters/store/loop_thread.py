@@ -34,8 +34,11 @@ class LoopThread:
 
     def call(self, work: Work[T], timeout_s: float) -> T:
         """The outcome of `work()`, run in the thread. It is cancelled when it takes too long."""
+        return self.wait(self.start(work), timeout_s)
+
+    def wait(self, future: concurrent.futures.Future[T], timeout_s: float) -> T:
+        """For the outcome of what was started. It is cancelled when it takes too long."""
         assert threading.current_thread() is not self._thread, "would wait for itself"
-        future = self.start(work)
         try:
             return future.result(timeout_s)
         except concurrent.futures.TimeoutError as exc:

@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from orchestrator.adapters.store.codec import record_of
 from orchestrator.adapters.store.postgres_connection import Session
 from orchestrator.adapters.store.postgres_schema import (
     JOURNAL,
@@ -26,7 +25,7 @@ from orchestrator.adapters.store.postgres_schema import (
     version,
     write_version,
 )
-from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, row_of
+from orchestrator.adapters.store.postgres_sql import ask, coded, postgres_statements, record_from
 from orchestrator.adapters.store.trail import Pruned, pruned_of
 from orchestrator.model import failpoints
 from orchestrator.model.errors import StoreError, StoreLocked
@@ -115,7 +114,7 @@ async def walk(session: Session, heard: Callable[[Record], None]) -> None:
     text, _ = ask(_SQL["after"])
     while rows := await session.fetch(text, after, _BATCH):
         for row in rows:
-            heard(record_of(row_of(row)))
+            heard(record_from(row))
         after = rows[-1][0]
 
 

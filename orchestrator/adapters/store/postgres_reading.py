@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import queue
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from orchestrator.adapters.store.loop_thread import LoopThread
@@ -22,6 +23,7 @@ from orchestrator.model.errors import StoreError
 T = TypeVar("T")
 
 _READERS = 3
+_PAGE = 2_000
 _WAIT_S = 10.0
 _ANSWER_S = 12.0
 _SESSION = {"default_transaction_read_only": "on", "statement_timeout": "10s"}
@@ -35,6 +37,7 @@ class PostgresSource:
         self._variable = variable
         self._thread = thread
         self._free: queue.LifoQueue[Session | None] = queue.LifoQueue()
+        self._reading: list[Session] = []  # those of `pages`
         for _ in range(_READERS):
             self._free.put(None)
 
@@ -50,6 +53,39 @@ class PostgresSource:
         """What `work` makes of a connection, in the driver's thread."""
         with self._borrowed() as session:
             return self._thread.call(lambda: work(session), _ANSWER_S)
+
+    def pages(self, sql: str, after: int, upto: int) -> Iterator[Sequence[Sequence[Any]]]:
+        """The driver's own rows, whose first column is a number, from `after` (exclusive) to `upto`
+        in pages: while one is looked at, the server and the driver's thread read the next.
+
+        `sql`: asks for what comes after a number, and for so many at most. Each page is a view of
+        its own, so that a long read holds up nothing in the database.
+        """
+        text, _ = ask(sql)
+        with self._borrowed() as session, self._ended_by_close(session):
+
+            def ask_for(after: int) -> concurrent.futures.Future[list[tuple[Any, ...]]]:
+                count = max(0, min(_PAGE, upto - after))
+                return self._thread.start(lambda: session.fetch(text, after, count))
+
+            ahead = ask_for(after)
+            # Nothing ahead: perhaps there is something by now.
+            while rows := (self._answer(ahead) or self._answer(ask_for(after))):
+                after = rows[-1][0]
+                ahead = ask_for(after)
+                yield rows
+
+    @contextmanager
+    def _ended_by_close(self, session: Session) -> Generator[None]:
+        """There is always a question out, which must not outlive the thread."""
+        self._reading.append(session)
+        try:
+            yield
+        finally:
+            self._reading.remove(session)
+
+    def _answer(self, asked: concurrent.futures.Future[T]) -> T:
+        return self._thread.wait(asked, _ANSWER_S)
 
     @contextmanager
     def _borrowed(self) -> Generator[Session]:
@@ -71,6 +107,8 @@ class PostgresSource:
 
     def close(self) -> None:
         """Idempotent; a later question connects again."""
+        for session in tuple(self._reading):
+            self._cut(session)
         for _ in range(_READERS):
             try:
                 session = self._free.get_nowait()
@@ -95,7 +133,8 @@ class PostgresSource:
         async def cut() -> None:
             session.terminate()
 
-        self._thread.call(cut, _ANSWER_S)
+        with suppress(StoreError):  # the thread has ended, and the session with it
+            self._thread.call(cut, _ANSWER_S)
 
 
 class Answers:

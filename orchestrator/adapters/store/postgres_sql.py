@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from orchestrator.adapters.store.codec import record_of
 from orchestrator.adapters.store.statements import statements
+from orchestrator.model.journal import Record
 
 _PLACES = re.compile(r"'[^']*'|::\w+|(?<!:):(\w+)|\?")
 _BYTES = re.compile(r"CAST\(((?:\w+\.)?data) AS BLOB\)")
@@ -74,3 +76,14 @@ def row_of(values: Sequence[Any]) -> tuple[Any, ...]:
         else value
         for value in values
     )
+
+
+def record_from(values: Sequence[Any]) -> Record:
+    """A row of the journal, seq ... hash; the quick way where nothing in it is coded."""
+    seq, ts, node, epoch, kind, subject, corr, actor, data, prev, digest = values
+    if _ESC in node or _ESC in subject or _ESC in corr or _ESC in actor or _ESC in kind:
+        return record_of(row_of(values))
+    return Record(
+        seq=seq, ts=ts, node=node, epoch=epoch, type=kind, subject=subject, corr=corr,
+        actor=actor, data=data, prev=prev, hash=digest,
+    )  # fmt: skip

@@ -10,11 +10,9 @@ from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.postgres_connection import UrlSource, parse
 from orchestrator.adapters.store.postgres_reading import PostgresSource
 from orchestrator.adapters.store.postgres_schema import JOURNAL, refuse_other, version
-from orchestrator.adapters.store.postgres_sql import postgres_statements
+from orchestrator.adapters.store.postgres_sql import postgres_statements, record_from
 from orchestrator.adapters.store.trail import NoStoreYet, Pruned, pruned_of
 from orchestrator.model.journal import Record
-
-_BATCH = 2_000
 
 
 class PostgresTrail:
@@ -53,12 +51,8 @@ class PostgresTrail:
 
     def records(self, after: int = 0, upto: int = 2**62) -> Iterator[Record]:
         """From `after` (exclusive) to `upto`, in order; grows with a journal that is written."""
-        while after < upto:
-            rows = self._rows("after", after, min(_BATCH, upto - after))
-            if not rows:
-                return
-            yield from map(record_of, rows)
-            after = rows[-1][0]
+        for rows in self._source.pages(self._sql["after"], after, upto):
+            yield from map(record_from, rows)
 
     def _rows(self, name: str, *given: object) -> list[tuple[Any, ...]]:
         with self._source.snapshot() as db:
