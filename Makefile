@@ -34,9 +34,10 @@ setup: $(STAMP)  ## make .venv with pinned, hashed dependencies
 run: $(STAMP)  ## run the service on port 8000 with the paper venue (Ctrl-C stops it)
 	@exec $(BIN)/orchestrator run
 
-# Many tests wait for processes of their own: two at a time take little more than half as long.
+# Many tests wait for processes of their own: more of them at a time than there are processors.
+# Files come in the order of tests/conftest.py: those that take long first.
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest tests/ -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest tests/ -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quick: lint types layers  ## what is quick: format, lint, types, layers, unit, property and contract tests
 	$(BIN)/python -m pytest -q $(wildcard tests/unit tests/property tests/contract)

@@ -22,6 +22,9 @@ __all__ = [
 ]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent
+# Where files are shared out to several workers (make test): those that take long first, so that
+# none of them is left for the end, when everybody else has nothing more to do.
+LONG_FIRST = ("integration", "simulation", "contract", "property", "tidy")
 PRACTICE = ("OANDA_PRACTICE_TOKEN", "OANDA_PRACTICE_ACCOUNT")
 
 # No deadlines: speed is measured in benchmarks/, never asserted by a test.
@@ -80,7 +83,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+    if hasattr(config, "workerinput"):
+        items.sort(key=_ring)
+
+
+def _ring(item: pytest.Item) -> int:
+    rings = (number for number, ring in enumerate(LONG_FIRST) if ring in item.path.parts)
+    return next(rings, len(LONG_FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: half as many again as processors, since long tests mostly wait for processes."""
+    processors = os.cpu_count() or 1
+    return processors + (processors + 1) // 2
 
 
 @pytest.fixture(scope="session")
