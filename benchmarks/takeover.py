@@ -1,28 +1,35 @@
 """Takeover of a leader that was killed, frozen or cut off, and a stop across nodes; real processes.
 
-    python -m benchmarks.takeover [--n 20] [--only killed frozen cut stop]
+    python -m benchmarks.takeover [--n 20] [--only killed frozen cut unplugged deaf mute stop redis]
 
-Two nodes on one PostgreSQL and one paper venue of their own take turns. After all rounds the judge
+Two nodes on one PostgreSQL and one paper venue of their own take turns. `unplugged`, `deaf` and
+`mute` run two others, each in a network of its own whose cable is cut, or passes one direction
+only; where no network can be made they are left out, with a word. After all rounds the judge
 reads the journal and the venue's books; what it finds is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks import noise
 from benchmarks.figures import Row, Section, spread, table
 from orchestrator.model.time import parse_time
 from orchestrator.service.seams import new_id
-from tests.integration.nodes import Nodes, NodeService
+from tests.integration.cut_cable import WAYS
+from tests.integration.nodes import Apart, Nodes, NodeService
 from tests.integration.processes import eventually, now_s, pause, wall_ns
+from tests.servers import netns
 from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 _MUST_US, _GOAL_US = 30_000_000, 5_000_000
 _STOP_MUST_US, _STOP_GOAL_US = 1_000_000, 20_000
@@ -43,9 +50,26 @@ def _cut(node: NodeService) -> None:
     node.wire.cut()
 
 
-_STRIKES: dict[str, Callable[[NodeService], None]] = {
+def _by_cable(way: Callable[[netns.Place], None]) -> Callable[[NodeService], None]:
+    def strike(node: NodeService) -> None:
+        assert node.place is not None
+        way(node.place)
+
+    return strike
+
+
+_HERE: dict[str, Callable[[NodeService], None]] = {
     "killed": _kill, "frozen": _freeze, "cut": _cut,
 }  # fmt: skip
+_APART = {
+    {"cut": "unplugged"}.get(name, name): _by_cable(way) for name, way in WAYS.items()
+}  # fmt: skip
+_STRIKES = {**_HERE, **_APART}
+_STOPS = {
+    "stop": "stop at the standby: leader's gate closed (LISTEN)",
+    "redis": "stop at the standby: leader's gate closed (Redis)",
+}
+_WITHIN = "TAKEOVER_WITHIN"  # set for the process that runs in a network apart
 
 
 class Rounds:
@@ -89,6 +113,8 @@ class Rounds:
 
     def _back(self, node: NodeService) -> None:
         node.wire.mend()
+        if node.place is not None:
+            node.place.mend()
         if node.process is None or node.process.poll() is not None:
             node.start()
         else:
@@ -132,65 +158,115 @@ class Rounds:
         return []
 
 
-def section(rounds: Rounds) -> Section:
+def section(took: Mapping[str, list[int]], ordered: Mapping[str, list[int]]) -> Section:
     rows: list[Row] = []
-    for kind, took in rounds.took.items():
-        of = spread(took)
-        assert of is not None
+    for kind, each in took.items():
+        of = spread(each)
+        if of is None:
+            continue
+        stopped = kind in _STOPS
+        must_us, goal_us = (_STOP_MUST_US, _STOP_GOAL_US) if stopped else (_MUST_US, _GOAL_US)
         rows.append(
             Row(
-                name=f"{kind}: leads, trading is on", spread=of, must="30 s",
-                must_met=of.max < _MUST_US, goal="5 s", goal_met=of.p99 < _GOAL_US,
+                name=_STOPS[kind] if stopped else f"{kind}: leads, trading is on", spread=of,
+                must="1 s" if stopped else "30 s", must_met=of.max < must_us,
+                goal="20 ms" if stopped else "5 s", goal_met=of.p99 < goal_us,
             )
         )  # fmt: skip
-        rows.append(
-            Row(name=f"{kind}: its first order at the venue", spread=spread(rounds.ordered[kind]))
-        )
-    if rounds.stops:
-        of = spread(rounds.stops)
-        assert of is not None
-        rows.append(
-            Row(
-                name="stop at the standby: leader's gate closed", spread=of, must="1 s",
-                must_met=of.max < _STOP_MUST_US, goal="20 ms", goal_met=of.p99 < _STOP_GOAL_US,
+        if not stopped and ordered[kind]:
+            rows.append(
+                Row(name=f"{kind}: its first order at the venue", spread=spread(ordered[kind]))
             )
-        )  # fmt: skip
-    note = (
-        "cut: the wire to the database passes no byte and closes nothing; the venue stays in reach."
-        " No Redis: the stop goes by PostgreSQL's LISTEN."
+    notes = (
+        "cut: the wire to the database passes no byte, closes nothing; the venue stays in reach.",
+        "unplugged: the cable of the leader's network is down, database and venue are beyond it.",
+        "deaf: it sends, and no packet reaches it; mute: the other way round.",
     )
-    return Section(title="Leader and standby", rows=tuple(rows), notes=(note,))
+    return Section(title="Leader and standby", rows=tuple(rows), notes=notes)
+
+
+class Series:
+    """What all groups of rounds came to."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self.took: dict[str, list[int]] = {}
+        self.ordered: dict[str, list[int]] = {}
+        self.wrong: list[str] = []
+
+    def here(self, kinds: Sequence[str], stops: Sequence[str]) -> None:
+        with self._folder() as folder, PostgresServer() as server:
+            with Nodes(folder / "plain", server.create()) as nodes:
+                self._measure(nodes, kinds, [kind for kind in stops if kind == "stop"])
+            if "redis" in stops:
+                with (
+                    RedisServer(folder / "redis") as redis,
+                    Nodes(folder / "r", server.create(), MESSAGE_BROKER_URL=redis.url) as nodes,
+                ):
+                    self._measure(nodes, (), ("redis",))
+
+    def apart(self, kinds: Sequence[str]) -> None:
+        """In the network apart that this process is in."""
+        with (
+            self._folder() as folder,
+            Apart(folder / "tls", 2) as apart,
+            apart.postgres() as server,
+            Nodes(folder, server.create(), apart=apart) as nodes,
+        ):
+            self._measure(nodes, kinds, ())
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="orchestrator-takeover-") as name:
+            yield Path(name)
+
+    def _measure(self, nodes: Nodes, kinds: Sequence[str], stops: Sequence[str]) -> None:
+        if not (kinds or stops):
+            return
+        rounds = Rounds(nodes)
+        with suppress(KeyboardInterrupt):  # what was measured by then is shown
+            # Stops last: after a resume the accounts are probing, and orders come slower.
+            for number in range(self._n):
+                for kind in kinds:
+                    _progress(kind, number, self._n)
+                    rounds.strike(kind)
+            for number, kind in itertools.product(range(self._n), stops):
+                _progress(kind, number, self._n)
+                rounds.stop()
+        self.wrong += rounds.judge()
+        self.took |= rounds.took | dict.fromkeys(stops, rounds.stops)
+        self.ordered |= rounds.ordered
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.takeover", description=__doc__)
     parser.add_argument("--n", type=int, default=20, help="rounds of each kind (20)")
-    parser.add_argument("--only", nargs="+", default=[*_STRIKES, "stop"])
+    parser.add_argument("--only", nargs="+", choices=[*_STRIKES, *_STOPS])
     asked = parser.parse_args(arguments)
-    with (
-        tempfile.TemporaryDirectory(prefix="orchestrator-takeover-") as name,
-        PostgresServer() as server,
-        Nodes(Path(name), server.create()) as nodes,
-    ):
-        rounds = Rounds(nodes)
-        with suppress(KeyboardInterrupt):  # what was measured by then is shown
-            # Stops last: after a resume the accounts are probing, and orders come slower.
-            strikes = [kind for kind in asked.only if kind != "stop"]
-            for number in range(asked.n):
-                for kind in strikes:
-                    _progress(kind, number, asked.n)
-                    rounds.strike(kind)
-            for number in range(asked.n if "stop" in asked.only else 0):
-                _progress("stop", number, asked.n)
-                rounds.stop()
-        wrong = rounds.judge()
-        shown = section(rounds)
+    wanted = asked.only or [*_STRIKES, *_STOPS]
+    far = [kind for kind in wanted if kind in _APART]
+    if far and netns.hindrance():
+        print(f"left out: {', '.join(far)}: no network can be made: {netns.hindrance()}")
+        far = []
+    if far and _WITHIN not in os.environ:
+        os.environ[_WITHIN] = "1"
+        words = netns.apart((sys.executable, "-m", "benchmarks.takeover", *arguments))
+        os.execvp(words[0], words)  # noqa: S606 -- the same program again, in a network apart
+    series = Series(asked.n)
+    if far:
+        netns.come_apart()
+    near, stops = ([k for k in wanted if k in known] for known in (_HERE, _STOPS))
+    if near or stops:
+        series.here(near, stops)
+    if far:
+        series.apart(far)
     print(file=sys.stderr)
-    print(table((noise.run(quick=True), shown)))
-    for each in wrong:
+    print(table((noise.run(quick=True), section(series.took, series.ordered))))
+    for each in series.wrong:
         print(f"WRONG: {each}")
-    print("judge: the journal and the venue's books agree" if not wrong else "judge: NOT good")
-    return 1 if wrong else 0
+    good = not series.wrong
+    print("judge: the journal and the venue's books agree" if good else "judge: NOT good")
+    return 0 if good else 1
 
 
 def _progress(kind: str, number: int, of: int) -> None:
