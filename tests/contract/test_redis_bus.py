@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from orchestrator.model.journal import from_line
 from orchestrator.service.gate import Gate, Latch
 from orchestrator.service.stop_calls import StopCalls
 from tests.servers.redis import RedisServer, free_port
-from tests.servers.tls import certificate
 from tests.servers.waiting import at_work, until
 from tests.unit.adapters.store import samples
 
@@ -422,51 +420,3 @@ async def test_a_silent_sentinel_does_not_keep_the_others_from_being_asked(tmp_p
 def sentinel_says(sentinel: RedisServer) -> str:
     replicas = sentinel.ask("SENTINEL", "REPLICAS", "mine")
     return f"slave0 {replicas}" if replicas else ""
-
-
-# -- TLS -------------------------------------------------------------------------------------------
-
-
-async def _tls_door(server: RedisServer, context: ssl.SSLContext) -> asyncio.Server:
-    """TLS before a server that was built without it."""
-
-    async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                to.write(data)
-                await to.drain()
-        except OSError:
-            return  # one side has gone; the other is closed below
-        finally:
-            to.close()
-
-    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, out = await asyncio.open_connection("127.0.0.1", server.port)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(carry(reader, out))
-            tasks.create_task(carry(inner, writer))
-
-    return await asyncio.start_server(through, "127.0.0.1", 0, ssl=context)
-
-
-async def test_tls_is_verified(tmp_path, server):
-    good = certificate(tmp_path / "good", "localhost", "127.0.0.1")
-    other = certificate(tmp_path / "other", "localhost", "127.0.0.1")
-    async with await _tls_door(server, good.server()) as door:
-        port = door.sockets[0].getsockname()[1]
-        await meet(lambda: parse(f"rediss://127.0.0.1:{port}?ssl_ca_certs={good.ca}"))
-        wrong = await why(f"rediss://127.0.0.1:{port}?ssl_ca_certs={other.ca}")
-        assert "not trusted" in wrong
-        assert "not trusted" in await why(f"rediss://127.0.0.1:{port}")
-    assert "TLS" in await why(f"rediss://127.0.0.1:{server.port}?ssl_ca_certs={good.ca}", 0.5)
-
-
-async def test_a_certificate_of_another_host_or_of_the_past_is_refused(tmp_path, server):
-    elsewhere = certificate(tmp_path / "elsewhere", "redis.example")
-    async with await _tls_door(server, elsewhere.server()) as door:
-        url = f"rediss://127.0.0.1:{door.sockets[0].getsockname()[1]}?ssl_ca_certs={elsewhere.ca}"
-        assert "another" in await why(url)
-    past = certificate(tmp_path / "past", "127.0.0.1", expired=True)
-    async with await _tls_door(server, past.server()) as door:
-        url = f"rediss://127.0.0.1:{door.sockets[0].getsockname()[1]}?ssl_ca_certs={past.ca}"
-        assert "expired" in await why(url)

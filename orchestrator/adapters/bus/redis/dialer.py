@@ -13,7 +13,7 @@ import hiredis
 from orchestrator.adapters.bus.redis.address import Address, Host
 from orchestrator.adapters.bus.redis.pipe import Pipe
 from orchestrator.adapters.bus.redis.words import Reply, Word, number, rows, text
-from orchestrator.model.errors import BrokerAway, BrokerRefused, BusError
+from orchestrator.model.errors import BrokerAway, BrokerRefused, BrokerSilent, BusError
 from orchestrator.model.tls import tls_trouble
 
 # Asked at each connection anew: a password may have been changed meanwhile (X7).
@@ -37,8 +37,10 @@ async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
             pipe = await _open(address)
             try:
                 await _log_in(pipe, address, name)
-            except BaseException:
+            except BaseException as exc:
                 pipe.close()
+                if isinstance(exc, BrokerSilent) and address.tls:
+                    raise _hung_up(address) from exc
                 raise
     except TimeoutError:
         hint = ", or it does not speak TLS there" if address.tls else ""
@@ -49,6 +51,14 @@ async def dial(where: Where, name: str, connect_s: float = CONNECT_S) -> Pipe:
     except OSError as exc:
         raise BrokerAway(f"no Redis answers at {address}: {_plain(exc)}") from exc
     return pipe
+
+
+def _hung_up(address: Address) -> BusError:
+    """TLS tells us that our certificate is refused only after it has let us in, if at all."""
+    return BrokerAway(
+        f"the Redis at {address} hung up before it answered; if it wants a certificate of us"
+        " (tls-auth-clients), give ssl_certfile and ssl_keyfile of the authority that it trusts"
+    )
 
 
 def _plain(exc: OSError) -> str:
