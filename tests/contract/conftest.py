@@ -1,12 +1,19 @@
-"""The venues of the contract suite as fixtures; one paper process serves a whole file."""
+"""What the contract suites are run against: venues, of which one paper process serves a whole file,
+and stores.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.adapters.store.postgres import PostgresStore
+from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.money import AccountId
+from tests.contract.stores import MakeStore
 from tests.contract.venues import (
     ACCOUNTS,
     GUARANTEED,
@@ -72,3 +79,32 @@ async def _benches(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     async with made as bench:
         await bench.begin()
         yield bench
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
+    """Opens the same store each time it is called; the earlier one must be closed before."""
+    opened: list[Any] = []
+
+    def make_sqlite(folder: str = "state", **options: Any) -> SqliteStore:
+        options = {"checkpoint_s": 0, "sync": "normal"} | options
+        opened.append(SqliteStore(tmp_path / folder / "journal.db", **options))
+        return opened[-1]
+
+    def make_postgres(folder: str = "state", **options: Any) -> PostgresStore:
+        if folder not in urls:
+            urls[folder] = request.getfixturevalue("databases").take()
+        opened.append(PostgresStore(urls[folder], **options))
+        return opened[-1]
+
+    urls: dict[str, str] = {}
+    yield {"sqlite": make_sqlite, "postgres": make_postgres}[request.param]
+    for store in opened:
+        store.close()
+    for url in urls.values():
+        request.getfixturevalue("databases").give_back(url)
+
+
+@pytest.fixture
+def store(make: MakeStore) -> Any:
+    return make()
