@@ -56,7 +56,7 @@ class Backend:
             _make_folder(settings.state_dir)
             if options.until_flat and not _stop_stands(settings.state_dir):
                 return 0
-            if options.replay and options.speed == "max":
+            if options.replay and (options.exact or options.speed == "max"):
                 from orchestrator.main.replay import run_replay
 
                 return run_replay(_own_folder(settings, options), options)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from orchestrator import __version__
 from orchestrator.main.agents import ROLES, AgentSpec, StrategySpec
-from orchestrator.main.broker import where
-from orchestrator.main.places import AGENTS_SOCKET
-from orchestrator.model.links import LinkHost
+from orchestrator.main.broker import meet_broker, where
+from orchestrator.main.places import AGENTS_HEARD, AGENTS_SOCKET
+from orchestrator.model.links import LinkHost, ProcessLinks
 from orchestrator.model.ports import Clock
 from orchestrator.model.safety import Alert
 from orchestrator.model.signals import Role
-from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.agent_manager import AgentManager, PluginError
 from orchestrator.service.agent_processes import AgentPlan, AgentProcesses
 from orchestrator.service.agents_elsewhere import AgentsElsewhere
 from orchestrator.service.children import import_path
+from orchestrator.service.exact_agents import ExactAgents, ExactClock
 from orchestrator.service.execution_engine import ExecutionEngine
+from orchestrator.service.heard_log import HeardLog
+from orchestrator.service.real_time import RealTime
 from orchestrator.service.remote_agents import RemoteAgents, Rules
 from orchestrator.settings import AgentSettings, Settings
 
 _OWN_NICE = 5  # of a user's agents in processes of their own
+_EXACT_BYTES_PER_S = 50_000_000  # an answer to each tick, as fast as they can be given
 
 
 def agent_spec(settings: Settings, role: Role, taste: str) -> AgentSpec:
@@ -59,30 +63,110 @@ def agents_elsewhere(
     node: str, alert: Callable[[Alert], None],
 ) -> AgentsElsewhere | None:  # fmt: skip
     """Agents of other processes; None where all live in the service's."""
-    away = {role: home for role, home in homes(settings).items() if home != "service"}
+    away = _away(settings)
     if not away:
         return None
-    from orchestrator.adapters.links.lines import FolderSocket, SocketPairs
+    from orchestrator.adapters.links.lines import SocketPairs
 
-    startup_s = settings.agent_startup_timeout
-    rules = Rules(node=node, version=__version__, where=away, startup_s=startup_s)
+    rules = Rules(
+        node=node, version=__version__, where=away, startup_s=settings.agent_startup_timeout
+    )
     agents = RemoteAgents(manager, clock, rules)
     agents.alert = alert
-    plans = tuple(_agent_plan(settings, role, taste) for role in away
-                  if away[role] == "process")  # fmt: skip
-    processes = AgentProcesses(
-        plans, manager, agents, SocketPairs(), clock, settings.state_dir,
+    processes = _processes(settings, taste, manager, agents, SocketPairs(), clock)
+    return AgentsElsewhere(
+        agents, processes, _doors(settings, node, agents), manager, engine, roles=tuple(away),
+        startup_s=settings.agent_startup_timeout,
+    )  # fmt: skip
+
+
+class ExactHosting(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exact replay gives to agents elsewhere. `real_time` is not started yet."""
+
+    real_time: RealTime
+    interrupted: Callable[[], bool]
+    tell: Callable[[str], None]
+    made: list[ExactAgents] = []  # what was made of it, to be ended by whoever gave it
+
+
+def exact_agents(
+    settings: Settings, taste: str, manager: AgentManager, clock: Clock, node: str,
+    hosting: ExactHosting,
+) -> ExactAgents | None:  # fmt: skip
+    """As `agents_elsewhere`, where market time waits for them (ADR 15)."""
+    away = _away(settings)
+    if not away:
+        return None
+    _refuse_unlike(settings, away)
+    from orchestrator.adapters.links.lines import SocketPairs
+
+    startup_s, real_time = settings.agent_startup_timeout, hosting.real_time
+    exact_clock = ExactClock(clock.now)
+    rules = Rules(node=node, version=__version__, where=away, startup_s=startup_s)
+    agents = RemoteAgents(manager, exact_clock, rules)
+    # Trouble of links is no event of the market; and it may come from the thread.
+    agents.alert = lambda alert: hosting.tell(f"{alert.title}: {alert.text}")
+    pairs = real_time.pairs(SocketPairs())
+    processes = _processes(settings, taste, manager, agents, pairs, exact_clock)
+    exact = ExactAgents(
+        manager, agents, processes, real_time, HeardLog(settings.state_dir / AGENTS_HEARD),
+        order=ROLES, wanted={role: settings.agents[role].instances for role in away},
+        patience_s=startup_s, interrupted=hosting.interrupted, tell=hosting.tell,
+    )  # fmt: skip
+    exact_clock.pump = exact.pump
+    hosting.made.append(exact)
+    real_time.start(lambda: _doors(settings, node, agents, _EXACT_BYTES_PER_S), agents.opened)
+    if "remote" in away.values():
+        real_time.ask(meet_broker(settings))
+    return exact
+
+
+def _refuse_unlike(settings: Settings, away: Mapping[Role, str]) -> None:
+    """An agent that makes itself of other settings than ours gives other orders."""
+    role = Role.MARKET_ANALYSIS
+    if (
+        away.get(role) == "remote"
+        and settings.agents[role].path is None
+        and not settings.strategies
+    ):
+        raise PluginError(
+            f'agents.{role.value}: where = "remote" needs [strategies] in an exact replay: else a'
+            " replay's own strategies are run here, and the defaults there"
+        )
+
+
+def _away(settings: Settings) -> dict[Role, str]:
+    return {role: home for role, home in homes(settings).items() if home != "service"}
+
+
+def _processes(
+    settings: Settings, taste: str, manager: AgentManager, agents: RemoteAgents,
+    links: ProcessLinks, clock: Clock,
+) -> AgentProcesses:  # fmt: skip
+    plans = tuple(
+        _agent_plan(settings, role, taste)
+        for role, home in _away(settings).items()
+        if home == "process"
+    )
+    return AgentProcesses(
+        plans, manager, agents, links, clock, settings.state_dir,
         (sys.executable, "-m", "orchestrator.main.agent"),
         {**os.environ, "PYTHONPATH": import_path()},
     )  # fmt: skip
-    hosts: list[LinkHost] = []
-    if "remote" in away.values():
-        hosts.append(FolderSocket(settings.state_dir / AGENTS_SOCKET))
-        if settings.message_broker_url is not None:
-            hosts.append(_over_redis(settings, node, agents))
-    return AgentsElsewhere(
-        agents, processes, hosts, manager, engine, roles=tuple(away), startup_s=startup_s
-    )
+
+
+def _doors(
+    settings: Settings, node: str, agents: RemoteAgents, bytes_per_s: int | None = None
+) -> list[LinkHost]:
+    """Where agents come in that others have started."""
+    if "remote" not in _away(settings).values():
+        return []
+    from orchestrator.adapters.links.lines import FolderSocket
+
+    hosts: list[LinkHost] = [FolderSocket(settings.state_dir / AGENTS_SOCKET)]
+    if settings.message_broker_url is not None:
+        hosts.append(_over_redis(settings, node, agents, bytes_per_s))
+    return hosts
 
 
 def _agent_plan(settings: Settings, role: Role, taste: str) -> AgentPlan:
@@ -95,12 +179,15 @@ def _agent_plan(settings: Settings, role: Role, taste: str) -> AgentPlan:
     )  # fmt: skip
 
 
-def _over_redis(settings: Settings, node: str, agents: RemoteAgents) -> LinkHost:
+def _over_redis(
+    settings: Settings, node: str, agents: RemoteAgents, bytes_per_s: int | None
+) -> LinkHost:
     from orchestrator.adapters.bus.redis.agent_links import RedisAgents
     from orchestrator.adapters.bus.redis.alarms import Alarms
     from orchestrator.adapters.bus.redis.names import Names
 
     names = Names(settings.message_broker_namespace)
-    host = RedisAgents(where(settings), names, node, Alarms(agents.warn))
+    more = {} if bytes_per_s is None else {"bytes_per_s": bytes_per_s}
+    host = RedisAgents(where(settings), names, node, Alarms(agents.warn), **more)
     agents.questions.bury = host.bury
     return host

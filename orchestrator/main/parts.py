@@ -18,7 +18,14 @@ from orchestrator.kernel.engine import Kernel
 from orchestrator.main.agents import factory_of
 from orchestrator.main.agents import strategy_makers as makers_of
 from orchestrator.main.broker import redis_bus
-from orchestrator.main.elsewhere import agent_spec, agents_elsewhere, homes, strategy_specs
+from orchestrator.main.elsewhere import (
+    ExactHosting,
+    agent_spec,
+    agents_elsewhere,
+    exact_agents,
+    homes,
+    strategy_specs,
+)
 from orchestrator.main.stores import KeptStore
 from orchestrator.model.base import Message
 from orchestrator.model.checkpoint import Checkpoint
@@ -32,9 +39,11 @@ from orchestrator.model.ports import CheckpointBook, Clock, MarketData, SoonStor
 from orchestrator.model.queries import Page
 from orchestrator.model.safety import Alert, Severity
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.agents_elsewhere import AgentsElsewhere
 from orchestrator.service.alerts import Alerts
 from orchestrator.service.checkpoints import Checkpoints, checkpoint_alert
 from orchestrator.service.checkpoints import Hooks as CheckpointHooks
+from orchestrator.service.exact_agents import ExactAgents
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.feeds import Feeds
 from orchestrator.service.front_desk import FrontDesk
@@ -58,6 +67,7 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     threads: bool
     taste: str = ""  # which strategies are run when none are chosen: demo | replay | ""
     node: str = ""
+    exact: ExactHosting | None = None  # in virtual time: else all agents are in this process
 
 
 def kernel_plan(settings: Settings, calendar: str) -> KernelPlan:
@@ -91,7 +101,7 @@ def register_agents(
 ) -> None:
     """The eight, each replaced by the user's own where the settings name one.
 
-    Those that live elsewhere are left out, unless `all_here`: in virtual time nothing is elsewhere.
+    Those that live elsewhere are left out, unless `all_here`.
     PluginError names the setting when a user's class cannot be loaded or built.
     """
     for role, home in homes(settings).items():
@@ -112,7 +122,8 @@ def build_system(
     bus = InProcessBus() if broker is None else broker
     agents = AgentManager(clock)
     agents.measured = telemetry.took
-    register_agents(settings, agents, hosting.taste, all_here=not hosting.threads)
+    all_here = not hosting.threads and hosting.exact is None
+    register_agents(settings, agents, hosting.taste, all_here=all_here)
     engine = ExecutionEngine(
         kernel, chain, store, bus, venue, venue, agents, gate, clock, telemetry, node=node
     )
@@ -129,11 +140,13 @@ def build_system(
         environment=settings.oanda_environment, version=__version__, node=node,
         calendar=hosting.calendar,
     )  # fmt: skip
-    elsewhere = None
-    if hosting.threads:  # in virtual time nothing is elsewhere
+    elsewhere: AgentsElsewhere | ExactAgents | None = None
+    if hosting.threads:
         elsewhere = agents_elsewhere(
             settings, hosting.taste, agents, engine, clock, node, safety.raise_alert
         )
+    elif hosting.exact is not None:
+        elsewhere = exact_agents(settings, hosting.taste, agents, clock, node, hosting.exact)
     desk = FrontDesk(
         engine, agents, safety, bus, store, chain, store.queries, telemetry, clock, about,
         market_store, threads=hosting.threads,

@@ -10,6 +10,7 @@ SERVICE_CERTIFICATE = "service.pem"  # the API's own, where it speaks TLS
 CURRENT = "current"  # under STATE_DIR: the folder of the replay that is served there
 STOP_LATCH = "stop.latch"
 AGENTS_SOCKET = "agents.sock"
+AGENTS_HEARD = "agents.heard"  # what agents elsewhere were told in an exact replay
 
 
 def text_of(path: Path) -> str | None:

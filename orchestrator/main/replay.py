@@ -1,18 +1,23 @@
-"""`orchestrator run --replay ... --speed max`: service and venue in one process, in virtual time.
+"""An exact replay, `--speed max` or `--exact`: service and venue in one process, in virtual time.
 
 The same System as a live one: kernel, agents, journal, feeds. Only the venue is called instead of
-dialled, and time passes when nothing is left to do. Same inputs and seed, same journal.
+dialled, and time passes when nothing is left to do, or at the pace that is wanted. Same inputs and
+seed, same journal. Agents elsewhere are real, over real links: market time waits for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
 from decimal import Decimal
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from orchestrator.adapters.store.sqlite import SqliteStore
+from orchestrator.main.elsewhere import ExactHosting
 from orchestrator.main.hosting import first_cause
 from orchestrator.main.logs import set_up_logs
 from orchestrator.main.market import open_market
@@ -29,9 +34,10 @@ from orchestrator.paper.main import open_accounts
 from orchestrator.paper.market import Market
 from orchestrator.service.cli.backend import RunOptions
 from orchestrator.service.gate import Gate
-from orchestrator.service.seams import VirtualClock, mono_ns
+from orchestrator.service.real_time import RealTime
+from orchestrator.service.seams import VirtualClock, block_s, mono_ns
 from orchestrator.service.supervisor import System
-from orchestrator.service.virtual import VirtualLoop
+from orchestrator.service.virtual import Pace, VirtualLoop
 from orchestrator.settings import PaperAccount, Settings
 from orchestrator.settings.urls import is_postgres
 
@@ -54,9 +60,9 @@ def run_replay(settings: Settings, options: RunOptions) -> int:
             "give --state with an empty or new folder"
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, Wish() as wish:
         try:
-            summary = runner.run(_replay(settings, options.replay, quiet=options.quiet))
+            summary = runner.run(_replay(settings, options, wish))
         except ExceptionGroup as group:
             cause = first_cause(group)
             if isinstance(cause, OrchestratorError):
@@ -65,13 +71,49 @@ def run_replay(settings: Settings, options: RunOptions) -> int:
     if options.summary is not None:
         write(summary, options.summary)
     print(as_text(summary))
-    return 0
+    return 128 + wish.signal if wish.signal else 0
 
 
-async def _replay(settings: Settings, files: Sequence[Path], *, quiet: bool) -> Summary:
+class Wish:
+    """Ctrl-C, once: the replay ends in order, wherever it is. Twice: at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.come = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Wish:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        """This loop is woken."""
+        self._loop = loop
+
+    def wants_end(self) -> bool:
+        return self.signal != 0
+
+    def _take(self, number: int, _frame: object) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.come.set)
+
+
+async def _replay(settings: Settings, options: RunOptions, wish: Wish) -> Summary:
     began = mono_ns()
     loop = asyncio.get_running_loop()
-    feed = ReplayFeed(files)
+    assert isinstance(loop, VirtualLoop), "market time is virtual"
+    wish.tell(loop)
+    feed = ReplayFeed(options.replay)
     time = VenueTime(feed.start_ns, 1.0, lambda: round(loop.time() * 1e9), held=True)
     market = Market(feed, time, calendar="fx")
     open_accounts(market, [_account(each) for each in settings.paper_accounts], None)
@@ -81,33 +123,68 @@ async def _replay(settings: Settings, files: Sequence[Path], *, quiet: bool) -> 
         installation_id=f"replay-{settings.seed}",
     )  # fmt: skip
     market_store = open_market(settings, replay=True)
+    real_time = RealTime()
+    exact = ExactHosting(
+        real_time=real_time, interrupted=wish.wants_end,
+        tell=_silent if options.quiet else _tell,
+    )  # fmt: skip
     try:
         system = build_system(
             settings, InProcessVenue(market), VirtualClock(time.now, loop), store,
             Gate(settings.state_dir), market_store,
-            Hosting(calendar="fx", history=False, threads=False, taste="replay", node="replay"),
+            Hosting(
+                calendar="fx", history=False, threads=False, taste="replay", node="replay",
+                exact=exact,
+            ),
         )  # fmt: skip
         start_ns = time.now()
-        with Progress(files, market, quiet=quiet or not sys.stderr.isatty()) as progress:
-            system.accompany(market.run, progress.run)
+        quiet = options.quiet or not sys.stderr.isatty()
+        with Progress(options.replay, market, quiet=quiet) as progress:
+            system.accompany(market.run, progress.run, partial(_pace, system, options, exact))
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(system.run(), name="system")
-                await _until_finished(market, system, running)
+                await _until_finished(market, system, running, wish)
                 await running
         return summarise(
             system, started_ns=start_ns, recorded=market.ticks, wall_ns=mono_ns() - began,
             began=_balances(settings), state=settings.state_dir, store=store,
         )  # fmt: skip
     finally:
+        for each in exact.made:
+            each.close()
+        real_time.close()
         market_store.close()
         store.close()
 
 
-async def _until_finished(market: Market, system: System, running: asyncio.Task[None]) -> None:
-    while not market.finished and not running.done():  # noqa: ASYNC110 -- virtual time flies
-        await asyncio.sleep(_LOOK_S)
+async def _pace(system: System, options: RunOptions, exact: ExactHosting) -> None:
+    """From the moment that the system is up, no more than so many market seconds in a second."""
+    if options.speed == "max":
+        return
+    await system.up.wait()
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "market time is virtual"
+    wait = exact.made[0].pump if exact.made else block_s
+    loop.pause_by(Pace(float(options.speed), wait, exact.interrupted))
+
+
+async def _until_finished(
+    market: Market, system: System, running: asyncio.Task[None], wish: Wish
+) -> None:
+    while not market.finished and not running.done() and not wish.wants_end():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await wish.come.wait()
     await asyncio.sleep(_SETTLE_S)
     system.shutdown()
+
+
+def _tell(text: str) -> None:
+    print(f"orchestrator: {text}", file=sys.stderr, flush=True)
+
+
+def _silent(_text: str) -> None:
+    """Asked to be quiet."""
 
 
 def _account(account: PaperAccount) -> AccountConfig:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -53,6 +54,29 @@ ANSWERS: dict[Role, type[Answer]] = {
 }
 
 
+class Waited(Protocol):
+    """Agents elsewhere whose every word is waited for (an exact replay)."""
+
+    @property
+    def roles(self) -> Container[Role]:
+        """Those that live elsewhere."""
+        ...
+
+    def ask(self, role: Role, ask_id: int, question: Question) -> StageAnswered: ...
+
+    def tell(self, message: Message) -> list[tuple[Seat, Message]]:
+        """Told to all, here and elsewhere."""
+        ...
+
+    def check(self, beat: Beat) -> None:
+        """What agents of this process hear at a round of health checks."""
+        ...
+
+    def hold(self, changed: AgentChanged) -> bool:
+        """Whether this is told later, or never."""
+        ...
+
+
 class AgentManager:
     """All seats by role. `troubled` is told of each change of state, for the record and alerts."""
 
@@ -70,6 +94,8 @@ class AgentManager:
         self.ask_elsewhere: AskElsewhere = _nobody_elsewhere
         # Set by it as well: everything that is told, for those who come late.
         self.overhear: Callable[[Message], None] | None = None
+        # Set in an exact replay, where everybody waits for the answers of agents elsewhere.
+        self.waited: Waited | None = None
         self._last_asked: dict[Role, tuple[str, Seat]] = {}
 
     @property
@@ -149,6 +175,8 @@ class AgentManager:
 
         None: it was asked elsewhere, and its answer, or what kept it from one, comes as an event.
         """
+        if self.waited is not None and role in self.waited.roles:
+            return self.waited.ask(role, ask_id, question)
         seats = [s for s in self._by_role.get(role, ()) if s.works]
         if not seats:
             return no_answer(ask_id, None, f"no healthy agent of role {role.value}")
@@ -159,7 +187,9 @@ class AgentManager:
         return self._ask_here(seat, role, ask_id, question)
 
     def elsewhere(self, role: Role) -> bool:
-        """Whether questions of this role leave the process."""
+        """Whether answers of this role come as events of their own."""
+        if self.waited is not None:
+            return False
         return any(seat.elsewhere is not None for seat in self._by_role.get(role, ()))
 
     def others(self, role: Role, but: Sequence[Seat]) -> list[Seat]:
@@ -212,10 +242,12 @@ class AgentManager:
 
     def hears(self, kind: type[Message]) -> bool:
         """Whether anyone listens to this type."""
-        return kind in self._listeners or self.overhear is not None
+        return kind in self._listeners or self.overhear is not None or self.waited is not None
 
     def tell(self, message: Message) -> list[tuple[Seat, Message]]:
         """Everyone who hears this type hears it; what they say, with who said it."""
+        if self.waited is not None:
+            return self.waited.tell(message)
         if self.overhear is not None:
             self.overhear(message)
         said: list[tuple[Seat, Message]] = []
@@ -225,6 +257,15 @@ class AgentManager:
             elif seat.works:
                 said.extend((seat, m) for m in self._call(seat, message))
         return said
+
+    def tell_here(self, role: Role, message: Message) -> list[tuple[Seat, Message]]:
+        """As `tell`, to the agents of one role in this process."""
+        return [
+            (seat, said)
+            for seat in self._listeners.get(type(message), ())
+            if seat.about.role is role and seat.elsewhere is None and seat.works
+            for said in self._call(seat, message)
+        ]
 
     def refused(self, agent_id: str, text: str) -> None:
         """The kernel refused an agent's answer as nonsense: it counts as the agent's error."""
@@ -276,13 +317,16 @@ class AgentManager:
     def move(self, seat: Seat, state: str, reason: str) -> None:
         """Into another state, which is written down and told."""
         seat.move(state, reason, self._clock.now(), self._clock.mono_ns())
-        self._troubled(
-            AgentChanged(
-                agent_id=seat.agent_id, role=seat.about.role, state=state,
-                version=seat.about.version,
-                reason=reason,
-            )
+        changed = AgentChanged(
+            agent_id=seat.agent_id, role=seat.about.role, state=state, version=seat.about.version,
+            reason=reason,
         )  # fmt: skip
+        if self.waited is None or not self.waited.hold(changed):
+            self.report(changed)
+
+    def report(self, changed: AgentChanged) -> None:
+        """A change that was held is told now."""
+        self._troubled(changed)
 
     # -- health and restart ---------------------------------------------------------------------
 
@@ -310,6 +354,8 @@ class AgentManager:
 
     def check_all(self) -> None:
         """One round of health checks; unhealthy agents are restarted, with an end to it."""
+        if self.waited is not None:
+            self.waited.check(Beat(now_ns=self._clock.now()))
         for seat in tuple(self._seats.values()):
             self.check(seat.agent_id)
             if seat.state == "unhealthy":

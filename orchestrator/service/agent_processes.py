@@ -109,11 +109,15 @@ class AgentProcesses:
         """Runs until cancelled; what is still alive then is killed."""
         try:
             while True:
-                for child in self._children:
-                    await self._look_at(child)
+                await self.look()
                 await self._clock.sleep(_LOOK_S)
         finally:
-            self._kill_all()
+            self.kill_all()
+
+    async def look(self) -> None:
+        """Once over all of them: who is gone is begun anew, who takes too much is killed."""
+        for child in self._children:
+            await self._look_at(child)
 
     async def _look_at(self, child: Child) -> None:
         now = self._clock.mono_ns()
@@ -230,9 +234,10 @@ class AgentProcesses:
         ends = self._clock.mono_ns() + int(_GRACE_S * NS_PER_S)
         while any(child.alive for child in self._children) and self._clock.mono_ns() < ends:
             await self._clock.sleep(_LOOK_S / 5)
-        self._kill_all()
+        self.kill_all()
 
-    def _kill_all(self) -> None:
+    def kill_all(self) -> None:
+        """The end of all, at once."""
         self._ending = True
         for child in reversed(self._children):
             child.kill()

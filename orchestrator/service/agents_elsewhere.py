@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 from orchestrator.model.base import Message
 from orchestrator.model.events import RoleHealth
@@ -13,6 +14,18 @@ from orchestrator.service.agent_manager import AgentManager
 from orchestrator.service.agent_processes import AgentProcesses
 from orchestrator.service.execution_engine import ExecutionEngine
 from orchestrator.service.remote_agents import RemoteAgents
+
+
+class Away(Protocol):
+    """What a system asks of agents elsewhere."""
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        ...
+
+    async def come_up(self, memory: Sequence[Message]) -> None: ...
+
+    async def drain(self) -> None: ...
 
 
 class AgentsElsewhere:

@@ -38,10 +38,12 @@ class Remote:
         self.life = ""
         self.synced = False  # it is told what happens
         self.sent = 0
+        self.heard = 0  # the number of its last frame
         self.said_left = float(SAYS_PER_S)
         self.said_ns = 0
         self.seen_ns = 0
         self.ping_number = 0
+        self.pong_number = 0  # of the last that was answered
         self.ping_sent_ns = 0  # of the ping that is out; 0: none is
         self.began_ns = 0
         self.kept: deque[tuple[int, Message]] = deque(maxlen=_KEPT_MAX)

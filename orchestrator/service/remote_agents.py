@@ -16,7 +16,10 @@ import structlog
 
 from orchestrator.model.agent_words import (
     QUESTIONS,
+    Answered,
     AnsweredFrame,
+    Ask,
+    AskFrame,
     Drain,
     DrainFrame,
     FromAgent,
@@ -56,7 +59,7 @@ from orchestrator.service.agent_types import classes_of
 from orchestrator.service.questions import TEXT_MAX, Questions
 from orchestrator.service.remote import LEASE_NS, SAYS_PER_S, Remote
 from orchestrator.service.seams import wall_ns
-from orchestrator.service.seats import About, Seat
+from orchestrator.service.seats import ERRORS_KEPT, About, Seat
 from orchestrator.service.voices import Voices
 
 log = structlog.get_logger()
@@ -102,6 +105,12 @@ class RemoteAgents:
         self._written: tuple[Message | None, bytes] = (None, b"")
         self.alert: Callable[[Alert], None] = _unwired
         self._recent: deque[Message] = deque(maxlen=_RECENT_MAX)
+        # Who takes answers, says and pongs; an exact replay waits for each of them itself.
+        self.took_answer: Callable[[Remote, Answered], None] = self.questions.took
+        self.took_say: Callable[[Remote, Message], str] = self._voices.took
+        self.took_pong: Callable[[Remote, int], None] = lambda _remote, _number: None
+        self.floods: Callable[[Remote], bool] = self._voices.floods
+        self.strict = False  # whether a frame that is missing ends a link
         manager.ask_elsewhere = self.ask
         manager.overhear = self._overhear
 
@@ -177,9 +186,10 @@ class RemoteAgents:
         self._manager.index()
         remote.link, remote.life, remote.sent = door.link, hello.life, 0
         remote.synced, remote.ping_sent_ns, seat.overdue = False, 0, False
+        remote.pong_number = remote.ping_number  # those that are out were for its life before
         remote.seen_ns = remote.began_ns = self.mono_ns()
         door.remote = remote
-        seat.error_times.clear()
+        seat.error_times = deque(maxlen=ERRORS_KEPT)
         if seat.state != "starting":
             self._manager.move(seat, "starting", f"{seat.about.name} came up")
         self._send(remote, WelcomeFrame, Welcome(
@@ -208,6 +218,10 @@ class RemoteAgents:
         for message in (*memory, *self._recent):
             if type(message) in hears and _concerns(message, remote.seat.about):
                 self._hear(remote, message, past=True)
+        self.make_live(remote)
+
+    def make_live(self, remote: Remote) -> None:
+        """It was told the past: what it hears from here on happens now."""
         remote.synced = True
         if remote.link is not None:
             self._send(remote, LiveFrame, Live())
@@ -275,16 +289,29 @@ class RemoteAgents:
     def _hear(self, remote: Remote, message: Message, *, past: bool) -> None:
         if self._written[0] is not message:
             self._written = (message, msgspec.json.encode(message))
-        words = HearWords(message=msgspec.Raw(self._written[1]), past=past)
+        self.hear_written(remote, self._written[1], past=past)
+
+    def hear_written(self, remote: Remote, message: bytes, *, past: bool) -> None:
+        """As it stands in JSON."""
+        words = HearWords(message=msgspec.Raw(message), past=past)
         self._send(remote, HearWrittenFrame, words)
 
     def ping(self, remote: Remote) -> None:
         """A round trip begins, unless one is under way."""
-        if remote.link is None or remote.ping_sent_ns:
-            return
+        if remote.link is not None and not remote.ping_sent_ns:
+            self.mark(remote)
+
+    def mark(self, remote: Remote) -> int:
+        """A ping, however many are out: its number. All that was sent before is heard before."""
         remote.ping_number += 1
         remote.ping_sent_ns = self.mono_ns()
         self._send(remote, PingFrame, Ping(number=remote.ping_number))
+        return remote.ping_number
+
+    def ask_of(self, remote: Remote, ask: Ask) -> bool:
+        """One question on its way; false when the link is gone."""
+        remote.seat.handled += 1
+        return self._send(remote, AskFrame, ask, ask.question.signal.signal_id)
 
     def drain(self, remote: Remote, reason: str, *, restart: bool = False) -> None:
         self._send(remote, DrainFrame, Drain(reason=reason, restart=restart))
@@ -310,6 +337,8 @@ class RemoteAgents:
         remote = door.remote
         if isinstance(frame, HelloFrame):
             self._take_hello(door, frame.data)
+            if door.remote is not None:
+                door.remote.heard = frame.sequence
             return
         if remote is None or remote.link is not door.link:
             door.refuse("say hello first")
@@ -320,6 +349,11 @@ class RemoteAgents:
             self._warn(f"forged:{seat.agent_id}", f"Agent {seat.agent_id} speaks as another",
                        f"a message from {frame.source[:60]!r} was dropped")  # fmt: skip
             return
+        missing = frame.sequence - remote.heard - 1
+        remote.heard = frame.sequence
+        if missing and self.strict:
+            self.cut(remote, f"of what it said, {missing} frames are missing")
+            return
         remote.seen_ns, seat.overdue = self.mono_ns(), False
         self._take(remote, frame)
 
@@ -327,7 +361,7 @@ class RemoteAgents:
         seat = remote.seat
         match frame:
             case AnsweredFrame():
-                self.questions.took(remote, frame.data)
+                self.took_answer(remote, frame.data)
             case SayFrame():
                 self._take_say(remote, frame.data.message)
             case PongFrame():
@@ -348,23 +382,26 @@ class RemoteAgents:
 
     def _take_say(self, remote: Remote, message: Message) -> None:
         seat = remote.seat
-        if self._voices.floods(remote):
+        if self.floods(remote):
             # Whoever says that much is not heard at all until it was begun anew.
             self._warn(f"flood:{seat.agent_id}", f"Agent {seat.agent_id} floods", "its link is cut")
             self.cut(remote, f"floods: more than {SAYS_PER_S} messages a second")
             return
-        objection = self._voices.took(remote, message)
+        objection = self.took_say(remote, message)
         if objection:
             self._manager.erred(seat, objection)
 
     def _take_pong(self, remote: Remote, number: int) -> None:
         seat = remote.seat
-        if number != remote.ping_number or not remote.ping_sent_ns:
+        if number != remote.pong_number + 1 or number > remote.ping_number:
             self._manager.erred(seat, f"answered ping {number}, which is not out")
             return
-        seat.round_trip_ns = self.mono_ns() - remote.ping_sent_ns
-        seat.last_check_ns = self._clock.now()
-        remote.ping_sent_ns = 0
+        remote.pong_number = number
+        self.took_pong(remote, number)
+        if number == remote.ping_number:
+            seat.round_trip_ns = self.mono_ns() - remote.ping_sent_ns
+            seat.last_check_ns = self._clock.now()
+            remote.ping_sent_ns = 0
 
     def bad_line(self, door: _Door, why: str) -> None:
         """What is no frame: of somebody unknown the end, of an agent an error."""

@@ -36,7 +36,7 @@ from orchestrator.model.safety import SystemMode
 from orchestrator.model.time import NS_PER_S
 from orchestrator.model.venue import Account, ClientExtensions, Order, Trade
 from orchestrator.service.agent_manager import AgentManager
-from orchestrator.service.agents_elsewhere import AgentsElsewhere
+from orchestrator.service.agents_elsewhere import Away
 from orchestrator.service.checkpoints import Checkpoints
 from orchestrator.service.earlier_lives import EarlierLives
 from orchestrator.service.execution_engine import ExecutionEngine
@@ -87,7 +87,7 @@ class System:
         recorder: Recorder, desk: FrontDesk, reader: VenueReader, clock: Clock,
         telemetry: Telemetry,
         *, speed: Callable[[], float], past: Callable[[], Iterable[Message]],
-        checkpoints: Checkpoints | None = None, elsewhere: AgentsElsewhere | None = None,
+        checkpoints: Checkpoints | None = None, elsewhere: Away | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.checkpoints = checkpoints

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from orchestrator.model.time import NS_PER_S
+from orchestrator.service.seams import mono_ns
 
 T = TypeVar("T")
 
 
 # So many turns at one instant are a loop without a pause: time would never go on again.
 _TURNS_AT_AN_INSTANT_MAX = 1_000_000
+_CREDIT_NS = NS_PER_S // 10
+_GRAIN_NS = 1_000_000  # shorter waits are put together
+_SLICE_S = 0.05
 
 
 class Stalled(RuntimeError):
@@ -29,6 +35,7 @@ class _VirtualSelector(selectors.SelectSelector):
         super().__init__()
         self.now_s = 0.0
         self._turns = 0
+        self.pause: Callable[[float], None] | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -37,6 +44,8 @@ class _VirtualSelector(selectors.SelectSelector):
                 raise Stalled("nothing is ready and no timer is set")
             return ready
         if timeout > 0:
+            if self.pause is not None:
+                self.pause(timeout)
             self.now_s += timeout
             self._turns = 0
             return []
@@ -57,6 +66,32 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now_s
+
+    def pause_by(self, pause: Callable[[float], None] | None) -> None:
+        """Called before each jump with its length in virtual seconds; returns when it may be."""
+        self._virtual.pause = pause
+
+
+class Pace:
+    """Keeps virtual time from running faster than `speed`; who fell behind does not run after.
+
+    `wait` waits in real seconds. `hurry`: from now on nothing is waited for.
+    """
+
+    def __init__(
+        self, speed: float, wait: Callable[[float], None], hurry: Callable[[], bool]
+    ) -> None:
+        self._speed = speed
+        self._wait = wait
+        self._hurry = hurry
+        self._due_ns = mono_ns()
+
+    def __call__(self, virtual_s: float) -> None:
+        now = mono_ns()
+        self._due_ns = max(self._due_ns, now - _CREDIT_NS) + int(virtual_s / self._speed * NS_PER_S)
+        while self._due_ns - now > _GRAIN_NS and not self._hurry():
+            self._wait(min((self._due_ns - now) / NS_PER_S, _SLICE_S))
+            now = mono_ns()
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

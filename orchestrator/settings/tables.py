@@ -65,10 +65,10 @@ class AgentSettings(Frozen):
 
     @model_validator(mode="after")
     def _one_in_the_service(self) -> Self:
-        if self.instances > 1 and self.home != "process":
+        if self.instances > 1 and self.home == "service":
             raise ValueError(
-                f'instances ({self.instances}): more than one only with where = "process"; with'
-                ' "remote" as many may come as are started'
+                f'instances ({self.instances}): more than one only with where = "process", or with'
+                ' "remote", where an exact replay waits for so many'
             )
         return self
 

@@ -19,6 +19,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     replay: tuple[Path, ...] = ()
     speed: str = "1"
+    exact: bool = False
     exit_at_end: bool = False
     state: Path | None = None
     seed: int | None = None

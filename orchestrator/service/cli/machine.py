@@ -44,6 +44,14 @@ def run(
             "--speed", metavar="N|max", help="Market seconds in a second; with --replay. Else 1."
         ),
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Market time waits for every answer, so that equal runs give equal orders; one"
+            " process, without the API. --speed max always is.",
+        ),
+    ] = False,
     exit_at_end: Annotated[
         bool, typer.Option("--exit-at-end", help="End with the replay, in order.")
     ] = False,
@@ -85,12 +93,17 @@ def run(
       orchestrator run --replay EUR_USD_20140508.csv.gz --speed 60
       orchestrator run --replay EUR_USD_20140508.csv.gz \\
         --replay NZD_USD_20140508.csv.gz --speed max --exit-at-end
+      orchestrator run --replay EUR_USD_20140508.csv.gz --speed 60 --exact
     """
-    _needs_replay(replay, {"--speed": speed, "--exit-at-end": exit_at_end, "--summary": summary})
+    _needs_replay(
+        replay,
+        {"--speed": speed, "--exact": exact, "--exit-at-end": exit_at_end, "--summary": summary},
+    )
     if summary is not None and not summary.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {summary.parent}", param_hint="--summary")
     options = RunOptions(
-        replay=tuple(replay or ()), speed=_speed(speed or "1"), exit_at_end=exit_at_end,
+        replay=tuple(replay or ()), speed=_speed(speed or "1"), exact=exact,
+        exit_at_end=exit_at_end,
         state=state, seed=seed, summary=summary, port=port, host=host,
         log_level=log_level.value if log_level else None, quiet=quiet,
         until_flat=until_flat,

@@ -83,11 +83,15 @@ class _PeerLink:
 class RedisAgents:
     """Where agents come in over Redis; a `LinkHost`. `alarm(title, text)` is for a person."""
 
-    def __init__(self, where: Where, names: Names, node: str, alarm: Alarm) -> None:
+    def __init__(
+        self, where: Where, names: Names, node: str, alarm: Alarm,
+        *, bytes_per_s: int = _BYTES_PER_S,
+    ) -> None:  # fmt: skip
         self.names = names
         self.node = node
         self.link = Link(where, "agents")
         self._alarm = alarm
+        self._bytes_per_s = bytes_per_s
         took = FromItsSource(names, self._took, alarm)  # X8
         self._tail = TailReader(where, took, name="agents.heard", lost=self._lost)
         self._calls = Subscriber(
@@ -143,7 +147,7 @@ class RedisAgents:
         if link is None or link.end is None:
             return
         link.read += len(entry.data)
-        if link.read > _BYTES_PER_S or len(entry.data) > LINE_MAX:
+        if link.read > self._bytes_per_s or len(entry.data) > LINE_MAX:
             self._alarm(f"Agent {link.name} floods", "it is not heard any more")
             self.forget(link, "it floods")
             return
