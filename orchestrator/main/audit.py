@@ -27,6 +27,7 @@ from orchestrator.service.cli.trail import (
     GOOD,
     UNREADABLE,
     CheckpointReport,
+    CompareReport,
     ExportReport,
     ExportWishes,
     KeyReport,
@@ -143,6 +144,14 @@ class Trail:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = CheckpointFile(settings.state_dir).key
         return KeyReport(public=key.public, file=str(settings.state_dir / PUBLIC))
+
+    # -- compare ----------------------------------------------------------------------------------
+
+    def compare(self, one: Path, other: Path) -> CompareReport:
+        """StoreError where a folder has no journal."""
+        from orchestrator.main.audit_compare import compare
+
+        return compare(one, other)
 
 
 # -- verifying -------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def exact_agents(
     settings: Settings, taste: str, manager: AgentManager, clock: Clock, node: str,
     hosting: ExactHosting,
 ) -> ExactAgents | None:  # fmt: skip
-    """As `agents_elsewhere`, where market time waits for them (ADR 15)."""
+    """As `agents_elsewhere`, where market time waits for them (ADR 16)."""
     away = _away(settings)
     if not away:
         return None

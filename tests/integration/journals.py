@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.kernel.audit import Broken, verify
 from orchestrator.kernel.engine import Kernel
+from orchestrator.main.audit import Trail
 from orchestrator.main.parts import kernel_plan
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
@@ -49,3 +50,9 @@ class StoreCopy:
             return connection.execute(query).fetchall()
         finally:
             connection.close()
+
+
+def first_difference(one: Path, other: Path) -> str:
+    """Where the orders of two replays differ, by the product's own command; "" for nowhere."""
+    report = Trail().compare(one, other)
+    return "" if report.equal else report.text

@@ -254,6 +254,32 @@ def audit_key(session: Session) -> None:
     print(report.public)
 
 
+@audit_app.command("compare")
+@asks_service
+def audit_compare(
+    session: Session,
+    one: Annotated[Path, typer.Argument(exists=True, file_okay=False, metavar="ONE")],
+    other: Annotated[Path, typer.Argument(exists=True, file_okay=False, metavar="OTHER")],
+) -> None:
+    """Whether two exact replays gave the same orders, row by row; 1 when they did not.
+
+    Intents and their steps, transactions, trades and signals' outcomes are compared, with
+    their times; who had which opinion, and when agents came and went, is not.
+
+    \b
+    Example:
+      orchestrator audit compare replay-embedded replay-elsewhere
+    """
+    report = _asked(lambda desk: desk.compare(one, other), session)
+    if session.json:
+        print_json(msgspec.json.encode(report))
+    else:
+        print(report.text)
+        session.screen.pairs([(kind, f"{count:,}") for kind, count in report.rows.items()])
+    if not report.equal:
+        raise typer.Exit(1)
+
+
 def _asked(ask: Callable[[TrailDesk], T], session: Session) -> T:
     """What may go wrong is one plain line for a person."""
     try:

@@ -122,6 +122,14 @@ class CheckpointReport(msgspec.Struct, frozen=True, kw_only=True):
     file: str
 
 
+class CompareReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`text`: where two replays first differ. `rows`: how many of each kind were equal by then."""
+
+    equal: bool
+    text: str
+    rows: dict[str, int] = {}
+
+
 class TrailDesk(Protocol):
     """Met by the wiring. Errors that are for a person come as exceptions with plain texts."""
 
@@ -136,3 +144,7 @@ class TrailDesk(Protocol):
         ...
 
     def key(self, state: Path | None) -> KeyReport: ...
+
+    def compare(self, one: Path, other: Path) -> CompareReport:
+        """The orders of two replays, by their state folders."""
+        ...

@@ -96,7 +96,7 @@ def test_a_users_own_agent_lives_in_a_process_of_its_own_unless_told_otherwise(
 
 @pytest.mark.parametrize(
     "lines",
-    ["instances = 2", 'where = "remote"\ninstances = 2', 'where = "process"\ninstances = 17',
+    ["instances = 2", 'where = "service"\ninstances = 2', 'where = "process"\ninstances = 17',
      'where = "moon"', 'where = "process"\nmemory_mb = 1', "nice = 20"],
 )  # fmt: skip
 def test_wrong_numbers_and_places_are_refused_by_name(tmp_path, lines):

@@ -17,7 +17,7 @@ COMMANDS = [
     "emergency-stop", "resume", "status", "agents", "accounts", "trades", "positions", "orders",
     "signals", "events", "explain", "performance", "start", "stop", "enable", "disable", "signal",
     "breakers", "breakers trip", "breakers reset", "audit", "audit verify", "audit export",
-    "audit prune", "audit checkpoint", "audit key", "run", "doctor",
+    "audit prune", "audit checkpoint", "audit key", "audit compare", "run", "doctor",
 ]  # fmt: skip
 ASKING = [name for name in COMMANDS if name not in {"audit", "run", "doctor"}]
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from orchestrator.service import virtual
-from orchestrator.service.virtual import Stalled, VirtualLoop, run_virtual
+from orchestrator.service.seams import block_s
+from orchestrator.service.virtual import Pace, Stalled, VirtualLoop, run_virtual
 
 
 def test_an_hour_passes_at_once_and_the_loop_says_so():
@@ -102,3 +103,28 @@ def test_turns_are_counted_anew_when_time_goes_on(monkeypatch):
 
     monkeypatch.setattr(virtual, "_TURNS_AT_AN_INSTANT_MAX", 1_000)
     run_virtual(walk())
+
+
+def test_a_paced_loop_waits_for_each_jump_no_faster_than_asked_and_a_hurry_ends_it():
+    waited: list[float] = []
+
+    async def story() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.pause_by(Pace(1e6, waited.append, lambda: len(waited) > 3))
+        await asyncio.sleep(3_600_000)  # 3.6 s at this pace, were it not for the hurry
+        loop.pause_by(None)
+        await asyncio.sleep(1)
+        return loop.time()
+
+    assert run_virtual(story()) == pytest.approx(3_600_001)
+    assert len(waited) == 4
+    assert all(0 < each <= 0.05 for each in waited)
+
+
+def test_who_fell_behind_the_pace_does_not_run_after_it():
+    waited: list[float] = []
+    pace = Pace(1.0, waited.append, lambda: len(waited) > 0)
+    block_s(0.3)  # so much late, of which a tenth of a second is made up at most
+    pace(0.2)
+    assert waited
