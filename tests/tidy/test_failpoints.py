@@ -28,6 +28,7 @@ _NOT_DURABLE = {
     ("service/children.py", "stop"): "a record that is left behind is found out by its pid",
     ("adapters/oanda/streams.py", "connection_made"): "asks for a stream; changes nothing",
     ("adapters/bus/redis/pipe.py", "_write"): "the journal is the truth; a message lost is late",
+    ("service/heard_log.py", "close"): "of no use after its run, whether it is there or not",
     ("main/backend.py", "_serve_replay"): "a pointer that is only a convenience",
     ("main/backend.py", "_serve"): "the service's address, for the command line",
     ("adapters/store/market_postgres.py", "_meet"): "known or not: it only decides who waits",
