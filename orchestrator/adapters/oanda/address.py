@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import struct
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -107,14 +108,18 @@ async def connect(where: Endpoint, protocol: asyncio.Protocol, timeout_s: float)
         raise VenueUnreachable(f"{where.authority}: {tls_trouble(error) or error}") from error
     if transport.is_closing():
         raise VenueUnreachable(f"{where.authority}: closed at once")
-    _probe(transport)
+    _tune(transport)
 
 
-def _probe(transport: asyncio.Transport) -> None:
-    # The system's own probes find a dead peer, and keep a router from forgetting an idle line.
+def _tune(transport: asyncio.Transport) -> None:
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is None:
         return
+    # Closing resets, and the system throws away what it could not deliver yet. Else it resends an
+    # order that we gave up for minutes, and delivers it when the cable is mended: long after it
+    # was found absent, perhaps after another leader's first (O6, O7, INV-13).
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The system's own probes find a dead peer, and keep a router from forgetting an idle line.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         option = getattr(socket, name, None)
