@@ -4,6 +4,7 @@ ORCHESTRATOR_FAILPOINT=journal.append.before:3=kill          the third pass ends
 ORCHESTRATOR_FAILPOINT=latch.write.before:1+=error           the disk is full from now on
 ORCHESTRATOR_FAILPOINT=journal.append.before:20=delay:6,...  a flush that takes six seconds
 ORCHESTRATOR_FAILPOINT=send.order.after=kill@FILE            counted while FILE is there only
+ORCHESTRATOR_FAILPOINT=journal.answer.before=kill:PIDFILE    a server dies: the id stands in a file
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import msgspec
 
 from orchestrator.model import failpoints
 from orchestrator.model.errors import OrchestratorError
-from orchestrator.service.seams import block_s, die
+from orchestrator.service.seams import block_s, die, end_family
 
 VARIABLE = "ORCHESTRATOR_FAILPOINT"
 _DATABASES = ("journal.", "market.")
+_ON_THE_WIRE = ("send.", "journal.answer.")
 _WORDS = re.compile(
     r"(?P<name>[a-z_]+\.[a-z_]+\.(before|after))(:(?P<nth>[1-9]\d*)(?P<on>\+)?)?="
-    r"(?P<what>kill|error|delay:(?P<delay_s>\d+(\.\d+)?))(@(?P<file>[^,]+))?"
+    r"(?P<what>kill(:(?P<other>[^,@]+))?|error|delay:(?P<delay_s>\d+(\.\d+)?))(@(?P<file>[^,]+))?"
 )
 
 
@@ -40,6 +42,7 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
     nth: int
     on: bool
     what: str  # kill | error | delay
+    other: str = ""  # the file with the id of whom to kill; "" this process
     delay_s: float = 0.0
     file: str = ""  # passes count only while it exists; "" from the start on
 
@@ -53,15 +56,15 @@ def _read_strike(words: str) -> Strike:
     found = _WORDS.fullmatch(words)
     if found is None or found["name"] not in failpoints.names():
         raise BadFailpoint(
-            f"{VARIABLE}: {words!r} is not NAME[:N[+]]=kill|error|delay:SECONDS[@FILE] with a "
-            "NAME of `orchestrator failpoints`"
+            f"{VARIABLE}: {words!r} is not NAME[:N[+]]=kill[:PIDFILE]|error|delay:SECONDS[@FILE] "
+            "with a NAME of `orchestrator failpoints`"
         )
-    if found["what"] == "error" and found["name"].startswith("send."):
+    if found["what"] == "error" and found["name"].startswith(_ON_THE_WIRE):
         raise BadFailpoint(f"{VARIABLE}: {words!r}: a send knows kill and delay only")
     return Strike(
         name=found["name"], nth=int(found["nth"] or 1), on=bool(found["on"]),
         what=found["what"].partition(":")[0], delay_s=float(found["delay_s"] or 0), 
-        file=found["file"] or "",
+        file=found["file"] or "", other=found["other"] or "",
     )  # fmt: skip
 
 
@@ -88,7 +91,10 @@ class Armed:
 
 def _happen(strike: Strike) -> None:
     if strike.what == "kill":
-        die()
+        if not strike.other:
+            die()
+        end_family(strike.other)
+        return
     if strike.what == "delay":
         block_s(strike.delay_s)
         return

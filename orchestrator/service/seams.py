@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +44,27 @@ def die() -> NoReturn:
     """`kill -9` of this very process: nothing is tidied up."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("nobody outlives SIGKILL")
+
+
+def end_family(pid_file: str) -> None:
+    """`kill -9` of the process whose id begins that file, and of its children: a server's death.
+
+    OSError, ValueError when there is no such file or no id in it.
+    """
+    first = int(Path(pid_file).read_text().split(maxsplit=1)[0])
+    family = [first, *children_of(first)]
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that it has started and that live; [] where that is not to be known."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(word) for word in found]
 
 
 def cpu_s() -> float:

@@ -6,9 +6,7 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -21,9 +19,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orchestrator.adapters.oanda.wire import AccountAnswer, checked_account
-from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.kernel.orders.reconcile import differences
 from orchestrator.model.money import AccountId
+from orchestrator.research.crash_sweep.journals import FILE, copied_store
 from tests.integration.journals import StoreCopy
 
 T = TypeVar("T")
@@ -333,20 +331,8 @@ class Service:
     def store(self) -> Iterator[StoreCopy]:
         """A consistent copy of the journal as it stands, also while the service writes."""
         folder = self.folder / "copy"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        source = sqlite3.connect(f"file:{self.state / 'orchestrator.db'}?mode=ro", uri=True)
-        target = sqlite3.connect(folder / "orchestrator.db")
-        try:
-            source.backup(target)
-        finally:
-            target.close()
-            source.close()
-        copy = SqliteStore(folder / "orchestrator.db", sync="normal", checkpoint_s=0)
-        try:
-            yield StoreCopy(copy, folder / "orchestrator.db", self.environment)
-        finally:
-            copy.close()
+        with copied_store(self.state, folder) as copy:
+            yield StoreCopy(copy, folder / FILE, self.environment)
 
     def book_differences(self) -> list[str]:
         """Our ledger, rebuilt from the store, against the venue's accounts (INV-06)."""

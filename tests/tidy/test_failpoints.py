@@ -36,8 +36,6 @@ _NOT_DURABLE = {
     ("adapters/store/market_spool.py", "drop_first"): "a batch that is sent again is stored once",
     ("adapters/store/market_spool.py", "_look"): "removes what an earlier life did not finish",
     ("main/node.py", "node_id"): "another id only means to wait out an own lease",
-    ("adapters/store/postgres_lease.py", "take"): "taken unknown to itself, it is taken again",
-    ("adapters/store/postgres_lease.py", "taking"): "a part of that",
     ("main/doctor.py", "_folder"): "tries whether the folder can be written",
     ("main/summary.py", "write"): "a summary of what has ended",
     ("main/api_tls.py", "_load"): "a copy of the API's certificate, made anew at each start",

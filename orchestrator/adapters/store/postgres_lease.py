@@ -17,6 +17,7 @@ from orchestrator.adapters.store.postgres_connection import (
     troubles,
 )
 from orchestrator.adapters.store.statements import statements
+from orchestrator.model import failpoints
 from orchestrator.model.errors import LeaseError, StoreError
 from orchestrator.model.leading import LeaseView, StopNotice
 
@@ -73,7 +74,9 @@ class PostgresLease:
             await session.execute("BEGIN")
             taken = await session.fetch(self._sql["take"], *wanted)
             raised = await session.fetch(self._sql["raise_epoch"]) if taken else []
+            failpoints.before("lease.take")
             await session.execute("COMMIT" if raised else "ROLLBACK")
+            failpoints.after("lease.take")
             if not raised:
                 return None
             await session.fetch(self._sql["live"])
@@ -84,14 +87,18 @@ class PostgresLease:
         return epoch
 
     async def renew(self) -> bool:
+        failpoints.before("lease.renew")
         self._leads = bool(await self._ask("renew", self._holder, self._address, TTL_S))
+        failpoints.after("lease.renew")
         if not self._leads:
             self._drop()  # and with the session what says that this leader lives
         return self._leads
 
     async def release(self) -> None:
         self._leads = False
+        failpoints.before("lease.release")
         await self._ask("release", self._holder)
+        failpoints.after("lease.release")
         self._drop()
 
     # -- the board of stops ----------------------------------------------------------------------
@@ -104,16 +111,20 @@ class PostgresLease:
         return _notice(rows[0]) if rows else None
 
     async def put(self, notice: StopNotice) -> None:
+        failpoints.before("board.put")
         await self._ask(
             "put", notice.stop_id, notice.node, notice.actor, notice.reason, notice.liquidate,
             list(notice.accounts), notice.closed_ns, notice.joined_to,
         )  # fmt: skip
+        failpoints.after("board.put")
 
     async def show(self, stop_id: str, receipt: str) -> None:
         await self._ask("show", stop_id, receipt)
 
     async def end(self, stop_id: str, actor: str) -> None:
+        failpoints.before("board.end")
         await self._ask("end", stop_id, actor)
+        failpoints.after("board.end")
 
     def on_told(self, hear: Callable[[], None]) -> None:
         self._hear = hear

@@ -128,7 +128,7 @@ class PostgresWriter:
             text = appending(epoch, records, facts)
             async with asyncio.timeout(WRITE_S):
                 failpoints.before("journal.append")
-                await session.execute(text)
+                await self._asked(session, text)
                 failpoints.after("journal.append")
         except troubles() as exc:
             if _fenced(exc):
@@ -141,6 +141,12 @@ class PostgresWriter:
             self._lose(session, records[-1])
             raise
         self._head = records[-1]
+
+    async def _asked(self, session: Session, text: str) -> None:
+        # Heard once the words are sent and the loop turns: before it can read the answer.
+        asyncio.get_running_loop().call_soon(_on_its_way)
+        await session.execute(text)
+        failpoints.after("journal.answer")
 
     async def _landed(self, session: Session, record: Record, exc: Exception) -> bool:
         """Whether a write that reported a failure stands all the same.
@@ -184,7 +190,9 @@ class PostgresWriter:
             self._epochs = (mine, expected)
             async with self._guarded(session):
                 text, _ = ask(self._sql["raise_epoch"])
+                failpoints.before("journal.epoch")
                 found = await session.fetchval(text, above, mine)
+                failpoints.after("journal.epoch")
             if found is None:
                 raise StoreFenced(f"another node leads: epoch {mine} of this one is over")
             self._epochs = (str(found),)
@@ -411,7 +419,7 @@ class PostgresWriter:
                 raise StoreFenced(f"another node leads: epoch {epoch} of this one is over")
             yield session
             failpoints.before("journal.snapshot")
-            await session.execute(self._sql["commit"])
+            await self._asked(session, self._sql["commit"])
             failpoints.after("journal.snapshot")
 
     @asynccontextmanager
@@ -432,6 +440,10 @@ class PostgresWriter:
 
     def _words(self, exc: BaseException) -> str:
         return in_words(exc, parse(self._url(), self._variable))
+
+
+def _on_its_way() -> None:
+    failpoints.before("journal.answer")
 
 
 def _with(sql: str, *given: object) -> tuple[Any, ...]:

@@ -25,18 +25,18 @@ from orchestrator.research.chaos.servers import (
     Postgres,
     Program,
     Redis,
-    children_of,
     free_port,
 )
 from orchestrator.research.crash_sweep.busy import LIMITS, TOML
+from orchestrator.research.crash_sweep.journals import journal_in_file, journal_on_server
 from orchestrator.research.crash_sweep.process import (
     ACCOUNTS,
     Died,
     Late,
-    copy_of_journal,
     eventually,
     exchange,
 )
+from orchestrator.service.seams import children_of
 
 _ROOT = Path(__file__).resolve().parents[3]
 _SECRET = "of-a-broker-on-loopback"  # noqa: S105 -- as it says
@@ -276,14 +276,8 @@ class House:
     def journal(self) -> tuple[list[tuple[Record, Fact]], str]:
         """All records as they stand, and the installation's id."""
         if self.postgres is None:
-            return copy_of_journal(self.nodes[0].state, self.folder / "copy")
-        from orchestrator.adapters.store.postgres import PostgresStore  # noqa: PLC0415 -- asyncpg
-
-        store = PostgresStore(self.postgres.url, lease=True)
-        try:
-            return list(store.facts_after(0)), store.installation_id()
-        finally:
-            store.close()
+            return journal_in_file(self.nodes[0].state, self.folder / "copy")
+        return journal_on_server(self.postgres.url)
 
 
 def _toml(cast: Cast) -> str:

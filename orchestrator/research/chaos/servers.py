@@ -17,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.research.brood import kept_environment
 from orchestrator.research.crash_sweep.process import Late, eventually
+from orchestrator.service.seams import children_of
 
 _UP_S = 60.0
 _CAMPAIGN = "campaign"  # the user that may do everything, and its password
@@ -119,7 +121,7 @@ class Program(ABC):
         """The command that starts it."""
 
     def _environment(self) -> Mapping[str, str]:
-        return {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return kept_environment("PATH", "LANG")
 
     def _as_user(self) -> Any:  # noqa: ANN401 -- words of Popen
         return {}
@@ -181,6 +183,11 @@ class Postgres(Program):
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
+
+    @property
+    def pid_file(self) -> Path:
+        """Its first line is the first process's id."""
+        return self.folder / "data" / "postmaster.pid"
 
     def _make(self) -> None:
         data = self.folder / "data"
@@ -257,14 +264,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [int(word) for word in found]
 
 
 def _redis_program() -> str:

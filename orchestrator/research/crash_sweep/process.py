@@ -6,9 +6,7 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator.adapters.store.sqlite import SqliteStore
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
+from orchestrator.research.brood import kept_environment
 from orchestrator.research.crash_sweep.busy import LIMITS, TOML
+from orchestrator.research.crash_sweep.journals import journal_in_file, journal_on_server
 from orchestrator.service.failpoints import VARIABLE
 from orchestrator.service.seams import block_s, mono_ns
 
@@ -72,10 +71,11 @@ class Service:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "orchestrator.toml"
         config.write_text(TOML)
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        self._database = settings.get("DATABASE_URL", "")
         self._environment = {
-            **kept, **_SETTINGS, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT),
-            "STATE_DIR": str(self.state), "ORCHESTRATOR_CONFIG": str(config), **settings,
+            **kept_environment("PATH", "LANG"), **_SETTINGS, "HOME": "/nonexistent",
+            "PYTHONPATH": str(_ROOT), "STATE_DIR": str(self.state),
+            "ORCHESTRATOR_CONFIG": str(config), **settings,
         }  # fmt: skip
 
     # -- life and death ---------------------------------------------------------------------------
@@ -83,7 +83,8 @@ class Service:
     def start(self) -> None:
         self.lives += 1
         (self.state / "service.url").unlink(missing_ok=True)
-        armed = {VARIABLE: f"{self._armed}@{self.fuse}"} if self._armed else {}
+        strikes = [f"{strike}@{self.fuse}" for strike in self._armed.split(",") if strike]
+        armed = {VARIABLE: ",".join(strikes)} if strikes else {}
         with (self.folder / "out.txt").open("ab") as out:
             out.write(f"--- life {self.lives}\n".encode())
             self._process = subprocess.Popen(
@@ -103,6 +104,11 @@ class Service:
         return self.code is not None
 
     @property
+    def struck(self) -> bool:
+        """Whether what was to be killed has been; the service itself, here."""
+        return self.dead
+
+    @property
     def code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
@@ -115,11 +121,15 @@ class Service:
         return eventually("up", lambda: self._is_up() or self._has_died(), _UP_S) and not self.dead
 
     def _has_died(self) -> bool:
-        if self.code != 1 or _LOCKED not in self.last_words():
+        if not self.dead or not self._comes_again():
             return self.dead
         block_s(_LOCKED_S)
         self.start()
         return False
+
+    def _comes_again(self) -> bool:
+        """Whether it ended only because somebody else was there, or somebody was not."""
+        return self.code == 1 and _LOCKED in self.last_words()
 
     def last_words(self) -> str:
         """What this life has printed."""
@@ -189,7 +199,9 @@ class Service:
 
     def journal(self) -> tuple[list[tuple[Record, Fact]], str]:
         """All records as they stand, and the installation's id."""
-        return copy_of_journal(self.state, self.folder / "copy")
+        if self._database:
+            return journal_on_server(self._database)
+        return journal_in_file(self.state, self.folder / "copy")
 
     def mode(self) -> str:
         return str(self.ask("GET", "/health")[1]["mode"])
@@ -201,24 +213,6 @@ class Service:
         if status not in {200, 201}:
             raise Late(f"the venue says {status} to {path}: {answer}")
         return answer
-
-
-def copy_of_journal(state: Path, folder: Path) -> tuple[list[tuple[Record, Fact]], str]:
-    """All records of a consistent copy, read by the product's own reader; the installation's id."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    source = sqlite3.connect(f"file:{state / 'orchestrator.db'}?mode=ro", uri=True)
-    target = sqlite3.connect(folder / "orchestrator.db")
-    try:
-        source.backup(target)
-    finally:
-        target.close()
-        source.close()
-    store = SqliteStore(folder / "orchestrator.db", sync="normal", checkpoint_s=0)
-    try:
-        return list(store.facts_after(0)), store.installation_id()
-    finally:
-        store.close()
 
 
 def exchange(

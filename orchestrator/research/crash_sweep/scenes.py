@@ -103,7 +103,7 @@ def work_on(service: Service, story: Story) -> None:
 def _dies(service: Service) -> None:
     """What is written later than the answer may still be struck."""
     try:
-        eventually("dies", lambda: service.dead, _DIES_S)
+        eventually("dies", lambda: service.struck, _DIES_S)
     except Late:
         return  # the place is not passed here; the caller sees that it lives
 
@@ -130,9 +130,9 @@ def _ask_for_stop(service: Service, story: Story) -> None:
 def _dies_or(service: Service, done: Callable[[], bool]) -> None:
     def over() -> bool:
         try:
-            return service.dead or done()
+            return service.struck or done()
         except Died:
-            return service.dead
+            return service.struck
 
     eventually("dies, or has done its work", over, _FLAT_S)
 
@@ -225,3 +225,22 @@ SCENES: Mapping[str, Scene] = {
         "market.write": (1,),
     }),
 }  # fmt: skip
+
+# What an answer of a database, a lease and a board of stops add to them.
+_MORE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "birth": {"journal.epoch": (1,), "journal.answer": (1, 2), "lease.take": (1,),
+              "lease.renew": (1,)},
+    "order": {"journal.answer": (1, 2, 4), "lease.renew": (1,)},
+    "stop": {"journal.answer": (1, 2), "board.put": (1,), "lease.renew": (1, 2)},
+    "recovery": {"journal.epoch": (1,), "journal.answer": (1, 3), "lease.take": (1,),
+                 "lease.renew": (1,)},
+    "liquidation": {"journal.epoch": (1,), "journal.answer": (1, 2), "lease.take": (1,)},
+    "resume": {"journal.epoch": (1,), "journal.answer": (1,), "board.end": (1,)},
+    "shutdown": {"journal.answer": (1,), "lease.release": (1,)},
+}  # fmt: skip
+POSTGRES_SCENES: Mapping[str, Scene] = {
+    name: msgspec.structs.replace(scene, places={**scene.places, **_MORE[name]})
+    for name, scene in SCENES.items()
+}
+# What a server that dies has to do with.
+OF_SERVER = ("journal.", "lease.", "board.")
