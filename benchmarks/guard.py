@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Row, Section, spread
-from orchestrator.research.crash_sweep.process import Service, eventually
+from orchestrator.research.crash_sweep.process import Service
 from orchestrator.research.crash_sweep.scenes import Story, begin, open_trades
+from orchestrator.research.waiting import eventually
 
 _WITHIN_S = 60.0
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.figures import Row, Section, spread
-from orchestrator.research.crash_sweep.process import Service, eventually
+from orchestrator.research.crash_sweep.process import Service
+from orchestrator.research.waiting import eventually
 
 ACCOUNTS = tuple(f"101-001-1000001-{number:03d}" for number in range(1, 5))
 INSTRUMENTS = ("EUR_USD", "USD_JPY", "GBP_USD", "NZD_USD", "EUR_GBP")

@@ -18,6 +18,7 @@ from orchestrator.model.errors import FeedError, OrchestratorError
 from orchestrator.model.money import AccountId, Currency, InstrumentName
 from orchestrator.paper.exchange.config import AccountConfig
 from orchestrator.paper.instruments import REFERENCE_MIDS
+from orchestrator.research.brood import code_of, hearing_sigterm, word_of
 from orchestrator.research.corpus.recording import Recorder, replay
 from orchestrator.research.drills.report import Report, as_json, as_markdown, verdict, write
 from orchestrator.research.drills.run import STORIES, failed_rules, run_drill
@@ -106,7 +107,15 @@ def main(words: Sequence[str]) -> int:
         sys.stderr.write(f"orchestrator: {exc}\n")
         return 2
     names = list(STORIES) if asked.all else [asked.drill]
-    reports = [_one(name, maker, asked) for name in names]
+    reports: list[Report] = []
+    try:
+        with hearing_sigterm():
+            reports.extend(_one(name, maker, asked) for name in names)
+    except KeyboardInterrupt as end:
+        sys.stderr.write(
+            f"orchestrator: {word_of(end)} after {len(reports)} of {len(names)} drills\n"
+        )
+        return code_of(end)
     _tell(reports, asked)
     if asked.report is not None:
         for report in reports:

@@ -23,9 +23,14 @@ MARK = "ORCHESTRATOR_BROOD"
 INTERRUPTED = 130
 TERMINATED = 143
 _ROOT = Path(__file__).resolve().parents[2]
+_OVER = "over"
 _LOOK_S = 0.05
 _LOOKS_MAX = 600
 _KEEPER_S = 60.0
+
+
+class BroodOver(OSError):
+    """Nobody is started any more."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,21 +48,35 @@ def word_of(end: KeyboardInterrupt) -> str:
 
 @contextmanager
 def hearing_sigterm() -> Generator[None]:
-    """In the main thread, SIGTERM raises `Terminated`, once."""
+    """In the main thread: SIGTERM does what Ctrl-C does just then, and ends in `Terminated`.
 
-    def hear(_: int, __: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
+    An event loop ends its work in its own way, where an exception between its steps might be lost.
+    """
+    heard = False
+
+    def hear(_: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if not callable(on_ctrl_c):
+            raise Terminated
+        on_ctrl_c(signal.SIGINT, frame)
 
     old = signal.signal(signal.SIGTERM, hear)
     try:
         yield
+    except KeyboardInterrupt as exc:
+        if not heard:
+            raise
+        raise Terminated from exc
     finally:
         signal.signal(signal.SIGTERM, old)
 
 
 def kept_environment(*names: str) -> dict[str, str]:
-    """Of this process's, for one that is started: these, and the mark."""
+    """Of this process's, for one that is started: these, and the mark. BroodOver: start nobody."""
+    if os.environ.get(MARK) == _OVER:
+        raise BroodOver("the command is at its end")
     return {name: os.environ[name] for name in (*names, MARK) if name in os.environ}
 
 
@@ -79,9 +98,9 @@ class Brood:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.environ.pop(MARK, None)
+        os.environ[MARK] = _OVER  # threads of this process may be about to start somebody
         end_marked(self._mark)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         keeper = self._keeper
         assert keeper is not None, "never begun"
         with suppress(subprocess.TimeoutExpired):
@@ -106,6 +125,15 @@ def end_marked(mark: str) -> None:
         block_s(_LOOK_S)
 
 
+def remove(folder: Path) -> None:
+    """Who has just been killed may have written until then."""
+    for _ in range(_LOOKS_MAX):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        block_s(_LOOK_S)
+
+
 def _marked(words: bytes) -> Generator[int]:
     """And their children: a server's may overwrite what they were given."""
     for path in Path("/proc").glob("[0-9]*"):
@@ -125,7 +153,7 @@ def keep(mark: str, folder: str) -> None:
         while sys.stdin.buffer.read(1):
             pass
     end_marked(mark)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(Path(folder))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from orchestrator.model.failpoints import PLACES
-from orchestrator.research.crash_sweep.run import kills, sweep
-from orchestrator.research.crash_sweep.scenes import SCENES
+from orchestrator.research.crash_sweep.run import kills, server_kills, sweep
+from orchestrator.research.crash_sweep.scenes import POSTGRES_SCENES, SCENES
+from orchestrator.research.crash_sweep.stages import OnServer
+from tests.servers.postgres import GivenServer, PostgresServer
 
 SAMPLE = (
     "order/send.order.after:1",
@@ -27,6 +32,23 @@ def test_killed_at_a_sample_of_its_failpoints_the_service_loses_and_doubles_noth
         assert result.deaths >= 1, f"{result.kill.name} was not passed: it proves nothing"
 
 
+@pytest.mark.timeout(600)
+def test_killed_with_its_journal_on_postgresql_or_with_the_server_it_loses_nothing(
+    tmp_path: Path, postgres: PostgresServer | GivenServer
+) -> None:
+    """The same with a commit beside the loop (ADR 11): its answer is never read; and the server
+    dies at that place instead, and comes back.
+    """
+    place = "order/journal.answer.before:1"
+    chosen = [kill for kill in kills(scenes=POSTGRES_SCENES) if kill.name == place]
+    chosen += [kill for kill in server_kills() if kill.name == f"{place}/server"]
+    assert len(chosen) == 2
+    with closing(OnServer(postgres.url(), tmp_path)) as stage:
+        for result in sweep(chosen, 2, stage):
+            assert result.wrong == (), f"{result.kill.name}\n{result.words}"
+            assert result.deaths >= 1, f"{result.kill.name} was not passed: it proves nothing"
+
+
 def test_every_place_that_the_service_passes_by_itself_is_in_the_sweep():
     """Left out is what a service does not do in any scene, each with its reason."""
     elsewhere = {
@@ -40,5 +62,7 @@ def test_every_place_that_the_service_passes_by_itself_is_in_the_sweep():
         "send.configure": "nobody configures an account",
     }
     swept = {place for scene in SCENES.values() for place in scene.places}
-    assert swept | set(elsewhere) == set(PLACES)
-    assert not swept & set(elsewhere)
+    of_postgres = {place for scene in POSTGRES_SCENES.values() for place in scene.places}
+    assert of_postgres | set(elsewhere) == set(PLACES)
+    assert swept < of_postgres
+    assert not of_postgres & set(elsewhere)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from orchestrator.research.brood import Brood, code_of, hearing_sigterm, word_of
 from orchestrator.research.chaos.house import Cast
 from orchestrator.research.chaos.run import Outcome, campaign, quantiles
-from orchestrator.research.chaos.servers import Missing
+from orchestrator.research.servers import Missing
 
-_INTERRUPTED = 130
 _LESS_S = 60.0
 
 
@@ -28,13 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         instances=wishes.instances,
     )  # fmt: skip
     pause_s = wishes.pause or (4.0 if seconds > _LESS_S else 2.0)
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        out.print(text)
+
     try:
-        outcome = campaign(wishes.seed, seconds, cast, pause_s, out.print)
+        with hearing_sigterm(), Brood("tso-chaos-") as brood:
+            outcome = campaign(wishes.seed, seconds, cast, pause_s, tell, brood.folder)
     except Missing as exc:
         out.print(f"orchestrator chaos: needs {exc}")
         return 2
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except KeyboardInterrupt as end:
+        out.print(f"{word_of(end)} after: {told[-1] if told else 'nothing'}; nothing was judged")
+        return code_of(end)
     _report(out, outcome)
     if outcome.wrong:
         out.print(f"repeat the plan: orchestrator chaos {' '.join(words)}".rstrip())

@@ -21,21 +21,16 @@ from orchestrator.adapters.bus.redis.acl import (
 )
 from orchestrator.model.facts import Fact
 from orchestrator.model.journal import Record
-from orchestrator.research.chaos.servers import (
+from orchestrator.research.crash_sweep.busy import LIMITS, TOML
+from orchestrator.research.crash_sweep.journals import journal_in_file, journal_on_server
+from orchestrator.research.crash_sweep.process import ACCOUNTS, Died, exchange
+from orchestrator.research.servers import (
     Postgres,
     Program,
     Redis,
     free_port,
 )
-from orchestrator.research.crash_sweep.busy import LIMITS, TOML
-from orchestrator.research.crash_sweep.journals import journal_in_file, journal_on_server
-from orchestrator.research.crash_sweep.process import (
-    ACCOUNTS,
-    Died,
-    Late,
-    eventually,
-    exchange,
-)
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.seams import children_of
 
 _ROOT = Path(__file__).resolve().parents[3]

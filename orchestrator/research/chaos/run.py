@@ -13,11 +13,12 @@ import msgspec
 from orchestrator.model.facts import SignalAccepted, SignalEnded
 from orchestrator.research.chaos.deeds import Deed, plan
 from orchestrator.research.chaos.house import Cast, House, Node
-from orchestrator.research.chaos.servers import Program, Redis
 from orchestrator.research.chaos.trader import Trader
 from orchestrator.research.crash_sweep.judge import unsettled, violations
-from orchestrator.research.crash_sweep.process import Died, Late, eventually
+from orchestrator.research.crash_sweep.process import Died
 from orchestrator.research.crash_sweep.scenes import Story
+from orchestrator.research.servers import Program, Redis
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.seams import block_s, mono_ns
 
 _SETTLE_S = 180.0
@@ -42,9 +43,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     words: str = ""
 
 
-def campaign(seed: int, seconds: float, cast: Cast, pause_s: float, tell: Tell) -> Outcome:
-    """Missing when a program is not on this machine."""
-    folder = Path(tempfile.mkdtemp(prefix="tso-chaos-"))
+def campaign(
+    seed: int, seconds: float, cast: Cast, pause_s: float, tell: Tell, within: Path | None = None
+) -> Outcome:
+    """Missing when a program is not on this machine. `within`: the folder of all its folders."""
+    folder = Path(tempfile.mkdtemp(prefix="tso-chaos-", dir=within))
     folder.chmod(0o755)  # PostgreSQL runs as another user
     outcome = Outcome(seed=seed)
     house = House(folder, cast)

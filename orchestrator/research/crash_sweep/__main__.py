@@ -13,7 +13,6 @@ from rich.progress import track
 
 from orchestrator.model.errors import StoreError
 from orchestrator.research.brood import Brood, code_of, hearing_sigterm, word_of
-from orchestrator.research.chaos.servers import Missing
 from orchestrator.research.crash_sweep.run import (
     Kill,
     Result,
@@ -24,6 +23,7 @@ from orchestrator.research.crash_sweep.run import (
 )
 from orchestrator.research.crash_sweep.scenes import POSTGRES_SCENES
 from orchestrator.research.crash_sweep.stages import OnFile, OnServer
+from orchestrator.research.servers import Missing
 
 
 def main(argv: Sequence[str] | None = None) -> int:

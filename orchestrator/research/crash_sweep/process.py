@@ -9,9 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.model.facts import Fact
@@ -19,14 +18,12 @@ from orchestrator.model.journal import Record
 from orchestrator.research.brood import kept_environment
 from orchestrator.research.crash_sweep.busy import LIMITS, TOML
 from orchestrator.research.crash_sweep.journals import journal_in_file, journal_on_server
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.failpoints import VARIABLE
-from orchestrator.service.seams import block_s, mono_ns
-
-T = TypeVar("T")
+from orchestrator.service.seams import block_s
 
 ACCOUNTS = ("101-001-1000001-001", "101-001-1000001-002")
 _ROOT = Path(__file__).resolve().parents[3]
-_POLL_S = 0.02
 _ANSWER_S = 30.0
 _UP_S = 120.0
 _LOCKED = "is in use by the service"
@@ -37,22 +34,8 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-class Late(Exception):
-    """Something that had to happen did not, within its time."""
-
-
 class Died(Exception):
     """The service's process ended while it was asked for something."""
-
-
-def eventually(what: str, look: Callable[[], T | None], within_s: float) -> T:
-    """What `look` finds as soon as it finds anything (truthy); Late after `within_s`."""
-    ends_ns = mono_ns() + int(within_s * 1e9)
-    while not (found := look()):
-        if mono_ns() > ends_ns:
-            raise Late(f"not within {within_s:g} s: {what}")
-        block_s(_POLL_S)
-    return found
 
 
 class Service:
@@ -73,7 +56,7 @@ class Service:
         config.write_text(TOML)
         self._database = settings.get("DATABASE_URL", "")
         self._environment = {
-            **kept_environment("PATH", "LANG"), **_SETTINGS, "HOME": "/nonexistent",
+            **_SETTINGS, "HOME": "/nonexistent",
             "PYTHONPATH": str(_ROOT), "STATE_DIR": str(self.state),
             "ORCHESTRATOR_CONFIG": str(config), **settings,
         }  # fmt: skip
@@ -85,11 +68,12 @@ class Service:
         (self.state / "service.url").unlink(missing_ok=True)
         strikes = [f"{strike}@{self.fuse}" for strike in self._armed.split(",") if strike]
         armed = {VARIABLE: ",".join(strikes)} if strikes else {}
+        kept = kept_environment("PATH", "LANG")
         with (self.folder / "out.txt").open("ab") as out:
             out.write(f"--- life {self.lives}\n".encode())
             self._process = subprocess.Popen(
                 (sys.executable, "-m", "orchestrator", "run"), stdin=subprocess.DEVNULL,
-                stdout=out, stderr=out, cwd=self.folder, env={**self._environment, **armed},
+                stdout=out, stderr=out, cwd=self.folder, env={**kept, **self._environment, **armed},
             )  # fmt: skip
 
     def arm(self) -> None:

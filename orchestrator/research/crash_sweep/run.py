@@ -15,7 +15,7 @@ import msgspec
 
 from orchestrator.model.errors import StoreError
 from orchestrator.research.crash_sweep.judge import unsettled, violations, words_of
-from orchestrator.research.crash_sweep.process import Died, Late, Service, eventually
+from orchestrator.research.crash_sweep.process import Died, Service
 from orchestrator.research.crash_sweep.scenes import (
     OF_SERVER,
     POSTGRES_SCENES,
@@ -27,6 +27,7 @@ from orchestrator.research.crash_sweep.scenes import (
     work_on,
 )
 from orchestrator.research.crash_sweep.stages import OnFile, Struck
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.seams import block_s, mono_ns
 
 _SETTLE_S = 120.0

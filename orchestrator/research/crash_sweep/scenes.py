@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 import msgspec
 
-from orchestrator.research.crash_sweep.process import ACCOUNTS, Died, Late, Service, eventually
+from orchestrator.research.crash_sweep.process import ACCOUNTS, Died, Service
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.seams import block_s
 
 _TRADES = 4

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.adapters.store.loop_thread import LoopThread
 from orchestrator.adapters.store.postgres_connection import connect
-from orchestrator.research.chaos.servers import Postgres
-from orchestrator.research.crash_sweep.process import Late, Service
+from orchestrator.research.crash_sweep.process import Service
+from orchestrator.research.servers import Postgres
+from orchestrator.research.waiting import Late
 from orchestrator.service.seams import new_id
 
 _ASK_S = 30.0

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from orchestrator.research.brood import code_of, hearing_sigterm, word_of
 from orchestrator.research.simulate.fates import EVERY, SWARMS, kinds_of
-from orchestrator.research.simulate.many import FAILED, INTERRUPTED, simulate_many
+from orchestrator.research.simulate.many import FAILED, simulate_many
 from orchestrator.research.simulate.patience import patiently
 from orchestrator.research.simulate.run import simulate
 from orchestrator.research.simulate.verdict import Verdict
@@ -26,9 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if kinds is None:
         kinds = kinds_of(wishes.seed, wishes.swarm)
     try:
-        return _one(out, wishes.seed, kinds, tracing=wishes.trace)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        with hearing_sigterm():
+            return _one(out, wishes.seed, kinds, tracing=wishes.trace)
+    except KeyboardInterrupt as end:
+        out.print(f"{word_of(end)} within seed {wishes.seed}")
+        return code_of(end)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from orchestrator.research.brood import code_of, hearing_sigterm, word_of
 from orchestrator.research.simulate.fates import kinds_of
 from orchestrator.research.simulate.patience import patiently
 from orchestrator.research.simulate.run import simulate
@@ -23,7 +25,6 @@ from orchestrator.research.simulate.verdict import Verdict
 from orchestrator.service.seams import mono_ns
 
 FAILED = 1
-INTERRUPTED = 130
 _CHUNK = 8
 _AHEAD = 3  # chunks that wait for a process, for each of them
 _NAMED_MAX = 50  # seeds listed in the last line
@@ -64,9 +65,9 @@ class Tally:
 
 
 def simulate_many(out: Console, seeds: range, jobs: int, swarm: str = "") -> int:
-    """The exit code: 0, 1 when a seed failed, 130 when it was interrupted before the last one."""
+    """The exit code: 0, 1 when a seed failed, 130 or 143 when it was ended before the last one."""
     tally = Tally()
-    interrupted = False
+    ended: KeyboardInterrupt | None = None
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True, soft_wrap=True), disable=not sys.stderr.isatty(),
@@ -74,19 +75,21 @@ def simulate_many(out: Console, seeds: range, jobs: int, swarm: str = "") -> int
     with bar:
         task = bar.add_task("simulating", total=len(seeds))
         try:
-            with closing(_verdicts(seeds, jobs, swarm)) as verdicts:
+            with hearing_sigterm(), closing(_verdicts(seeds, jobs, swarm)) as verdicts:
                 for verdict in verdicts:
                     tally.add(verdict)
                     if not verdict.good and len(tally.failed) <= _NAMED_MAX:
                         bar.console.print(f"seed {verdict.seed} fails: {verdict.violations[0]}")
                     text = f"{tally.pace:.1f} seeds/s, {len(tally.failed)} failed"
                     bar.update(task, advance=1, description=text)
-        except KeyboardInterrupt:
-            interrupted = True
-    out.print(f"interrupted after {tally}" if interrupted else str(tally))
+        except KeyboardInterrupt as end:
+            ended = end
+    out.print(str(tally) if ended is None else f"{word_of(ended)} after {tally}")
     if tally.failed:
-        _report(out, tally.failed, shrinking=not interrupted)
-    return INTERRUPTED if interrupted else FAILED if tally.failed else 0
+        _report(out, tally.failed, shrinking=ended is None)
+    if ended is not None:
+        return code_of(ended)
+    return FAILED if tally.failed else 0
 
 
 # -- running -------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ def _verdicts(seeds: range, jobs: int, swarm: str) -> Generator[Verdict]:
         return
     chunks = (seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK))
     # Spawned, not forked: a run starts from a fresh interpreter on every platform.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_deaf_to_ctrl_c)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_be_a_worker)
     try:
         yield from _as_they_come(pool, partial(_chunk, swarm=swarm), chunks, jobs * _AHEAD)
     except BaseException:
@@ -135,9 +138,17 @@ def _as_they_come(
             yield from each.result()
 
 
-def _deaf_to_ctrl_c() -> None:
-    """The terminal sends Ctrl-C to everyone; who asked ends who works."""
+def _be_a_worker() -> None:
+    """The terminal sends Ctrl-C to everyone; who asked ends who works, and is not outlived."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()  # returns at its end, `kill -9` included
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end_processes(pool: ProcessPoolExecutor) -> None:

@@ -12,6 +12,8 @@ import pytest
 from orchestrator.model import failpoints
 from orchestrator.service.failpoints import BadFailpoint, arm, read_strikes
 from orchestrator.service.gate import Gate, Latch
+from orchestrator.service.seams import children_of
+from tests.integration.processes import alive, eventually
 
 LATCH = Latch(stop_id="stop-1", actor="anna", reason="test", liquidate=True, closed_ns=5)
 
@@ -90,3 +92,27 @@ def test_several_strikes_are_read_from_one_line():
 def test_unarmed_failpoints_are_silent_even_for_places_that_do_not_exist():
     failpoints.before("no.place")
     failpoints.after("no.place")
+
+
+def test_a_server_dies_by_the_id_in_its_file_and_its_children_with_it(tmp_path):
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    server = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
+    try:
+        while not (family := children_of(server.pid)):
+            assert server.poll() is None
+        pid_file = tmp_path / "server.pid"
+        pid_file.write_text(f"{server.pid}\n/somewhere\n5432\n")
+        arm(f"journal.answer.before:2=kill:{pid_file}", "paper")
+        failpoints.before("journal.answer")
+        assert server.poll() is None
+        failpoints.before("journal.answer")
+        assert server.wait(60) == -9
+        eventually("its children end", lambda: not any(map(alive, family)), 60)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_what_is_on_the_wire_cannot_fail_as_a_write_does():
+    with pytest.raises(BadFailpoint, match="kill and delay only"):
+        read_strikes("journal.answer.before=error")

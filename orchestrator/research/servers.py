@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.research.brood import kept_environment
-from orchestrator.research.crash_sweep.process import Late, eventually
+from orchestrator.research.waiting import Late, eventually
 from orchestrator.service.seams import children_of
 
 _UP_S = 60.0
