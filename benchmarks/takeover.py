@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import noise
@@ -193,6 +193,7 @@ class Series:
         self.took: dict[str, list[int]] = {}
         self.ordered: dict[str, list[int]] = {}
         self.wrong: list[str] = []
+        self._over = False
 
     def here(self, kinds: Sequence[str], stops: Sequence[str]) -> None:
         with self._folder() as folder, PostgresServer() as server:
@@ -221,18 +222,19 @@ class Series:
             yield Path(name)
 
     def _measure(self, nodes: Nodes, kinds: Sequence[str], stops: Sequence[str]) -> None:
-        if not (kinds or stops):
+        if self._over or not (kinds or stops):
             return
         rounds = Rounds(nodes)
-        with suppress(KeyboardInterrupt):  # what was measured by then is shown
+        try:
             # Stops last: after a resume the accounts are probing, and orders come slower.
-            for number in range(self._n):
-                for kind in kinds:
-                    _progress(kind, number, self._n)
-                    rounds.strike(kind)
+            for number, kind in itertools.product(range(self._n), kinds):
+                _progress(kind, number, self._n)
+                rounds.strike(kind)
             for number, kind in itertools.product(range(self._n), stops):
                 _progress(kind, number, self._n)
                 rounds.stop()
+        except KeyboardInterrupt:
+            self._over = True  # what was measured by then is shown
         self.wrong += rounds.judge()
         self.took |= rounds.took | dict.fromkeys(stops, rounds.stops)
         self.ordered |= rounds.ordered

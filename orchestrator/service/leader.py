@@ -153,10 +153,12 @@ class Leadership:
     async def keep(self) -> None:
         """Returns when the lease is another's; else runs until cancelled."""
         while not self._term.lost:
-            began_ns = self._clock_ns()
+            began_ns, was_away = self._clock_ns(), self._away
             await self._renew(began_ns)
             took_s = (self._clock_ns() - began_ns) / NS_PER_S
-            await self._pause(max(0.05, RENEW_S - took_s))
+            # One that was held up has lost its session, and finds that out by using it: try anew.
+            soon = self._away and not was_away
+            await self._pause(max(0.05, (0.0 if soon else RENEW_S) - took_s))
         self._tell_lost(self._term.lost)
 
     async def _pause(self, seconds: float) -> None:

@@ -190,6 +190,21 @@ def test_a_database_that_is_away_is_asked_again_each_second():
     run(story)
 
 
+def test_a_renewal_that_fails_once_is_tried_again_at_once():
+    """A leader that was held up for 3 s has lost its session, and little time to tell it lives."""
+
+    async def story(one: Story) -> None:
+        await asyncio.sleep(0.5)
+        one.lease.away = True
+        await asyncio.sleep(0.52)  # one renewal has failed
+        one.lease.away = False
+        renewals = one.row.view().renewal
+        await asyncio.sleep(0.1)
+        assert one.row.view().renewal != renewals
+
+    run(story)
+
+
 def test_a_lease_that_another_has_taken_is_told_once_and_never_asked_for_again():
     async def story(one: Story) -> None:
         await asyncio.sleep(2)
