@@ -7,6 +7,7 @@ frozen in the middle of it holds no lock at the server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from orchestrator.adapters.store.postgres_sql import coded, postgres_statements, spelled
@@ -21,6 +22,8 @@ FENCED = "22012"
 _PREFIX = "tso_"
 _FENCE = "refuse_other_epoch"
 _JOURNAL = postgres_statements("journal")
+# Nearly every text: with no sign in it that has to be doubled or coded.
+_PLAIN = re.compile("[^'\0\x1b]*").fullmatch
 
 
 def preparing() -> str:
@@ -49,14 +52,14 @@ def appending(epoch: str, records: Sequence[Record], facts: Sequence[Fact]) -> s
 def literal(value: object) -> str:
     """As it stands in a statement. TypeError for a type that no column of ours has."""
     match value:
-        case None:
-            return "NULL"
         case str():
-            return _quoted(coded(value))
+            return f"'{value}'" if _PLAIN(value) else _quoted(coded(value))
         case int():
             return str(int(value))
         case bytes():
             return f"'\\x{value.hex()}'"
+        case None:
+            return "NULL"
         case _:
             raise TypeError(f"no column holds a {type(value).__name__}")
 
@@ -69,11 +72,10 @@ def _execute(name: str, given: Sequence[object]) -> str:
     return f"EXECUTE {_PREFIX}{name}({', '.join(map(literal, given))})"
 
 
-def _row(record: Record) -> str:
-    texts = (record.subject, record.corr, record.actor)
+def _row(each: Record) -> str:
+    # Its JSON has no sign that would have to be coded, and is read as bytes.
     return (
-        f"({record.seq}, {record.ts}, {literal(record.node)}, {record.epoch},"
-        f" {literal(record.type)}, {', '.join(map(literal, texts))},"
-        # Its JSON has no sign that would have to be coded, and is read as bytes.
-        f" {_quoted(record.data.decode())}, {literal(record.prev)}, {literal(record.hash)})"
+        f"({each.seq}, {each.ts}, {literal(each.node)}, {each.epoch}, {literal(each.type)},"
+        f" {literal(each.subject)}, {literal(each.corr)}, {literal(each.actor)},"
+        f" {_quoted(each.data.decode())}, '\\x{each.prev.hex()}', '\\x{each.hash.hex()}')"
     )
