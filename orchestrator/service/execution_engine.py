@@ -25,33 +25,24 @@ from orchestrator.model.base import Message
 from orchestrator.model.errors import StoreError, StoreFenced
 from orchestrator.model.events import (
     Event,
-    RoleHealth,
     SendFinished,
     SignalSeen,
     StageAnswered,
     StorageTrouble,
 )
-from orchestrator.model.facts import AgentChanged, AlertRaised, Fact, StageDecided
+from orchestrator.model.facts import Fact
 from orchestrator.model.market import Beat, History, Tick
 from orchestrator.model.money import AccountId
 from orchestrator.model.orders import WriteOutcome
-from orchestrator.model.outcomes import (
-    AnomalySeen,
-    ChangeProposed,
-    PatternSeen,
-    RiskAdvice,
-    TradeOutcome,
-)
 from orchestrator.model.ports import Bus, Clock, SoonStore, Store, VenueReader, VenueWriter
-from orchestrator.model.safety import Alert, Severity
-from orchestrator.model.signals import Signal
 from orchestrator.model.time import Instant
 from orchestrator.service.agent_manager import AgentManager
+from orchestrator.service.agent_news import AgentNews
+from orchestrator.service.conversation import Conversation
 from orchestrator.service.engine_hooks import Hooks
 from orchestrator.service.gate import Gate
 from orchestrator.service.held import Held, Waiting
 from orchestrator.service.journal import Journal, Written
-from orchestrator.service.kept_prices import KeptPrices
 from orchestrator.service.narrator import narrate
 from orchestrator.service.nest import Nest
 from orchestrator.service.promises import Promises
@@ -65,17 +56,10 @@ log = structlog.get_logger()
 
 # A turn is closed, committed and acted on after so many facts, however much is still waiting.
 _FACTS_A_TURN = 256
-# So much may agents say to what follows from one delivery, before they are taken for a flood.
-_SAID_MAX = 1_000
-
 # What only reduces risk, reads or tells, waits no longer than this for a store that is slow.
 _PATIENCE_MS = 200
 # With a write out for so long the store is not taken for one that writes.
 _STUCK_MS = 1_000
-
-# Said by agents and written down as they are; the kernel hears patterns too, since they may block.
-_SAID_FACTS = (TradeOutcome, AnomalySeen, ChangeProposed)
-_UNWELL = {"degraded": Severity.WARNING, "unhealthy": Severity.CRITICAL}
 
 
 class ExecutionEngine:
@@ -111,13 +95,12 @@ class ExecutionEngine:
         self._telemetry = telemetry
         self._inbox: deque[Event] = deque()
         self._busy = False
-        self._said_left = _SAID_MAX
-        self._prices = KeptPrices()
-        self._closing = False
+        self._talk = Conversation(agents, self._inbox, self.note, self.hooks)
+        self._news = AgentNews(agents, self.note, self.handle, self.hooks, clock)
         self._now: Instant = 0
         self._watched: Event | None = None
         self._watched_facts: tuple[Fact, ...] = ()
-        agents.report_to(self._agent_changed)
+        agents.report_to(self._news.changed)
 
     # -- the mailbox ----------------------------------------------------------------------------
 
@@ -133,7 +116,7 @@ class ExecutionEngine:
         if self._busy:
             return
         self._busy = True
-        self._said_left = _SAID_MAX
+        self._talk.begin()
         try:
             self._drain()
             self._lose_patience()
@@ -166,21 +149,21 @@ class ExecutionEngine:
         if type(event) is SignalSeen:
             if self._seen_before(event.signal.signal_id):
                 return
-            self._tell(event.signal)
+            self._talk.tell(event.signal)
         began = mono_ns()
         step = self.kernel.step(event, self._now)
         facts.extend(step.facts)
         if event is self._watched:
             self._watched_facts = step.facts
         if type(event) is StageAnswered and event.answer is not None:
-            self._judge_answer(step.facts)
+            self._talk.judge_answer(step.facts)
         self._take(step.acts, acts)
         if type(event) is Tick:
             self._telemetry.tick((mono_ns() - began) / 1000)
             if self.kernel.quotes.tick(event.instrument) is event:
-                self._tell_price(event)
+                self._talk.tell_price(event)
         elif type(event) is Beat:
-            self._tell(event)
+            self._talk.tell(event)
 
     def _take(self, wanted: Sequence[Act], acts: list[Act]) -> None:
         asks: list[AskStage] = []
@@ -192,31 +175,15 @@ class ExecutionEngine:
                 self._gate.close()  # first of all: not even the commit stands before it (G3)
             acts.append(act)
         if asks:
-            self._ask(asks)
-
-    def _ask(self, asks: list[AskStage]) -> None:
-        if self._agents.elsewhere(asks[0].role):
-            # Last first, as the answers of plain calls are taken up: so accounts come in one order.
-            asks.reverse()
-        for act in asks:
-            answered = self._agents.ask(act.role, act.ask_id, act.question)
-            if answered is not None:
-                # An opinion within the process is a plain call: the path goes on in this turn.
-                self._inbox.appendleft(answered)
+            self._talk.ask(asks)
 
     def heard_from(self, seat: Seat, said: Message) -> None:
         """An agent elsewhere has said something, of its own accord."""
         if not self._busy:
-            self._said_left = _SAID_MAX
+            self._talk.begin()
             self._now = self._clock.now()
-        self._hear_said(seat, said)
+        self._talk.hear(seat, said)
         self.handle()
-
-    def _judge_answer(self, facts: tuple[Fact, ...]) -> None:
-        """An answer that the kernel could not even keep was nonsense (SAFETY 12)."""
-        for fact in facts:
-            if isinstance(fact, StageDecided) and fact.answer is None:
-                self._agents.refused(fact.agent_id, fact.reason)
 
     def _seen_before(self, signal_id: str) -> bool:
         """C04 for ever: the kernel remembers a day, the store never forgets."""
@@ -239,12 +206,12 @@ class ExecutionEngine:
         if written is not Written.LATER:
             self._follow(facts, acts, durable=written is Written.DURABLE)
         elif facts or acts:
-            self._held.put(Held(self._journal.said, acts, facts, self._said_left))
+            self._held.put(Held(self._journal.said, acts, facts, self._talk.left))
 
     def _follow(self, facts: Sequence[Fact], acts: list[Act], *, durable: bool) -> None:
         for act in acts:
             self._perform(act, durable=durable)
-        self._publish(facts)
+        self._talk.publish(facts)
 
     def _returned(self) -> None:
         """The store has come back with what it was given, in a turn of the loop's own."""
@@ -270,10 +237,10 @@ class ExecutionEngine:
     def _release(self) -> None:
         """What waited follows, in order: all of it, when its facts could not be written down."""
         while (held := self._next_held()) is not None:
-            self._said_left = held.said_left
+            self._talk.left = held.said_left
             self._follow(held.facts, held.acts, durable=held.said <= self._journal.saved)
             self._drain()
-        self._said_left = _SAID_MAX
+        self._talk.begin()
         self._drain()
 
     def _next_held(self) -> Held | None:
@@ -395,30 +362,16 @@ class ExecutionEngine:
             self._bus.publish(record, fact)
             narrate(fact)
 
-    def _publish(self, facts: Sequence[Fact]) -> None:
-        for fact in facts:
-            self._tell(fact)
-
-    def _tell(self, message: Message) -> None:
-        if not self._agents.hears(type(message)):
-            return
-        for seat, said in self._agents.tell(message):
-            self._hear_said(seat, said)
-
-    def _tell_price(self, tick: Tick) -> None:
-        if not self._prices.keep(tick):
-            self._tell(tick)
-
     def hold_prices(self) -> None:
         """From now on agents hear no price until `release_prices`; the kernel hears all."""
-        self._prices.hold()
+        self._talk.hold_prices()
 
     def release_prices(self, past: Sequence[History] = ()) -> None:
         """Agents hear what they missed, then the prices that were held, then go on."""
-        held = self._prices.release()
+        held = self._talk.release_prices()
         assert not self._busy, "prices are released from a task of their own"
         self._busy, self._now = True, self._clock.now()
-        self._said_left = _SAID_MAX + len(held)
+        self._talk.begin(more=len(held))
         try:
             self._publish_past(past, held)
         finally:
@@ -427,26 +380,9 @@ class ExecutionEngine:
 
     def _publish_past(self, past: Sequence[History], held: Sequence[Tick]) -> None:
         for message in (*past, *held):
-            self._tell(message)
+            self._talk.tell(message)
         self._commit((), [])
         self._announce()
-
-    def _hear_said(self, seat: Seat, said: Message) -> None:
-        self._said_left -= 1
-        if self._said_left < 0:
-            self._agents.erred(seat, "floods: it answers what was said with ever more")
-            return
-        if isinstance(said, Signal):
-            self._inbox.append(SignalSeen(signal=said))
-        elif isinstance(said, (PatternSeen, RiskAdvice)):
-            self._inbox.append(said)
-        elif isinstance(said, _SAID_FACTS):
-            self.note(said)
-        elif isinstance(said, Alert):
-            self.note(AlertRaised(alert=said))
-            self.hooks.alert(said)
-        else:
-            self._agents.erred(seat, f"said {type(said).__name__}, which nobody here takes unasked")
 
     def note(self, fact: Fact) -> None:
         """Write down a fact that changes no state of the kernel, and tell those who hear it."""
@@ -464,31 +400,7 @@ class ExecutionEngine:
 
     def _loose(self, fact: Fact) -> None:
         self._journal.keep(fact, self._now)
-        self._tell(fact)
-
-    def _agent_changed(self, changed: AgentChanged) -> None:
-        log.info("agent.changed", agent=changed.agent_id, state=changed.state, why=changed.reason)
-        self.note(changed)
-        if self._closing:
-            return
-        if changed.state in _UNWELL or changed.reason.startswith("crash loop"):
-            self._raise_agent_alert(changed)
-        self.handle(
-            RoleHealth(
-                role=changed.role, healthy=self._agents.healthy(changed.role),
-                reason=f"{changed.agent_id} is {changed.state}: {changed.reason}",
-            )
-        )  # fmt: skip
-
-    def _raise_agent_alert(self, changed: AgentChanged) -> None:
-        alert = Alert(
-            key=f"agent:{changed.agent_id}:{changed.state}",
-            severity=_UNWELL.get(changed.state, Severity.CRITICAL),
-            title=f"Agent {changed.agent_id} is {changed.state}", text=changed.reason,
-            at_ns=self._clock.now(), subject=changed.agent_id,
-        )  # fmt: skip
-        self.note(AlertRaised(alert=alert))
-        self.hooks.alert(alert)
+        self._talk.tell(fact)
 
     # -- acts -----------------------------------------------------------------------------------
 
@@ -571,5 +483,5 @@ class ExecutionEngine:
 
     def close(self) -> None:
         """The end of this life: no more reads are begun, no more health is told."""
-        self._closing = True
+        self._news.closed = True
         self._reads.close()

@@ -178,7 +178,7 @@ class Echo(Agent):
 
 
 def test_agents_that_answer_each_other_without_end_are_a_flood_here_too(bench, monkeypatch):
-    monkeypatch.setattr("orchestrator.service.execution_engine._SAID_MAX", 20)
+    monkeypatch.setattr("orchestrator.service.conversation._SAID_MAX", 20)
     bench.agents.register(Echo)
     bench.agents.bring_up(())
     bench.script(PatternSeen, lambda _: Step((fact("again"),), ()))
