@@ -103,8 +103,13 @@ def _state(monitor: SafetyMonitor) -> StopState | None:
     return None if found is None else found.state
 
 
+WAITS_FOR_THE_LATCH = "orchestrator.service.safety_monitor._LATCH_WAIT_S"
+
+
 @pytest.fixture
-def desk(tmp_path):
+def desk(tmp_path, monkeypatch):
+    """A disk that is well is waited for, however busy the machine is."""
+    monkeypatch.setattr(WAITS_FOR_THE_LATCH, 10.0)
     return Desk(tmp_path)
 
 
@@ -118,6 +123,7 @@ def _slow_disk(monkeypatch) -> threading.Event:
         real(self, latch)
 
     monkeypatch.setattr(Gate, "latch", slow)
+    monkeypatch.setattr(WAITS_FOR_THE_LATCH, 0.06)
     return freed
 
 
@@ -325,6 +331,7 @@ def test_a_slow_write_that_ends_late_does_not_put_an_older_latch_back(desk, monk
         real(self, latch)
 
     monkeypatch.setattr(Gate, "latch", first_is_slow)
+    monkeypatch.setattr(WAITS_FOR_THE_LATCH, 0.06)
 
     async def story() -> None:
         try:

@@ -57,7 +57,10 @@ def test_a_stop_of_the_board_closes_the_gate_of_a_node_that_stands_by(node, boar
     assert (latch.stop_id, latch.actor) == ("stop-9", "ben")
 
 
-def test_a_stop_raised_here_is_told_to_all_within_the_answer(node, board):
+def test_a_stop_raised_here_is_told_to_all_within_the_answer(node, board, monkeypatch):
+    # It comes as soon as all is told, however busy the machine is.
+    monkeypatch.setattr("orchestrator.service.stops._ANSWER_S", 10.0)
+
     async def story() -> None:
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(node.stops.keep())
@@ -74,7 +77,11 @@ def test_a_stop_raised_here_is_told_to_all_within_the_answer(node, board):
     asyncio.run(story())
 
 
-def test_a_stop_is_answered_while_the_board_hangs_and_told_when_it_is_back(node, board):
+def test_a_stop_is_answered_while_the_board_hangs_and_told_when_it_is_back(
+    node, board, monkeypatch
+):
+    monkeypatch.setattr("orchestrator.service.stops._ANSWER_S", 1.0)
+
     async def story() -> None:
         node.board.away = True
         node.leads = False
