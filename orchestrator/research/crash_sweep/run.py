@@ -167,6 +167,7 @@ def _lived_through(service: Struck, story: Story, scene: Scene) -> tuple[str, ..
     with suppress(Died):
         work_on(service, story)
     service.disarm()
+    eventually("the server is back", service.server_is_back, _SETTLE_S)
     if service.dead:
         service.start()
     if not service.up():

@@ -15,7 +15,7 @@ from orchestrator.adapters.store.postgres_connection import connect
 from orchestrator.research.crash_sweep.process import Service
 from orchestrator.research.servers import Postgres
 from orchestrator.research.waiting import Late
-from orchestrator.service.seams import new_id
+from orchestrator.service.seams import block_s, new_id
 
 _ASK_S = 30.0
 _AWAY_S = 1.5
@@ -34,6 +34,14 @@ class Struck(Service):
     @property
     def struck(self) -> bool:
         return self.server_deaths > 0
+
+    def server_is_back(self) -> bool:
+        """Seen twice: one that was killed just now may have to be noticed first."""
+        return all(self._server_serves() for _ in range(2))
+
+    def _server_serves(self) -> bool:
+        block_s(_LOOK_S)
+        return self.server.ready()
 
     def _comes_again(self) -> bool:
         """Without its database it ends with a clear word, and is begun again."""
