@@ -180,6 +180,7 @@ def crash_sweep(ctx: typer.Context) -> None:
     Examples:
       orchestrator crash-sweep --jobs 2
       orchestrator crash-sweep --only stop/latch.write.before:1
+      orchestrator crash-sweep --store postgres --only /server
     """
     backend: Backend = ctx.find_root().obj
     _hand_over(backend.crash_sweep, ctx)
@@ -201,9 +202,10 @@ def failpoints(json: Json = False) -> None:
     """Where ORCHESTRATOR_FAILPOINT may strike a service on the paper venue, to test its recovery.
 
     Each place has two names, PLACE.before and PLACE.after. The variable holds
-    NAME[:N[+]]=kill|error|delay:SECONDS[@FILE], several with commas: at the Nth pass (and, with +,
-    at each later one) the process kills itself, the write fails, or its thread waits; with a FILE,
-    passes count only while that is there. See docs/crash-sweep.md.
+    NAME[:N[+]]=kill[:PIDFILE]|error|delay:SECONDS[@FILE], several with commas: at the Nth pass
+    (and, with +, at each later one) the process kills itself, or the server whose id stands in
+    PIDFILE, the write fails, or its thread waits; with a FILE, passes count only while that is
+    there. See docs/crash-sweep.md.
 
     \b
     Examples:
