@@ -53,7 +53,8 @@ def literal(value: object) -> str:
     """As it stands in a statement. TypeError for a type that no column of ours has."""
     match value:
         case str():
-            return f"'{value}'" if _PLAIN(value) else _quoted(coded(value))
+            # Added, not formatted: what a text is counts, not what it says that it is.
+            return "'" + value + "'" if _PLAIN(value) else _quoted(coded(value))
         case int():
             return str(int(value))
         case bytes():

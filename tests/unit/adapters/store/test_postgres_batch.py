@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -44,6 +45,13 @@ def test_any_value_comes_back_as_it_went(database: str, values: list[Any]) -> No
 def test_a_value_that_no_column_has_is_refused() -> None:
     with pytest.raises(TypeError, match="float"):
         literal(0.5)
+
+
+def test_a_word_of_a_list_is_written_as_the_text_that_it_is() -> None:
+    class Mood(str, Enum):  # noqa: UP042 -- says "Mood.GOOD" of itself, unlike a StrEnum
+        GOOD = "good"
+
+    assert literal(Mood.GOOD) == "'good'"
 
 
 @pytest.mark.parametrize("by_default", ["on", "off"])
