@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 def create_app() -> FastAPI:
     """The API for `uvicorn app.main:app`: the system starts and ends with the app's lifespan."""
-    from orchestrator.main.hosting import Service, Wishes, app_of, banner, refuse_optimised
+    from orchestrator.main.hosting import Service, Wishes, app_of, banner
     from orchestrator.main.logs import set_up_logs
+    from orchestrator.main.optimised import refuse_optimised
     from orchestrator.main.secrets import open_secrets
 
     refuse_optimised()

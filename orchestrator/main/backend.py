@@ -46,8 +46,8 @@ class Backend:
 
     def run(self, options: RunOptions) -> int:
         """The exit code. Everything that may go wrong before the start is one plain line."""
-        from orchestrator.main.hosting import refuse_optimised
         from orchestrator.main.logs import REDACT
+        from orchestrator.main.optimised import refuse_optimised
 
         refuse_optimised()
         try:

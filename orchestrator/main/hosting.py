@@ -426,10 +426,4 @@ def first_cause(exc: BaseException) -> BaseException:
     return exc
 
 
-def refuse_optimised() -> None:
-    """Assertions state what only a bug can break, and stay on (SAFETY K9)."""
-    if sys.flags.optimize:
-        raise SystemExit("orchestrator: python -O switches assertions off; start without -O")
-
-
-__all__ = ["Service", "Wishes", "api_token", "app_of", "banner", "refuse_optimised", "set_up_logs"]
+__all__ = ["Service", "Wishes", "api_token", "app_of", "banner", "set_up_logs"]

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.main import hosting
-from orchestrator.main.hosting import api_token, app_of, refuse_optimised
+from orchestrator.main.hosting import api_token, app_of
 from orchestrator.main.node import node_id
+from orchestrator.main.optimised import refuse_optimised
 from orchestrator.main.parts import kernel_plan, register_agents, strategy_makers
 from orchestrator.main.summary import as_text, stages_of, write
 from orchestrator.main.venue import Replay, paper_arguments
