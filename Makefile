@@ -36,11 +36,13 @@ run: $(STAMP)  ## run the service on port 8000 with the paper venue (Ctrl-C stop
 
 # Many tests wait for processes of their own: more of them at a time than there are processors.
 # Files come in the order of tests/conftest.py: those that take long first.
+AT_ONCE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest tests/ -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/ $(AT_ONCE)
 
 quick: lint types layers  ## what is quick: format, lint, types, layers, unit, property and contract tests
-	$(BIN)/python -m pytest -q $(wildcard tests/unit tests/property tests/contract)
+	$(BIN)/python -m pytest -q $(wildcard tests/unit tests/property tests/contract) $(AT_ONCE)
 
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff format .
