@@ -97,10 +97,12 @@ class Brood:
         os.environ[MARK] = self._mark
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         os.environ[MARK] = _OVER  # threads of this process may be about to start somebody
         end_marked(self._mark)
         remove(self.folder)
+        if kind is None or issubclass(kind, Exception):
+            del os.environ[MARK]  # this process goes on, and may start others
         keeper = self._keeper
         assert keeper is not None, "never begun"
         with suppress(subprocess.TimeoutExpired):

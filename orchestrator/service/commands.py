@@ -13,8 +13,9 @@ NOT_WRITTEN = Refused(
 )  # fmt: skip
 NOT_YET_WRITTEN = Refused(
     status=503, title="Not written down yet",
-    detail="The store has not answered in time. What you asked for is in force here and may yet be"
-    " written down, or be lost with this process: look at the state, then ask for it again.",
+    detail="The store has failed, or not answered in time. What you asked for is in force here and"
+    " may yet be written down, or be lost with this process: look at the state, then ask for it"
+    " again.",
 )  # fmt: skip
 _WRITTEN_WITHIN_S = 2.0
 
@@ -43,7 +44,8 @@ class Commands:
     async def promise(self, done: str) -> Done | Refused:
         if await self._engine.settled(_WRITTEN_WITHIN_S):
             return Done(text=done, mode=self._engine.kernel.mode)
-        return NOT_YET_WRITTEN if self._engine.waiting else NOT_WRITTEN
+        # Heard it is in any case: also a store that has failed may write it down with the next try.
+        return NOT_YET_WRITTEN
 
     def refusal(self, event: Event) -> Refused | None:
         """The kernel's own refusal of a command is a recorded fact; None: it has done as told."""

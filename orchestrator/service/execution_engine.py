@@ -444,11 +444,6 @@ class ExecutionEngine:
         return not (self._journal.failing or self.stuck or self._abandoned)
 
     @property
-    def waiting(self) -> bool:
-        """Whether the store has yet to say what became of something that it was given."""
-        return not self._journal.failing and not self._journal.durable
-
-    @property
     def stuck(self) -> bool:
         """Whether the store has been working on one write for so long that nobody waits for it."""
         return self._journal.out_ms >= _STUCK_MS

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.research.brood import MARK, Brood, kept_environment
 from tests.integration.processes import ROOT, clean_environment, eventually
 
 # In a session of its own, as a guard is, and with a child that has lost its parent.
@@ -106,6 +107,16 @@ def test_nobody_of_a_brood_outlives_the_command(tmp_path, number, code):
         words = command.said.read_text().split()
         assert ("SIGTERM" in words) == (code == 143)
         assert ("interrupted" in words) == (code == 130)
+
+
+def test_a_brood_that_has_ended_in_order_leaves_this_process_as_it_was():
+    with pytest.raises(ValueError, match="x"), Brood("tso-ends-") as failed:
+        raise ValueError("x")
+    with Brood("tso-ends-") as brood:
+        assert kept_environment() == {MARK: os.environ[MARK]}
+    assert kept_environment() == {}
+    assert not failed.folder.exists()
+    assert not brood.folder.exists()
 
 
 @pytest.mark.parametrize(("number", "code"), ENDS[::2])

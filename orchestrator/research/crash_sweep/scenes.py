@@ -17,6 +17,7 @@ _SIGNALS_MAX = 12
 _DIES_S = 12.0
 _WARM_S = 90.0
 _PAUSE_S = 0.1
+_PERHAPS = "Not written down yet"  # heard, and nobody knows by now whether it will stand
 
 
 class Story(msgspec.Struct):
@@ -153,8 +154,9 @@ def resume(service: Service, story: Story) -> None:
     stop_id = service.ask("GET", "/emergency-stop")[1]["stop_id"]
     body: dict[str, object] = {"stop_id": stop_id, "reason": "sweep", "open_trades": []}
     story.resumed = None
-    status, _ = service.ask("POST", "/resume", body)
-    story.resumed = status == HTTPStatus.OK
+    status, answer = service.ask("POST", "/resume", body)
+    if answer.get("title") != _PERHAPS:
+        story.resumed = status == HTTPStatus.OK
     if story.resumed:
         service.ask("POST", "/start", {"reason": "sweep"})
     _dies(service)
