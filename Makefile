@@ -19,7 +19,7 @@ export PYTHON
 
 CORPUS := flash-crash broker-outage weekend-gap disk-full
 
-.PHONY: help setup run test quick format lint types layers coverage mutation bench corpus image sbom lock clean
+.PHONY: help setup run test quick format lint types layers coverage mutation bench corpus storms image sbom lock clean
 
 help:  ## this list
 	@echo "Trading System Orchestrator"
@@ -61,9 +61,9 @@ coverage: $(STAMP)  ## fail where a branch of the kernel is taken by no unit tes
 	$(BIN)/python -m pytest -q tests/unit/kernel \
 		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing --cov-fail-under=100
 
-mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (half an hour)
+mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (an hour or two)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==$(MUTMUT_VERSION)
-	$(BIN)/python tests/mutation.py
+	$(BIN)/python -m tests.mutation
 
 bench: $(STAMP)  ## print figures beside a floor measured in the same run
 	$(BIN)/python -m benchmarks
@@ -71,6 +71,9 @@ bench: $(STAMP)  ## print figures beside a floor measured in the same run
 corpus: $(STAMP)  ## record the runs anew that a new version must decide alike (docs/drills.md)
 	for drill in $(CORPUS); do INSTRUMENTS=EUR_USD,GBP_USD ORCHESTRATOR_CONFIG= STATE_DIR=/nonexistent \
 	  $(BIN)/python -m orchestrator drill $$drill --record tests/data/corpus/$$drill.jsonl.gz | tail -1; done
+
+storms: $(STAMP)  ## record anew what the kernel decides in simulated storms (some minutes)
+	$(BIN)/python -m tests.storms
 
 image: $(STAMP)  ## do what deploy/Dockerfile says without a container engine, and run what comes of it
 	$(BIN)/python -m tests.image
