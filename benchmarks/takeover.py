@@ -254,10 +254,12 @@ def main(arguments: list[str]) -> int:
         os.environ[_WITHIN] = "1"
         words = netns.apart((sys.executable, "-m", "benchmarks.takeover", *arguments))
         os.execvp(words[0], words)  # noqa: S606 -- the same program again, in a network apart
+    near, stops = ([k for k in wanted if k in known] for known in (_HERE, _STOPS))
+    if not (near or stops or far):
+        return 1
     series = Series(asked.n)
     if far:
         netns.come_apart()
-    near, stops = ([k for k in wanted if k in known] for known in (_HERE, _STOPS))
     if near or stops:
         series.here(near, stops)
     if far:
