@@ -21,6 +21,7 @@ _ASK_S = 30.0
 _AWAY_S = 1.5
 _LOOK_S = 0.05
 _LIVES_MAX = 60
+_DEATHS_MAX = 2
 # The second strike comes this many passes later: in the recovery of the first.
 _AGAIN = 3
 
@@ -52,6 +53,8 @@ class Struck(Service):
         while not over.wait(_LOOK_S):
             if not self.server.alive:
                 self.server_deaths += 1
+                if self.server_deaths >= _DEATHS_MAX:
+                    self.disarm()  # a service that ends each time would meet it again in each life
                 over.wait(_AWAY_S)
                 with contextlib.suppress(Late, OSError):
                     self.server.start()
