@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,11 +49,14 @@ def word_of(end: KeyboardInterrupt) -> str:
 
 @contextmanager
 def hearing_sigterm() -> Generator[None]:
-    """In the main thread: SIGTERM does what Ctrl-C does just then, and ends in `Terminated`.
+    """SIGTERM does what Ctrl-C does just then, and ends in `Terminated`.
 
     An event loop ends its work in its own way, where an exception between its steps might be lost.
     """
     heard = False
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
 
     def hear(_: int, frame: FrameType | None) -> None:
         nonlocal heard
@@ -90,9 +94,11 @@ class Brood:
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Brood:
+        path = filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))
         self._keeper = subprocess.Popen(  # noqa: S603 -- our own module, our own words
             (sys.executable, "-m", __name__, self._mark, str(self.folder)), stdin=subprocess.PIPE,
-            start_new_session=True, env={**_unmarked(os.environ), "PYTHONPATH": str(_ROOT)},
+            start_new_session=True,
+            env={**_unmarked(os.environ), "PYTHONPATH": os.pathsep.join(path)},
         )  # fmt: skip
         os.environ[MARK] = self._mark
         return self
