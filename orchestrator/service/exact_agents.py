@@ -187,7 +187,7 @@ class ExactAgents:
         return (
             f"AGENT_STARTUP_TIMEOUT: within {self._patience_s:g} s these agents did not come up:"
             f" {each}. An exact replay begins with all of them; those that live elsewhere are"
-            " started with `orchestrator agent ROLE --instance N`"
+            ' started with `orchestrator agent ROLE --instance N`; with where = "service" none are'
         )
 
     def _report_start(self) -> None:
