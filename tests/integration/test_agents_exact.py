@@ -36,7 +36,8 @@ def _service(
     roles += f'[agents.market_analysis]\npath = "{STEADY}:Steady"\nwhere = "{home}"\n\n'
     service = Service(
         folder, *replay_words(files, words[0]), *words[1:], "--exit-at-end",
-        "--state", str(folder / "st"), toml=roles + _BUSY, **BUSY, **environment,
+        "--state", str(folder / "st"), toml=roles + _BUSY,
+        **{**BUSY, "AGENT_STARTUP_TIMEOUT": "300", **environment},
     )  # fmt: skip
     service.state = folder / "st"
     return service
@@ -45,7 +46,7 @@ def _service(
 def _embedded(folder: Path, files: list[Path]) -> Service:
     with _service(folder / "embedded", files, "service", "max") as service:
         service.start()
-        assert service.wait(120) == 0, service.output()
+        assert service.wait(300) == 0, service.output()
         return service
 
 
@@ -61,7 +62,7 @@ def test_over_redis_at_a_finite_speed_with_an_instance_and_the_broker_killed(tmp
     """Goal: four roles with two instances each over Redis under `--speed 60 --exact`: the orders
     of the embedded run, although `kill -9` takes an instance, and then the broker, in the middle.
     """
-    files = _files(tmp_path, 0.1)
+    files = _files(tmp_path, 0.07)
     embedded = _embedded(tmp_path, files)
     with (
         RedisServer(tmp_path / "redis") as redis,
@@ -74,12 +75,12 @@ def test_over_redis_at_a_finite_speed_with_an_instance_and_the_broker_killed(tmp
             for instance in (1, 2):
                 programs.agent(role.value, instance)
         service.start()
-        eventually("all have come", lambda: UP in service.output(), 60, 0.2)
+        eventually("all have come", lambda: UP in service.output(), 300, 0.2)
         programs.kill("parameter_optimization-1")
         programs.agent("parameter_optimization", 1)
         redis.restart(empty=True)
-        assert service.wait(120) == 0, service.output()
-        _equal(service, embedded, 10)
+        assert service.wait(300) == 0, service.output()
+        _equal(service, embedded, 6)
 
 
 def test_in_processes_at_full_speed_and_the_children_end_with_it(tmp_path: Path):
@@ -88,9 +89,9 @@ def test_in_processes_at_full_speed_and_the_children_end_with_it(tmp_path: Path)
     embedded = _embedded(tmp_path, files)
     with _service(tmp_path / "p", files, "process", "max") as service:
         service.start()
-        eventually("all have come", lambda: UP in service.output(), 60, 0.05)
+        eventually("all have come", lambda: UP in service.output(), 300, 0.05)
         children = children_of(service)
-        assert service.wait(120) == 0, service.output()
+        assert service.wait(300) == 0, service.output()
         assert len(children) == 9
         eventually("its children have ended", lambda: not any(map(alive, children)), 10)
         _equal(service, embedded, 10)
@@ -125,6 +126,6 @@ def test_a_replay_whose_agents_never_come_ends_with_who_is_missing(tmp_path: Pat
         tmp_path / "s", files, "remote", "60", "--exact", AGENT_STARTUP_TIMEOUT="1"
     ) as service:
         service.start()
-        assert service.wait(60) == 1
+        assert service.wait(120) == 1
         assert "AGENT_STARTUP_TIMEOUT: within 1 s these agents did not come up" in service.output()
         assert "disagreement (0 of 2)" in service.output()
