@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.model.acts import FetchTransactions
@@ -16,7 +17,7 @@ from orchestrator.model.events import (
 )
 from orchestrator.model.money import AccountId
 from orchestrator.model.ports import Clock, VenueReader
-from orchestrator.service.nest import Nest
+from orchestrator.service.nest import Nest, NestClosed
 
 REFUSALS = (401, 403)  # statuses by which the venue refuses our credentials (A10)
 
@@ -53,7 +54,10 @@ class Reads:
         if self._tasks is None or self._closed:
             work.close()
             return
-        self._tasks.create_task(work, name=name)
+        # This life ends just now, and the next one reads anew: no bug, which would close the gate's
+        # word and so stop every node.
+        with suppress(NestClosed):
+            self._tasks.create_task(work, name=name)
 
     async def _transactions(self, act: FetchTransactions) -> None:
         account_id = act.account_id

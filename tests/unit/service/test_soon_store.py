@@ -7,7 +7,7 @@ import pytest
 from orchestrator.agents.base import Agent, Role, Says, hears
 from orchestrator.kernel.audit import verify
 from orchestrator.kernel.engine import Step
-from orchestrator.model.acts import CloseGate, FetchTransactions, Liquidate, Write
+from orchestrator.model.acts import CloseGate, FetchAccount, FetchTransactions, Liquidate, Write
 from orchestrator.model.errors import StoreError
 from orchestrator.model.events import (
     SignalSeen,
@@ -17,6 +17,7 @@ from orchestrator.model.events import (
 from orchestrator.model.facts import OperatorActed
 from orchestrator.model.outcomes import PatternSeen
 from orchestrator.model.safety import Severity
+from orchestrator.service.nest import NestClosed
 from tests.unit.service.engine_parts import HandStore, fact, send
 from tests.unit.service.parts import A, signal, tick
 from tests.unit.service.soon_parts import CLOSE, START, STOP, HandBench
@@ -188,6 +189,22 @@ def test_agents_that_answer_each_other_without_end_are_a_flood_here_too(bench, m
             bench.store.answer()
     assert bench.agents.views()[0].errors >= 1
     assert len(bench.store.rows) < 30
+
+
+def test_a_read_that_is_asked_for_when_a_life_fails_is_no_stop_for_every_node(bench):
+    """A database that dies with a start ends that life; a gate closed by it would need a person."""
+
+    class Ending:
+        def create_task(self, work, *, name):
+            work.close()
+            raise NestClosed(name)
+
+    bench.engine.attach(Ending())
+    fetch = FetchTransactions(account_id=A, since=1)
+    bench.say(StartTrading, fact("a"), acts=(fetch, FetchAccount(account_id=A)))
+    bench.engine.handle(START)
+    bench.store.answer()
+    assert not bench.gate.closed
 
 
 def test_reads_that_the_kernel_asks_for_follow_like_everything_else(bench):
