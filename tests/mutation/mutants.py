@@ -83,7 +83,7 @@ def _mutant(
     at, change = _difference(was, now)
     textless = _without_texts(before) == _without_texts(node)
     node.name, node.decorator_list = function, []
-    module = ".".join(path.with_suffix("").parts)
+    module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
     return Mutant(
         name=f"{module}.{owner + '.' if owner else ''}{function} #{number}", path=str(path),
         module=module, owner=owner, function=function, line=real.lineno + at,
