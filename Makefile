@@ -61,7 +61,7 @@ coverage: $(STAMP)  ## fail where a branch of the kernel is taken by no unit tes
 	$(BIN)/python -m pytest -q tests/unit/kernel \
 		--cov=orchestrator/kernel --cov-branch --cov-report=term-missing --cov-fail-under=100
 
-mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (an hour or two)
+mutation: $(STAMP)  ## break the kernel in small ways and see which no test notices (half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==$(MUTMUT_VERSION)
 	$(BIN)/python -m tests.mutation
 

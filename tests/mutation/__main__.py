@@ -1,6 +1,6 @@
 """`make mutation`: prints one line a room; exit code 1 when less than nine in ten were found.
 
-    python -m tests.mutation                       all of them (an hour or two on two cores)
+    python -m tests.mutation                       all of them (half an hour on two cores)
     python -m tests.mutation --every 20            each 20th, evenly over all files
     python -m tests.mutation --only kernel/ledger  files whose path has this in it
     python -m tests.mutation --survivors           those that the last run did not find or meet
