@@ -142,6 +142,9 @@ def _transaction(
             account.day.shift(changes.transfer)
     if changes.realized:
         _returned(account, changes.realized, at_of(fact.transaction.time) or at)
+    if changes.transfer or changes.strangers or not all(trade.ours for trade in changes.opened):
+        # No reservation has counted it: what waits to be sent is checked again (INV-04, G2).
+        state.generation += 1
     return changes
 
 
