@@ -241,6 +241,17 @@ def troubles() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
+def never_asked(exc: BaseException) -> bool:
+    """Whether the server certainly did not begin what was asked: it had ended the session before.
+
+    The driver says that in its own words while it has read the server's farewell (57P05: silent for
+    too long) and not yet the connection's end.
+    """
+    return isinstance(exc, driver().InternalClientError) or (
+        getattr(exc, "sqlstate", None) == "57P05"
+    )
+
+
 def _refuse(address: Address, row: Sequence[Any], *, writer: bool) -> None:
     version, encoding, standby, read_only = row
     variable, place = address.variable, address.place

@@ -13,6 +13,7 @@ from orchestrator.adapters.store.postgres_connection import (
     Session,
     UrlSource,
     connect,
+    never_asked,
     plain,
     troubles,
 )
@@ -152,10 +153,15 @@ class PostgresLease:
         try:
             async with asyncio.timeout(_CONNECT_S + _ASK_S), self._turn:
                 session = self._session
-                if session is None or session.is_closed():  # the server ends who is silent
-                    session = await self._open()
-                async with asyncio.timeout(_ASK_S):
-                    return await work(session)
+                if session is not None and not session.is_closed():
+                    try:
+                        return await self._asked(session, work)
+                    except troubles() as exc:
+                        if not never_asked(exc):
+                            raise
+                # The server ends who is silent, and the driver may see that at the next question.
+                self._drop()
+                return await self._asked(await self._open(), work)
         except StoreError as exc:
             self._drop()
             raise LeaseError(str(exc)) from exc
@@ -166,15 +172,19 @@ class PostgresLease:
             self._drop()  # cut off in the middle: nobody knows what the session would say next
             raise
 
+    async def _asked(self, session: Session, work: Callable[[Session], Awaitable[T]]) -> T:
+        async with asyncio.timeout(_ASK_S):
+            return await work(session)
+
     async def _open(self) -> Session:
         session = await connect(
             self._url, name="orchestrator lease", session=_SESSION, timeout_s=_CONNECT_S
         )
+        self._session = session  # from now on it is cut off by whatever fails
         # The protocol has no words for it: the driver's own connection listens.
         await cast("Any", session).add_listener(_CHANNEL, self._notified)
         if self._leads:
             await session.fetch(self._sql["live"])
-        self._session = session
         self._notified()  # what was said while nobody listened is to be read
         return session
 
