@@ -339,3 +339,16 @@ def test_c20_each_rule_of_a_profile():
         assert (found is None) if said is None else found.startswith(said)
     unknown = view_of(profile=Profile(orders_a_day=4), orders_today=None)
     assert "unknown" in c20_profile(order_of(), unknown)
+
+
+def test_where_all_accounts_together_are_over_there_is_no_room_even_for_what_offsets():
+    """A sale against what is held costs no gross, and is refused all the same (C15)."""
+    sums = exposed([leg(30_000)])
+    limit = LIMITS.gross_exposure_max * view_of().totals.nav
+    order = order_of(side=Side.SELL, units=D(-1_000))
+    at = view_of(exposed=sums, gross_total=limit, checks=LIMITS)
+    assert room(at, "EUR_USD", -1) > 0
+    assert c15_exposure(order, at) is None
+    over = view_of(exposed=sums, gross_total=limit + 1, checks=LIMITS)
+    assert room(over, "EUR_USD", -1) == 0
+    assert "of all accounts" in c15_exposure(order, over)

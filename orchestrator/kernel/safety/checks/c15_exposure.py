@@ -86,14 +86,15 @@ def room(view: View, name: InstrumentName, sign: int) -> Decimal:
     if funds is None or totals is None or now is None or view.gross_total is None:
         return ZERO
     checks, nav = view.checks, funds.nav
-    if _own(now, nav, checks) is not None or totals.rate <= 0:
-        return ZERO
+    every = checks.gross_exposure_max * totals.nav - view.gross_total
+    if _own(now, nav, checks) is not None or every < 0 or totals.rate <= 0:
+        return ZERO  # over somewhere: not even what would cost no gross passes
     base, _, quote = name.partition("_")
     own = now.of(name)
     # Up to its other end an instrument's worst does not grow: that part costs no gross.
     free = ZERO if view.hedging else own.worst - own.end(sign)
     gross = checks.gross_exposure_max * nav - now.gross
-    total = (checks.gross_exposure_max * totals.nav - view.gross_total) / totals.rate
+    total = every / totals.rate
     return min(
         checks.instrument_exposure_max * nav - own.end(sign),
         checks.currency_exposure_max * nav - now.in_currency(Currency(base)).end(sign),
