@@ -39,6 +39,7 @@ class OldIds:
         self._sql = sql
         self._opening: concurrent.futures.Future[Session] | None = None
         self._resting: concurrent.futures.Future[None] | None = None
+        self._sessions: list[Session] = []  # open, whoever still waits for them; the thread's own
 
     def has(self, signal_id: str) -> bool:
         """StoreError when that is not known within `ASK_S`."""
@@ -76,9 +77,11 @@ class OldIds:
         return bool(self._thread.call(fetch, ASK_S))
 
     async def _connect(self) -> Session:
-        return await connect(
+        session = await connect(
             self._url, self._variable, name="orchestrator ids", writer=False, session=_SESSION
         )
+        self._sessions.append(session)
+        return session
 
     def _rest(self) -> None:
         """Nobody asks for a while, and then by another session; one that still opens is kept."""
@@ -87,7 +90,7 @@ class OldIds:
             self._opening = None
 
         async def rest() -> None:
-            _cut(opened)
+            self._cut()
             await asyncio.sleep(REST_S)
 
         self._resting = self._thread.start(rest)
@@ -99,11 +102,12 @@ class OldIds:
 
             async def cut() -> None:
                 opened.cancel()
-                _cut(opened)
+                self._cut()
 
             self._thread.start(cut)
 
-
-def _cut(opened: concurrent.futures.Future[Session] | None) -> None:
-    if opened is not None and opened.done() and not opened.cancelled() and not opened.exception():
-        opened.result().terminate()
+    def _cut(self) -> None:
+        """In the thread: not by their futures, which may be cancelled when a session is there."""
+        for session in self._sessions:
+            session.terminate()
+        self._sessions.clear()
