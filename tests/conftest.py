@@ -14,6 +14,7 @@ from tests.servers.postgres import (
     one_postgres,
     own_postgres,
     postgres,
+    speaks_tls,
 )
 
 # Fixtures: they start nothing until a test asks for them.
@@ -74,6 +75,10 @@ def pytest_report_header() -> list[str]:
         f"recorded quotes: {folder or quotes}",
         f"OANDA practice account: {practice}",
         f"networks of their own: {networks}",
+        "PostgreSQL's own TLS: "
+        + (
+            "met" if speaks_tls() else "not in this build, tests marked `postgres_tls` are left out"
+        ),
     ]
 
 
@@ -82,6 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "quotes": _recorded_quotes() is None,
         "practice": not _practice(),
         "networks": bool(hindrance()),
+        "postgres_tls": not speaks_tls(),
     }
     left_out = [
         item

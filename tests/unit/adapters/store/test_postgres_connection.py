@@ -143,6 +143,7 @@ def test_a_server_that_wants_tls_of_a_plain_one_is_told(own_postgres: PostgresSe
         try_to_connect(own_postgres.url() + "?sslmode=verify-full")
 
 
+@pytest.mark.postgres_tls
 def test_a_server_is_believed_by_its_certificate_alone(tmp_path: Path) -> None:
     good = certificate(tmp_path / "good")
     with PostgresServer(tls=good) as server:
